@@ -1,0 +1,28 @@
+//! The words of allot as types: identifiers, resources, jobs, tasks, and every message between its services.
+//!
+//! Pure: no runtime, no clock, no I/O. Wire types become these at the edge (`allot-proto`); cores see only these.
+
+pub mod agent;
+pub mod constraint;
+pub mod core;
+pub mod id;
+pub mod job;
+pub mod ledger;
+pub mod pool;
+pub mod ranges;
+pub mod resources;
+pub mod task;
+pub mod time;
+pub mod view;
+
+pub use agent::*;
+pub use constraint::{Constraint, InvalidConstraint};
+pub use core::{Core, ReplyTo};
+pub use id::*;
+pub use job::{Command, Executor, JobSpec, OnUnreachable};
+pub use ledger::*;
+pub use pool::*;
+pub use ranges::{RunMap, TaskRange, TaskSet};
+pub use resources::{Amount, Ranges, Request, ResourceError, Resources};
+pub use task::{JobState, Outcome, Reason, TaskState};
+pub use time::{Span, Time};

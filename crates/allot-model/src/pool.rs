@@ -1,0 +1,265 @@
+//! The open protocol between the offers service and allocators: a feed of what is free and wanted one way, grants
+//! the other way. Any program that speaks these two messages is an allocator.
+
+use std::sync::Arc;
+
+use crate::agent::Attributes;
+use crate::constraint::Constraint;
+use crate::id::{AgentId, Epoch, GrantId, InstanceId, JobId, OfferVersion, PolicyName, QueueName};
+use crate::ledger::Placement;
+use crate::ranges::TaskRange;
+use crate::resources::{Request, Resources};
+use crate::time::{Span, Time};
+
+/// What the offers service tells all allocators of the pool, in order. A gap in the sequence, or a new session,
+/// means that something was missed: say [`AllocatorMessage::Hello`] again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feed {
+    /// The offers service's generation.
+    pub session: Epoch,
+    /// Grows by one with each message to all. In an answer to hello: the number of the last message that the
+    /// answer covers.
+    pub sequence: u64,
+    /// Set in the answer to a hello, which comes in one or more parts.
+    pub sync: Option<SyncPart>,
+    /// What changed, in order.
+    pub items: Vec<FeedItem>,
+}
+
+/// Which part of an answer to hello a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncPart {
+    /// The first: forget everything. May be the only one, then [`SyncPart::Only`] is used.
+    First,
+    /// One in between.
+    Middle,
+    /// The last: from here on apply what follows in the feed.
+    Last,
+    /// First and last in one.
+    Only,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedItem {
+    /// Who decides now. An allocator that is not named only follows.
+    Active {
+        /// To be named in every grant.
+        epoch: Epoch,
+        /// The process that decides.
+        instance: InstanceId,
+    },
+    /// What a queue is entitled to. A queue that was never named has weight 1.
+    Queue {
+        /// Which.
+        queue: QueueName,
+        /// Its share beside its siblings.
+        weight: u32,
+    },
+    /// A job was admitted and not all of it has ended.
+    Job(Arc<PoolJob>),
+    /// Tasks of a job wait for a place.
+    Pending {
+        /// Which job.
+        job: JobId,
+        /// Which tasks.
+        tasks: TaskRange,
+    },
+    /// Tasks do not wait any more, without having been placed.
+    Withdrawn {
+        /// Which job.
+        job: JobId,
+        /// Which tasks.
+        tasks: TaskRange,
+    },
+    /// A job has ended and can be forgotten, once nothing of it is allocated.
+    JobEnded {
+        /// Which.
+        job: JobId,
+    },
+    /// An agent is in the pool, as described; replaces what was said of it before.
+    Agent(Arc<PoolAgent>),
+    /// An agent left the pool. What is allocated there stays allocated until it is released.
+    AgentLeft {
+        /// Which.
+        agent: AgentId,
+    },
+    /// This is free on an agent, until then. Replaces every earlier offer of that agent.
+    Offer {
+        /// Where.
+        agent: AgentId,
+        /// Grows with every change.
+        version: OfferVersion,
+        /// What is free.
+        free: Resources,
+        /// How long it stands; it is renewed while it is unanswered.
+        ttl: Span,
+    },
+    /// The offer of this agent stands no longer.
+    Rescinded {
+        /// Where.
+        agent: AgentId,
+    },
+    /// A grant was committed, by whichever allocator. In an answer to hello: what is allocated, under grant 0.
+    Allocated {
+        /// The allocator's generation.
+        epoch: Epoch,
+        /// Its number for the grant.
+        grant: GrantId,
+        /// What was committed.
+        placements: Vec<Placement>,
+        /// When.
+        at: Time,
+    },
+    /// Attempts ended, and what they held on the agent is free.
+    Released {
+        /// Where.
+        agent: AgentId,
+        /// Which job.
+        job: JobId,
+        /// Which tasks.
+        tasks: TaskRange,
+        /// The queue that paid.
+        queue: QueueName,
+        /// What each task held.
+        slice: Resources,
+    },
+    /// A grant was not committed; nothing of it was.
+    Refused {
+        /// The allocator's generation, as it stood in the grant.
+        epoch: Epoch,
+        /// The grant.
+        grant: GrantId,
+        /// Why, for programs.
+        code: RefusalCode,
+        /// Why, for people.
+        message: String,
+    },
+}
+
+/// What an allocator needs to know of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolJob {
+    /// Its id.
+    pub job: JobId,
+    /// Who it is for.
+    pub queue: QueueName,
+    /// When it was submitted.
+    pub submitted_at: Time,
+    /// Larger goes first.
+    pub priority: i32,
+    /// How many tasks it has in all.
+    pub tasks: u32,
+    /// What each task needs.
+    pub resources: Request,
+    /// What an agent must be like.
+    pub constraints: Vec<Constraint>,
+}
+
+/// What an allocator needs to know of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolAgent {
+    /// Its id.
+    pub agent: AgentId,
+    /// The name of its machine.
+    pub host: String,
+    /// All it has.
+    pub total: Resources,
+    /// Its attributes.
+    pub attributes: Attributes,
+}
+
+/// Why a grant was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// The epoch is not that of the active allocator.
+    NotActive,
+    /// The agent is not in the pool, or takes nothing new.
+    AgentUnavailable,
+    /// The resources are not free any more.
+    NotFree,
+    /// A task does not wait for a place: placed already, ended, or no such task.
+    NotPending,
+    /// A slice is not what the job asks for, or a constraint does not hold.
+    DoesNotFit,
+    /// The grant itself makes no sense: empty, or the same task twice.
+    Malformed,
+}
+
+/// What an allocator tells the offers service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromAllocator {
+    /// Who.
+    pub instance: InstanceId,
+    /// What, in order.
+    pub messages: Vec<AllocatorMessage>,
+}
+
+/// One thing an allocator says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllocatorMessage {
+    /// Sent as a request: here I am, tell me everything. The answer comes in parts to the reply subject.
+    Hello {
+        /// The policy it runs.
+        policy: PolicyName,
+    },
+    /// Still here. Sent every [`BEAT_EVERY`].
+    Beat {
+        /// The policy it runs.
+        policy: PolicyName,
+    },
+    /// Going away: another may take over at once.
+    Goodbye,
+    /// Place these tasks. Committed as a whole or refused as a whole.
+    Grant(Grant),
+    /// This offer is of no use for now.
+    Decline {
+        /// Its generation.
+        epoch: Epoch,
+        /// Whose offer.
+        agent: AgentId,
+        /// Which offer.
+        version: OfferVersion,
+        /// For how long nothing that small is to be offered from that agent.
+        filter: Span,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Forget what was declined.
+    Revive {
+        /// Its generation.
+        epoch: Epoch,
+    },
+}
+
+/// The allocator's answer to one or more offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Its generation.
+    pub epoch: Epoch,
+    /// Its number, from 1, never used twice within an epoch.
+    pub grant: GrantId,
+    /// Which tasks go where; all or nothing.
+    pub placements: Vec<ProposedPlacement>,
+}
+
+/// Tasks of a job on one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProposedPlacement {
+    /// Where.
+    pub agent: AgentId,
+    /// The version of the offer it is taken from.
+    pub version: OfferVersion,
+    /// Which job.
+    pub job: JobId,
+    /// Which tasks. One task where the slice names items or ranges.
+    pub tasks: TaskRange,
+    /// What each task gets.
+    pub slice: Resources,
+}
+
+/// How often an allocator says that it is there.
+pub const BEAT_EVERY: Span = Span::from_millis(500);
+/// After how long a silence another allocator takes over.
+pub const SILENT_AFTER: Span = Span::from_millis(1_500);

@@ -1,0 +1,326 @@
+//! Sets of task indexes, and maps from them, kept as runs: a job of a million alike tasks is one entry.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A run of task indexes, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskRange {
+    /// The first index.
+    pub first: u32,
+    /// The last index, at least `first`.
+    pub last: u32,
+}
+
+impl TaskRange {
+    /// The run from `first` to `last`, both included; nothing where `last` comes before `first`.
+    #[must_use]
+    pub fn new(first: u32, last: u32) -> Option<Self> {
+        (first <= last).then_some(Self { first, last })
+    }
+
+    /// The run of one index.
+    #[must_use]
+    pub fn one(index: u32) -> Self {
+        Self { first: index, last: index }
+    }
+
+    /// How many indexes it holds. At least 1.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        u64::from(self.last) - u64::from(self.first) + 1
+    }
+
+    /// The indexes in both runs.
+    #[must_use]
+    pub fn overlap(self, other: Self) -> Option<Self> {
+        Self::new(self.first.max(other.first), self.last.min(other.last))
+    }
+
+    /// Its indexes in order.
+    pub fn indexes(self) -> impl Iterator<Item = u32> {
+        self.first..=self.last
+    }
+}
+
+impl fmt::Display for TaskRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}-{}", self.first, self.last) }
+    }
+}
+
+/// A map from task indexes to values that keeps neighbours with equal values as one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunMap<V> {
+    runs: BTreeMap<u32, (u32, V)>,
+    count: u64,
+}
+
+impl<V> Default for RunMap<V> {
+    fn default() -> Self {
+        Self { runs: BTreeMap::new(), count: 0 }
+    }
+}
+
+impl<V: Clone + PartialEq> RunMap<V> {
+    /// An empty map.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many indexes have a value.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// True where no index has a value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The value at `index`.
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<&V> {
+        let (_, (last, value)) = self.runs.range(..=index).next_back()?;
+        (index <= *last).then_some(value)
+    }
+
+    /// The runs in order of their indexes.
+    pub fn iter(&self) -> impl Iterator<Item = (TaskRange, &V)> {
+        self.runs.iter().map(|(first, (last, value))| (TaskRange { first: *first, last: *last }, value))
+    }
+
+    /// The parts of the runs that lie within `range`, in order.
+    pub fn within(&self, range: TaskRange) -> impl Iterator<Item = (TaskRange, &V)> {
+        let start = self.runs.range(..=range.first).next_back().map_or(range.first, |(first, _)| *first);
+        self.runs.range(start..=range.last).filter_map(move |(first, (last, value))| {
+            TaskRange { first: *first, last: *last }.overlap(range).map(|part| (part, value))
+        })
+    }
+
+    /// Gives every index of `range` this value, whatever it had.
+    pub fn set(&mut self, range: TaskRange, value: V) {
+        self.remove(range);
+        self.count += range.count();
+        let mut joined = range;
+        if let Some((&first, (last, left))) = self.runs.range(..range.first).next_back()
+            && last.checked_add(1) == Some(range.first)
+            && *left == value
+        {
+            joined.first = first;
+        }
+        if let Some(next) = range.last.checked_add(1)
+            && let Some((last, right)) = self.runs.get(&next)
+            && *right == value
+        {
+            joined.last = *last;
+            self.runs.remove(&next);
+        }
+        self.runs.insert(joined.first, (joined.last, value));
+    }
+
+    /// Takes the values out of `range` and returns the runs that were there.
+    pub fn remove(&mut self, range: TaskRange) -> Vec<(TaskRange, V)> {
+        let found: Vec<(TaskRange, V)> = self.within(range).map(|(part, value)| (part, value.clone())).collect();
+        for (part, _) in &found {
+            self.cut(*part);
+        }
+        found
+    }
+
+    /// Takes `part`, which lies within one run, out of that run.
+    fn cut(&mut self, part: TaskRange) {
+        let Some((&first, _)) = self.runs.range(..=part.first).next_back() else { return };
+        let Some((last, value)) = self.runs.remove(&first) else { return };
+        self.count -= part.count();
+        if first < part.first {
+            self.runs.insert(first, (part.first - 1, value.clone()));
+        }
+        if part.last < last {
+            self.runs.insert(part.last + 1, (last, value));
+        }
+    }
+}
+
+/// A set of task indexes, kept as runs: `0-99,105`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TaskSet(RunMap<()>);
+
+impl TaskSet {
+    /// The empty set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The indexes from 0 up to, not including, `count`.
+    #[must_use]
+    pub fn first(count: u32) -> Self {
+        count.checked_sub(1).map(|last| TaskRange { first: 0, last }).into_iter().collect()
+    }
+
+    /// How many indexes it holds.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.count()
+    }
+
+    /// True where it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True where it holds `index`.
+    #[must_use]
+    pub fn contains(&self, index: u32) -> bool {
+        self.0.get(index).is_some()
+    }
+
+    /// Its runs in order.
+    pub fn ranges(&self) -> impl Iterator<Item = TaskRange> {
+        self.0.iter().map(|(range, ())| range)
+    }
+
+    /// The parts of its runs that lie within `range`, in order.
+    pub fn within(&self, range: TaskRange) -> impl Iterator<Item = TaskRange> {
+        self.0.within(range).map(|(part, ())| part)
+    }
+
+    /// Its indexes in order.
+    pub fn indexes(&self) -> impl Iterator<Item = u32> {
+        self.ranges().flat_map(TaskRange::indexes)
+    }
+
+    /// Adds a run; indexes already there stay.
+    pub fn insert(&mut self, range: TaskRange) {
+        self.0.set(range, ());
+    }
+
+    /// Takes a run out and returns what of it was there.
+    pub fn remove(&mut self, range: TaskRange) -> Vec<TaskRange> {
+        self.0.remove(range).into_iter().map(|(part, ())| part).collect()
+    }
+
+    /// Takes the first `count` indexes out, fewer where it holds fewer, and returns them.
+    pub fn take_first(&mut self, count: u64) -> Vec<TaskRange> {
+        let mut taken = Vec::new();
+        let mut wanted = count;
+        while wanted > 0 {
+            let Some(run) = self.ranges().next() else { break };
+            let last = u32::try_from(u64::from(run.first) + wanted - 1).unwrap_or(u32::MAX).min(run.last);
+            let part = TaskRange { first: run.first, last };
+            self.0.remove(part);
+            wanted -= part.count();
+            taken.push(part);
+        }
+        taken
+    }
+}
+
+impl FromIterator<TaskRange> for TaskSet {
+    fn from_iter<I: IntoIterator<Item = TaskRange>>(ranges: I) -> Self {
+        let mut set = Self::new();
+        ranges.into_iter().for_each(|range| set.insert(range));
+        set
+    }
+}
+
+impl fmt::Display for TaskSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, range) in self.ranges().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            range.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a text is not a set of task indexes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not a set of tasks: write indexes and ranges such as `0-99,105`")]
+pub struct InvalidTaskSet {
+    /// The text as given.
+    pub given: String,
+}
+
+impl FromStr for TaskSet {
+    type Err = InvalidTaskSet;
+    fn from_str(text: &str) -> Result<Self, InvalidTaskSet> {
+        let read = |part: &str| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            TaskRange::new(first.trim().parse().ok()?, last.trim().parse().ok()?)
+        };
+        let parts = text.split(',').filter(|part| !part.trim().is_empty());
+        parts.map(read).collect::<Option<Self>>().ok_or_else(|| InvalidTaskSet { given: text.to_owned() })
+    }
+}
+
+impl Serialize for TaskSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_run_map_equals_a_plain_map(ops in proptest::collection::vec((0_u32..40, 0_u32..12, 0_u8..4), 0..60)) {
+            let mut runs = RunMap::new();
+            let mut plain = BTreeMap::new();
+            for (first, len, value) in ops {
+                let range = TaskRange { first, last: first + len };
+                if value == 3 {
+                    let out: Vec<(u32, u8)> =
+                        runs.remove(range).into_iter().flat_map(|(r, v)| r.indexes().map(move |i| (i, v))).collect();
+                    let expected: Vec<(u32, u8)> =
+                        range.indexes().filter_map(|i| plain.remove(&i).map(|v| (i, v))).collect();
+                    prop_assert_eq!(out, expected);
+                } else {
+                    runs.set(range, value);
+                    range.indexes().for_each(|i| { plain.insert(i, value); });
+                }
+                prop_assert_eq!(runs.count(), plain.len() as u64);
+                let flat: BTreeMap<u32, u8> = runs.iter().flat_map(|(r, v)| r.indexes().map(move |i| (i, *v))).collect();
+                prop_assert_eq!(&flat, &plain);
+                let neighbours: Vec<_> = runs.iter().collect();
+                prop_assert!(neighbours.windows(2).all(|w| w[0].0.last + 1 < w[1].0.first || w[0].1 != w[1].1));
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_indexes_are_taken_across_runs() {
+        let mut set: TaskSet = "0-2,5-9,20".parse().unwrap();
+        let taken: TaskSet = set.take_first(5).into_iter().collect();
+        assert_eq!((taken.to_string(), set.to_string()), ("0-2,5-6".into(), "7-9,20".into()));
+        assert_eq!(set.take_first(100).len(), 2);
+        assert!(set.is_empty());
+    }
+
+    #[test]
+    fn the_whole_range_of_indexes_is_held_without_overflow() {
+        let mut set = TaskSet::new();
+        set.insert(TaskRange { first: 0, last: u32::MAX });
+        set.insert(TaskRange::one(u32::MAX));
+        assert_eq!(set.count(), 1 << 32);
+    }
+}

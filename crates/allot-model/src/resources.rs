@@ -1,0 +1,405 @@
+//! Resources: amounts by name, in exact integers.
+//!
+//! `mem` and `disk` are bytes; every other amount is in thousandths (`cpus = 0.5` is 500). Beside plain
+//! amounts an agent may have *items* (GPU device ids, each of 1,000 thousandths, so that a device can be
+//! shared) and *ranges* (port numbers). A task asks for amounts only; [`Resources::take`] picks the items.
+
+use std::collections::BTreeMap;
+
+use crate::id::ResourceName;
+
+/// One whole item, such as one GPU or one port, in thousandths.
+pub const WHOLE: u64 = 1_000;
+
+/// How much there is of one resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Amount {
+    /// Bytes for `mem` and `disk`, thousandths for all else.
+    Scalar(u64),
+    /// Named items and the thousandths of each that there are.
+    Items(BTreeMap<String, u64>),
+    /// Whole numbers, such as ports.
+    Ranges(Ranges),
+}
+
+/// A set of whole numbers as disjoint runs, first to last, both included.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Ranges(BTreeMap<u64, u64>);
+
+/// Amounts by name. A name that is absent is an amount of nothing; nothing is never stored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Resources(BTreeMap<ResourceName, Amount>);
+
+/// What one task asks for: plain amounts by name, in the units of [`Amount::Scalar`]. Nothing is never stored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Request(BTreeMap<ResourceName, u64>);
+
+/// Why resources cannot be added or subtracted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResourceError {
+    /// The sum does not fit the integers it is kept in, or holds an item twice.
+    #[error("the sum of two amounts of `{name}` is too large, or holds the same item twice")]
+    TooMuch {
+        /// The resource concerned.
+        name: ResourceName,
+    },
+    /// More was to be taken away than there is.
+    #[error("there is less `{name}` than was to be taken away")]
+    TooLittle {
+        /// The resource concerned.
+        name: ResourceName,
+    },
+    /// One side counts, the other names items or ranges.
+    #[error("`{name}` is of two kinds: one side is an amount, the other names items or ranges")]
+    KindsDiffer {
+        /// The resource concerned.
+        name: ResourceName,
+    },
+}
+
+impl Ranges {
+    /// No numbers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many numbers it holds.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.iter().fold(0, |sum, (first, last)| sum.saturating_add((last - first).saturating_add(1)))
+    }
+
+    /// True where it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Its runs in order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().map(|(first, last)| (*first, *last))
+    }
+
+    /// Adds the run from `first` to `last`; false where it overlaps what is there or is no run.
+    #[must_use]
+    pub fn insert(&mut self, first: u64, last: u64) -> bool {
+        let overlaps = self.0.range(..=last).next_back().is_some_and(|(_, l)| *l >= first);
+        if first > last || overlaps {
+            return false;
+        }
+        let mut run = (first, last);
+        if let Some((&f, &l)) = self.0.range(..first).next_back()
+            && l + 1 == first
+        {
+            run.0 = f;
+        }
+        if let Some(next) = last.checked_add(1)
+            && let Some(l) = self.0.remove(&next)
+        {
+            run.1 = l;
+        }
+        self.0.insert(run.0, run.1);
+        true
+    }
+
+    /// Takes the run from `first` to `last` out; false, and nothing changed, where not all of it is there.
+    #[must_use]
+    pub fn remove(&mut self, first: u64, last: u64) -> bool {
+        let Some((&f, &l)) = self.0.range(..=first).next_back() else { return false };
+        if first > last || l < last {
+            return false;
+        }
+        self.0.remove(&f);
+        if f < first {
+            self.0.insert(f, first - 1);
+        }
+        if last < l {
+            self.0.insert(last + 1, l);
+        }
+        true
+    }
+
+    /// The lowest `count` numbers, if there are that many.
+    #[must_use]
+    pub fn lowest(&self, count: u64) -> Option<Self> {
+        let mut taken = Self::new();
+        let mut wanted = count;
+        for (first, last) in self.iter() {
+            if wanted == 0 {
+                break;
+            }
+            let end = first.saturating_add(wanted - 1).min(last);
+            wanted -= end - first + 1;
+            taken.0.insert(first, end);
+        }
+        (wanted == 0).then_some(taken)
+    }
+}
+
+impl FromIterator<(u64, u64)> for Ranges {
+    /// Runs that overlap others are left out.
+    fn from_iter<I: IntoIterator<Item = (u64, u64)>>(runs: I) -> Self {
+        let mut ranges = Self::new();
+        for (first, last) in runs {
+            let _ = ranges.insert(first, last);
+        }
+        ranges
+    }
+}
+
+impl Amount {
+    /// The amount as one number: the scalar itself, or the thousandths of all items or numbers together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        match self {
+            Self::Scalar(amount) => *amount,
+            Self::Items(items) => items.values().fold(0, |sum, units| sum.saturating_add(*units)),
+            Self::Ranges(ranges) => ranges.count().saturating_mul(WHOLE),
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Scalar(amount) => *amount == 0,
+            Self::Items(items) => items.values().all(|units| *units == 0),
+            Self::Ranges(ranges) => ranges.is_empty(),
+        }
+    }
+
+    /// What of this to give to someone who asks for `wanted`, if it is there.
+    fn take(&self, wanted: u64) -> Option<Self> {
+        match self {
+            Self::Scalar(amount) => (*amount >= wanted).then_some(Self::Scalar(wanted)),
+            Self::Items(items) if wanted < WHOLE => {
+                let fits = items.iter().filter(|(_, units)| **units >= wanted);
+                let (item, _) = fits.min_by_key(|(name, units)| (**units, natural_key(name)))?;
+                Some(Self::Items([(item.clone(), wanted)].into()))
+            }
+            Self::Items(items) => {
+                let mut whole: Vec<&String> =
+                    items.iter().filter(|(_, units)| **units == WHOLE).map(|(name, _)| name).collect();
+                whole.sort_by_key(|name| natural_key(name));
+                let count = usize::try_from(wanted / WHOLE).ok()?;
+                let enough = wanted.is_multiple_of(WHOLE) && whole.len() >= count;
+                enough.then(|| Self::Items(whole.into_iter().take(count).map(|n| (n.clone(), WHOLE)).collect()))
+            }
+            Self::Ranges(ranges) if wanted.is_multiple_of(WHOLE) => ranges.lowest(wanted / WHOLE).map(Self::Ranges),
+            Self::Ranges(_) => None,
+        }
+    }
+}
+
+/// Orders `2` before `10`, and numbers before names.
+fn natural_key(name: &str) -> (u64, &str) {
+    (name.parse().unwrap_or(u64::MAX), name)
+}
+
+fn add_amounts(name: &ResourceName, left: &mut Amount, right: &Amount) -> Result<(), ResourceError> {
+    let too_much = || ResourceError::TooMuch { name: name.clone() };
+    match (left, right) {
+        (Amount::Scalar(a), Amount::Scalar(b)) => *a = a.checked_add(*b).ok_or_else(too_much)?,
+        (Amount::Items(a), Amount::Items(b)) => {
+            for (item, units) in b {
+                let held = a.entry(item.clone()).or_insert(0);
+                *held = held.checked_add(*units).filter(|sum| *sum <= WHOLE).ok_or_else(too_much)?;
+            }
+        }
+        (Amount::Ranges(a), Amount::Ranges(b)) => {
+            if !b.iter().all(|(first, last)| a.insert(first, last)) {
+                return Err(too_much());
+            }
+        }
+        _ => return Err(ResourceError::KindsDiffer { name: name.clone() }),
+    }
+    Ok(())
+}
+
+fn subtract_amounts(name: &ResourceName, left: &mut Amount, right: &Amount) -> Result<(), ResourceError> {
+    let too_little = || ResourceError::TooLittle { name: name.clone() };
+    match (left, right) {
+        (Amount::Scalar(a), Amount::Scalar(b)) => *a = a.checked_sub(*b).ok_or_else(too_little)?,
+        (Amount::Items(a), Amount::Items(b)) => {
+            for (item, units) in b.iter().filter(|(_, units)| **units > 0) {
+                let held = a.get_mut(item).ok_or_else(too_little)?;
+                *held = held.checked_sub(*units).ok_or_else(too_little)?;
+            }
+            a.retain(|_, units| *units > 0);
+        }
+        (Amount::Ranges(a), Amount::Ranges(b)) => {
+            if !b.iter().all(|(first, last)| a.remove(first, last)) {
+                return Err(too_little());
+            }
+        }
+        _ => return Err(ResourceError::KindsDiffer { name: name.clone() }),
+    }
+    Ok(())
+}
+
+impl Resources {
+    /// Nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// True where there is nothing of anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How much of `name` there is; nothing where it is absent.
+    #[must_use]
+    pub fn get(&self, name: &ResourceName) -> Option<&Amount> {
+        self.0.get(name)
+    }
+
+    /// The amount of `name` as one number, 0 where it is absent.
+    #[must_use]
+    pub fn total(&self, name: &ResourceName) -> u64 {
+        self.0.get(name).map_or(0, Amount::total)
+    }
+
+    /// All amounts in order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&ResourceName, &Amount)> {
+        self.0.iter()
+    }
+
+    /// Sets the amount of `name`; an amount of nothing takes the name out.
+    pub fn set(&mut self, name: ResourceName, amount: Amount) {
+        if amount.is_nothing() {
+            self.0.remove(&name);
+        } else {
+            self.0.insert(name, amount);
+        }
+    }
+
+    /// Adds `other`.
+    ///
+    /// # Errors
+    /// [`ResourceError`] on overflow, on an item or number held twice, or where the kinds differ; `self` is then
+    /// as it was.
+    pub fn add(&mut self, other: &Self) -> Result<(), ResourceError> {
+        let mut sum = self.clone();
+        for (name, amount) in &other.0 {
+            match sum.0.get_mut(name) {
+                Some(held) => add_amounts(name, held, amount)?,
+                None => sum.set(name.clone(), amount.clone()),
+            }
+        }
+        *self = sum;
+        Ok(())
+    }
+
+    /// Takes `other` away.
+    ///
+    /// # Errors
+    /// [`ResourceError`] where it is not all there or the kinds differ; `self` is then as it was.
+    pub fn subtract(&mut self, other: &Self) -> Result<(), ResourceError> {
+        let mut rest = self.clone();
+        for (name, amount) in &other.0 {
+            let held =
+                rest.0.get_mut(name).ok_or_else(|| ResourceError::TooLittle { name: name.clone() })?;
+            subtract_amounts(name, held, amount)?;
+        }
+        rest.0.retain(|_, amount| !amount.is_nothing());
+        *self = rest;
+        Ok(())
+    }
+
+    /// True where all of `other`, down to the single item and number, is in here.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        self.clone().subtract(other).is_ok()
+    }
+
+    /// What to give to a task that asks for `request`: the same amounts, the fullest shared item that fits, the
+    /// lowest whole items and numbers. Nothing where something is short.
+    #[must_use]
+    pub fn take(&self, request: &Request) -> Option<Self> {
+        let mut slice = Self::new();
+        for (name, wanted) in request.iter() {
+            slice.set(name.clone(), self.0.get(name)?.take(wanted)?);
+        }
+        Some(slice)
+    }
+
+    /// True where every amount is plain, so that a multiple of a slice is a slice too.
+    #[must_use]
+    pub fn is_scalar(&self) -> bool {
+        self.0.values().all(|amount| matches!(amount, Amount::Scalar(_)))
+    }
+
+    /// `count` times these plain amounts; nothing on overflow, or where items or ranges are named and `count` is
+    /// not 1.
+    #[must_use]
+    pub fn times(&self, count: u64) -> Option<Self> {
+        if count == 1 {
+            return Some(self.clone());
+        }
+        let product = |(name, amount): (&ResourceName, &Amount)| match amount {
+            Amount::Scalar(units) => Some((name.clone(), Amount::Scalar(units.checked_mul(count)?))),
+            _ => None,
+        };
+        let mut scaled = self.0.iter().map(product).collect::<Option<BTreeMap<_, _>>>()?;
+        scaled.retain(|_, amount| !amount.is_nothing());
+        Some(Self(scaled))
+    }
+}
+
+impl Request {
+    /// A request for nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// True where nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How much of `name` is asked for.
+    #[must_use]
+    pub fn get(&self, name: &ResourceName) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// All amounts in order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&ResourceName, u64)> {
+        self.0.iter().map(|(name, amount)| (name, *amount))
+    }
+
+    /// Asks for `amount` of `name`; 0 takes the name out.
+    pub fn set(&mut self, name: ResourceName, amount: u64) {
+        if amount == 0 {
+            self.0.remove(&name);
+        } else {
+            self.0.insert(name, amount);
+        }
+    }
+
+    /// The same amounts as plain resources.
+    #[must_use]
+    pub fn as_scalars(&self) -> Resources {
+        Resources(self.0.iter().map(|(name, amount)| (name.clone(), Amount::Scalar(*amount))).collect())
+    }
+}
+
+impl FromIterator<(ResourceName, u64)> for Request {
+    fn from_iter<I: IntoIterator<Item = (ResourceName, u64)>>(amounts: I) -> Self {
+        let mut request = Self::new();
+        amounts.into_iter().for_each(|(name, amount)| request.set(name, amount));
+        request
+    }
+}
+
+impl FromIterator<(ResourceName, Amount)> for Resources {
+    fn from_iter<I: IntoIterator<Item = (ResourceName, Amount)>>(amounts: I) -> Self {
+        let mut resources = Self::new();
+        amounts.into_iter().for_each(|(name, amount)| resources.set(name, amount));
+        resources
+    }
+}

@@ -1,0 +1,359 @@
+//! What services answer to questions and commands: JSON over request and reply, printed as it is by `-o json`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::Attributes;
+use crate::id::{AgentId, AttemptId, Epoch, InstanceId, JobId, PolicyName, QueueName};
+use crate::ledger::Rejection;
+use crate::ranges::TaskSet;
+use crate::task::{JobState, Outcome, Reason, TaskState};
+use crate::time::Time;
+
+/// An answer to a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer<T> {
+    /// It was done, or this is what was asked for.
+    Ok(T),
+    /// It was not done.
+    Error(Refusal),
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// For programs: `not_found`, `invalid`, `conflict` or `unavailable`.
+    pub code: RefusalKind,
+    /// For people: what was wrong, what is allowed, what to do.
+    pub message: String,
+}
+
+/// The kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalKind {
+    /// There is no such thing.
+    NotFound,
+    /// The request cannot be read or asks for what is not allowed.
+    Invalid,
+    /// The thing is in a state in which this cannot be done.
+    Conflict,
+    /// Not now: ask again.
+    Unavailable,
+}
+
+/// What a command changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// In words.
+    pub message: String,
+}
+
+/// Which jobs to list, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobsQuery {
+    /// Only of this queue and those below it.
+    pub queue: Option<QueueName>,
+    /// Only in these states; empty for all.
+    pub states: Vec<JobState>,
+    /// Only those whose name holds this text.
+    pub name: Option<String>,
+    /// Only jobs older than this one: the next page.
+    pub before: Option<JobId>,
+    /// At most so many, 50 unless set, 1,000 at most.
+    pub limit: u32,
+}
+
+impl Default for JobsQuery {
+    fn default() -> Self {
+        Self { queue: None, states: Vec::new(), name: None, before: None, limit: 50 }
+    }
+}
+
+/// A page of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobList {
+    /// The jobs, newest first.
+    pub jobs: Vec<JobSummary>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<JobId>,
+}
+
+/// How many tasks of a job are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskCounts {
+    /// In state queued.
+    pub queued: u64,
+    /// In states allocated and starting.
+    pub starting: u64,
+    /// In state running.
+    pub running: u64,
+    /// In state killing.
+    pub killing: u64,
+    /// In state unreachable.
+    pub unreachable: u64,
+    /// Finished.
+    pub finished: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Killed.
+    pub killed: u64,
+    /// Dropped.
+    pub dropped: u64,
+    /// Gone.
+    pub gone: u64,
+}
+
+/// A job in a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSummary {
+    /// Its id.
+    pub job: JobId,
+    /// Its name, if it was given one.
+    pub name: Option<String>,
+    /// Who it is for, as given at submission.
+    pub queue: String,
+    /// Where it is on its way.
+    pub state: JobState,
+    /// Why, where the state alone does not say.
+    pub reason: Option<Reason>,
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// In which states they are.
+    pub counts: TaskCounts,
+    /// When it was submitted, microseconds since 1970.
+    pub submitted_at: Time,
+    /// When its first process started.
+    pub started_at: Option<Time>,
+    /// When its last task ended.
+    pub ended_at: Option<Time>,
+}
+
+/// All about a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    /// In a line.
+    #[serde(flatten)]
+    pub summary: JobSummary,
+    /// What was submitted, with defaults filled in, in the form of a job file. Absent for a rejected job.
+    pub spec: Option<serde_json::Value>,
+    /// What is wrong with it, where it was rejected.
+    pub rejection: Option<Rejection>,
+    /// Its tasks as runs of tasks that are alike, in order. At most the number asked for.
+    pub runs: Vec<TaskRunView>,
+    /// True where there are more runs than were asked for.
+    pub more_runs: bool,
+}
+
+/// What to show of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobQuery {
+    /// Only these tasks; all where absent.
+    pub tasks: Option<TaskSet>,
+    /// At most so many runs of tasks, 1,000 unless set.
+    pub limit: u32,
+}
+
+impl Default for JobQuery {
+    fn default() -> Self {
+        Self { tasks: None, limit: 1_000 }
+    }
+}
+
+/// A run of tasks that are alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRunView {
+    /// Which tasks.
+    pub tasks: TaskSet,
+    /// Their present or last try.
+    #[serde(flatten)]
+    pub attempt: AttemptView,
+    /// Earlier tries, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<AttemptView>,
+}
+
+/// One try at a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// Where it is on its way.
+    pub state: TaskState,
+    /// Why.
+    pub reason: Reason,
+    /// Where it was placed.
+    pub agent: Option<AgentId>,
+    /// When it began to wait for a place.
+    pub queued_at: Time,
+    /// When its place was committed.
+    pub allocated_at: Option<Time>,
+    /// When its process started, by its agent's clock.
+    pub started_at: Option<Time>,
+    /// When it ended.
+    pub ended_at: Option<Time>,
+    /// When it is to be queued again, where it waits out a pause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Time>,
+    /// What it may use, as words, once it is placed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<serde_json::Value>,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// What the registry knows of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Its id.
+    pub agent: AgentId,
+    /// Its machine.
+    pub host: String,
+    /// Where it stands.
+    pub state: AgentState,
+    /// All it has, as words.
+    pub total: serde_json::Value,
+    /// Its attributes.
+    pub attributes: Attributes,
+    /// How many attempts hold an allocation on it.
+    pub attempts: u64,
+    /// When it joined, or joined again.
+    pub joined_at: Time,
+    /// When it was last heard from, by the registry's clock.
+    pub heard_at: Time,
+    /// The version of its program.
+    pub program_version: String,
+}
+
+/// Where an agent stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// It takes tasks.
+    Ready,
+    /// It takes nothing new and finishes or kills what it has.
+    Draining,
+    /// It takes nothing new and has nothing.
+    Drained,
+    /// It has been silent for the timeout.
+    Unreachable,
+    /// An operator declared it gone.
+    Gone,
+}
+
+/// What the offers service knows of an agent in the pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentUse {
+    /// Its id.
+    pub agent: AgentId,
+    /// All it has, as words.
+    pub total: serde_json::Value,
+    /// What is allocated on it, as words.
+    pub allocated: serde_json::Value,
+    /// What is free on it, as words.
+    pub free: serde_json::Value,
+    /// True where it is in the pool and takes tasks.
+    pub available: bool,
+}
+
+/// What a queue is entitled to, has and wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// Its name.
+    pub queue: QueueName,
+    /// Its share beside its siblings.
+    pub weight: u32,
+    /// How many of its jobs have not ended.
+    pub jobs: u64,
+    /// How many of its tasks hold an allocation.
+    pub running: u64,
+    /// How many of its tasks wait for a place.
+    pub pending: u64,
+    /// What its tasks hold, as words.
+    pub allocated: serde_json::Value,
+    /// Its dominant resource: the one of which it holds the largest part of the pool.
+    pub dominant_resource: Option<String>,
+    /// Its dominant share as an exact fraction, numerator and denominator, before its weight is applied.
+    pub dominant_share: [u64; 2],
+}
+
+/// What a queue is to be entitled to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueSetCommand {
+    /// Which.
+    pub queue: QueueName,
+    /// Its share beside its siblings, 1 to 1,000,000.
+    pub weight: u32,
+}
+
+/// Who decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// The policy that an operator has chosen, if one has.
+    pub chosen: Option<PolicyName>,
+    /// The active allocator's generation.
+    pub epoch: Epoch,
+    /// All allocators that are heard from, the active one first.
+    pub allocators: Vec<AllocatorView>,
+}
+
+/// An allocator that is heard from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllocatorView {
+    /// The process.
+    pub instance: InstanceId,
+    /// What it runs.
+    pub policy: PolicyName,
+    /// True for the one that decides.
+    pub active: bool,
+    /// When it was first heard from.
+    pub since: Time,
+    /// When it was last heard from.
+    pub heard_at: Time,
+}
+
+/// Which policy is to decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyUseCommand {
+    /// Which.
+    pub policy: PolicyName,
+}
+
+/// How to drain an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DrainCommand {
+    /// Kill its tasks rather than wait for them; those with tries left are tried elsewhere.
+    pub kill: bool,
+}
+
+/// What to read of an attempt's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogQuery {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Standard output or standard error.
+    pub stream: LogStream,
+    /// The first byte wanted; a negative number counts from the end.
+    pub offset: i64,
+    /// At most so many bytes; the agent may answer with fewer.
+    pub limit: u32,
+}
+
+/// The two outputs of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}

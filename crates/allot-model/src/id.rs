@@ -230,7 +230,8 @@ impl fmt::Display for AttemptId {
 impl FromStr for AttemptId {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let fail = || invalid("an attempt", text, "a task, `#` and the number of the try from 1, such as `12.3#2`");
+        let fail =
+            || invalid("an attempt", text, "a task, `#` and the number of the try from 1, such as `12.3#2`");
         let (task, attempt) = text.split_once('#').ok_or_else(fail)?;
         let attempt = attempt.parse().ok().filter(|n| *n > 0).ok_or_else(fail)?;
         Ok(Self { task: task.parse().map_err(|_| fail())?, attempt })

@@ -276,4 +276,3 @@ pub struct Rejection {
     /// What was given, what is allowed, what to do.
     pub message: String,
 }
-

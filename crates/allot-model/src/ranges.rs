@@ -48,7 +48,11 @@ impl TaskRange {
 
 impl fmt::Display for TaskRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}-{}", self.first, self.last) }
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
     }
 }
 
@@ -127,7 +131,8 @@ impl<V: Clone + PartialEq> RunMap<V> {
 
     /// Takes the values out of `range` and returns the runs that were there.
     pub fn remove(&mut self, range: TaskRange) -> Vec<(TaskRange, V)> {
-        let found: Vec<(TaskRange, V)> = self.within(range).map(|(part, value)| (part, value.clone())).collect();
+        let found: Vec<(TaskRange, V)> =
+            self.within(range).map(|(part, value)| (part, value.clone())).collect();
         for (part, _) in &found {
             self.cut(*part);
         }

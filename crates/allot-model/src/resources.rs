@@ -182,9 +182,12 @@ impl Amount {
                 whole.sort_by_key(|name| natural_key(name));
                 let count = usize::try_from(wanted / WHOLE).ok()?;
                 let enough = wanted.is_multiple_of(WHOLE) && whole.len() >= count;
-                enough.then(|| Self::Items(whole.into_iter().take(count).map(|n| (n.clone(), WHOLE)).collect()))
+                enough
+                    .then(|| Self::Items(whole.into_iter().take(count).map(|n| (n.clone(), WHOLE)).collect()))
             }
-            Self::Ranges(ranges) if wanted.is_multiple_of(WHOLE) => ranges.lowest(wanted / WHOLE).map(Self::Ranges),
+            Self::Ranges(ranges) if wanted.is_multiple_of(WHOLE) => {
+                ranges.lowest(wanted / WHOLE).map(Self::Ranges)
+            }
             Self::Ranges(_) => None,
         }
     }
@@ -299,8 +302,7 @@ impl Resources {
     pub fn subtract(&mut self, other: &Self) -> Result<(), ResourceError> {
         let mut rest = self.clone();
         for (name, amount) in &other.0 {
-            let held =
-                rest.0.get_mut(name).ok_or_else(|| ResourceError::TooLittle { name: name.clone() })?;
+            let held = rest.0.get_mut(name).ok_or_else(|| ResourceError::TooLittle { name: name.clone() })?;
             subtract_amounts(name, held, amount)?;
         }
         rest.0.retain(|_, amount| !amount.is_nothing());

@@ -144,7 +144,9 @@ impl fmt::Display for Span {
 
 /// Why a text is not a span of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is not a length of time: write a number and a unit, such as `250ms`, `5s`, `10m`, `1h30m` or `2d`")]
+#[error(
+    "{given:?} is not a length of time: write a number and a unit, such as `250ms`, `5s`, `10m`, `1h30m` or `2d`"
+)]
 pub struct InvalidSpan {
     /// The text as given.
     pub given: String,
@@ -181,14 +183,15 @@ fn read_span(text: &str) -> Option<Span> {
 pub(crate) fn decimal(text: &str, scale: u64) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) || fraction.len() > 18 {
+    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) || fraction.len() > 18
+    {
         return None;
     }
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let numerator: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
     let denominator = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let product = numerator * u128::from(scale);
-    if product % denominator != 0 {
+    if !product.is_multiple_of(denominator) {
         return None;
     }
     u64::try_from(whole.checked_mul(u128::from(scale))?.checked_add(product / denominator)?).ok()

@@ -1,0 +1,19 @@
+//! Names and values of message headers.
+
+/// Given by whoever submits a job: the inbox takes a message with the same id only once, so that a retry is
+/// harmless.
+pub const NATS_MSG_ID: &str = "Nats-Msg-Id";
+
+/// Of a submission: [`JSON`] or [`PROTOBUF`]. Where it is absent the first byte decides.
+pub const CONTENT_TYPE: &str = "Content-Type";
+/// Of an answer to a log query: the place in the output of the first byte of the payload.
+pub const ALLOT_OFFSET: &str = "Allot-Offset";
+/// Of an answer to a log query: how long the output is so far, in bytes.
+pub const ALLOT_SIZE: &str = "Allot-Size";
+/// Of an answer to a log query: `true` where the attempt has ended and nothing more will come.
+pub const ALLOT_ENDED: &str = "Allot-Ended";
+
+/// The content type of JSON.
+pub const JSON: &str = "application/json";
+/// The content type of a protobuf message of `allot.v1`.
+pub const PROTOBUF: &str = "application/protobuf";

@@ -1,0 +1,109 @@
+"""A whole allot in containers: jobs go in through NATS and run, and the policy is replaced under load."""
+
+import atexit
+import collections
+import contextlib
+import os
+import unittest
+
+from cluster import Cluster, until
+
+AGENTS = 3
+CLUSTER = Cluster()
+
+
+def setUpModule():
+    # At exit and not after the tests: whoever runs them may want the logs of a failure first.
+    atexit.register(CLUSTER.down)
+    CLUSTER.up(AGENTS)
+
+
+class ClusterTest(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self):
+        self.bus = await CLUSTER.connect()
+        self.addAsyncCleanup(self.bus.client.close)
+        await until(lambda: self.bus.ask("allot.v1.agents.list"), self.all_ready)
+        await until(self.active_policy)
+
+    @staticmethod
+    def all_ready(agents):
+        return len([agent for agent in agents if agent["state"] == "ready"]) == AGENTS
+
+    async def active_policy(self):
+        """The policy of the allocator that decides, or nothing while none does."""
+        view = await self.bus.ask("allot.v1.pool.default.policy")
+        return next((allocator["policy"] for allocator in view["allocators"] if allocator["active"]), None)
+
+    async def test_every_container_becomes_healthy(self):
+        async def states():
+            services = ["registry", "offers", "dispatcher", "allocator", "agent"]
+            return [CLUSTER.health(container) for service in services for container in CLUSTER.containers(service)]
+
+        await until(states, lambda all_of: all_of == ["healthy"] * (4 + AGENTS))
+
+    async def test_a_job_published_with_a_plain_client_runs_and_its_output_is_read_back(self):
+        job = await self.bus.submit(
+            "research.vision",
+            {"command": ["sh", "-c", "echo task $ALLOT_TASK_INDEX of $ALLOT_TASK_COUNT"], "tasks": 2, "resources": {"cpus": 0.5}},
+        )
+        view = await self.bus.ended(job)
+        self.assertEqual((view["state"], view["queue"]), ("finished", "research.vision"), view)
+        self.assertEqual(await self.bus.output(job, 1), "task 1 of 2\n")
+        self.assertEqual(CLUSTER.compose("run", "--rm", "-T", "cli", "logs", f"{job}.0"), "task 0 of 2\n")
+
+    async def test_the_command_line_runs_a_job_in_the_cluster(self):
+        printed = CLUSTER.compose("run", "--rm", "-T", "cli", "run", "--", "echo", "hello")
+        self.assertIn("hello\n", printed)
+
+    async def test_a_bad_job_is_rejected_with_the_field_and_the_next_one_runs(self):
+        bad = await self.bus.submit("research", {"command": ["true"], "resources": {"cpus": -1}})
+        good = await self.bus.submit("research", {"command": ["true"]})
+        rejected = await self.bus.ended(bad)
+        self.assertEqual((rejected["state"], rejected["rejection"]["field"]), ("rejected", "resources.cpus"))
+        self.assertEqual((await self.bus.ended(good))["state"], "finished")
+
+    async def test_replacing_the_policy_under_a_thousand_tasks_loses_none_and_runs_none_twice(self):
+        tasks, at_once = 1_000, AGENTS * 100
+        ran, gate = CLUSTER.shared / "ran", CLUSTER.shared / "gate"
+        os.mkfifo(gate)
+        gate.chmod(0o666)
+        job = await self.bus.submit(
+            "research",
+            # A task notes that it runs, then waits until the gate has a writer.
+            {"command": ["sh", "-c", 'echo "$ALLOT_TASK_INDEX" >>/shared/ran; : </shared/gate'], "tasks": tasks, "resources": {"cpus": 0.1}},
+        )
+        counts = lambda view: view["counts"]
+        await until(lambda: self.bus.job(job), lambda view: counts(view)["running"] == at_once)
+
+        before = await self.active_policy()
+        after = "fifo" if before != "fifo" else "drf"
+        CLUSTER.compose("up", "--detach", "--no-deps", "allocator", ALLOT_POLICY=after)
+        await until(self.active_policy, lambda policy: policy == after)
+        untouched = counts(await self.bus.job(job))
+        self.assertEqual((untouched["running"], untouched["queued"]), (at_once, tasks - at_once), untouched)
+
+        with open_gate(gate):
+            view = await self.bus.ended(job, within=180)
+        self.assertEqual((view["state"], counts(view)["finished"]), ("finished", tasks), view)
+        self.assertTrue(all(run["attempt"] == 1 and not run.get("earlier") for run in view["runs"]), view["runs"])
+        self.assertEqual(collections.Counter(map(int, ran.read_text().split())), collections.Counter(range(tasks)))
+
+    async def test_everything_goes_on_after_nats_was_killed(self):
+        before = await self.bus.submit("research", {"command": ["true"]})
+        await self.bus.ended(before)
+        CLUSTER.compose("kill", "-s", "SIGKILL", "nats")
+        CLUSTER.compose("up", "--detach", "--no-deps", "nats")
+        after = await until(lambda: self.bus.submit("research", {"command": ["true"]}))
+        self.assertGreater(after, before)
+        self.assertEqual((await self.bus.ended(after))["state"], "finished")
+        self.assertEqual((await self.bus.job(before))["state"], "finished")
+
+
+@contextlib.contextmanager
+def open_gate(gate):
+    """Whoever waits at the gate, or comes to it, passes."""
+    writer = os.open(gate, os.O_RDWR)
+    try:
+        yield
+    finally:
+        os.close(writer)

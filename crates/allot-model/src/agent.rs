@@ -1,9 +1,13 @@
 //! What agents say and are told.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::id::{AgentId, Incarnation, JobId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::id::{AgentId, AttemptId, Incarnation, InvalidId, JobId};
 use crate::job::JobSpec;
 use crate::ranges::TaskRange;
 use crate::resources::Resources;
@@ -74,6 +78,58 @@ pub struct AttemptRun {
     pub attempt: u32,
 }
 
+impl AttemptRun {
+    /// The run of one attempt.
+    #[must_use]
+    pub fn one(attempt: AttemptId) -> Self {
+        let AttemptId { task, attempt } = attempt;
+        Self { job: task.job, tasks: TaskRange::one(task.index), attempt }
+    }
+
+    /// The attempts in order.
+    pub fn attempts(self) -> impl Iterator<Item = AttemptId> {
+        self.tasks.indexes().map(move |index| AttemptId::new(self.job, index, self.attempt))
+    }
+}
+
+impl fmt::Display for AttemptRun {
+    /// Writes `12.3#2` for one attempt and `12.0-99#2` for more.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}#{}", self.job, self.tasks, self.attempt)
+    }
+}
+
+impl FromStr for AttemptRun {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let read = || {
+            let (job, rest) = text.split_once('.')?;
+            let (tasks, attempt) = rest.split_once('#')?;
+            let (first, last) = tasks.split_once('-').unwrap_or((tasks, tasks));
+            let tasks = TaskRange::new(first.parse().ok()?, last.parse().ok()?)?;
+            let attempt = attempt.parse().ok().filter(|number| *number > 0)?;
+            Some(Self { job: job.parse().ok()?, tasks, attempt })
+        };
+        read().ok_or_else(|| InvalidId {
+            what: "a run of attempts",
+            given: text.chars().take(80).collect(),
+            allowed: "a job id, a dot, tasks, `#` and the number of the try, such as `12.3#2` or `12.0-99#2`",
+        })
+    }
+}
+
+impl Serialize for AttemptRun {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AttemptRun {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// An order from the dispatcher to an agent. Orders may arrive twice, late or never.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentOrder {
@@ -102,9 +158,12 @@ pub enum AgentOrder {
     },
 }
 
-/// A set of orders to one agent, carried out in order. Orders for another incarnation are ignored.
+/// A set of orders to one agent, carried out in order. Orders for another incarnation are ignored, and so are orders
+/// of an older epoch than the newest the agent has seen: a replaced dispatcher may speak late.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderBatch {
+    /// The dispatcher's generation.
+    pub epoch: crate::id::Epoch,
     /// The incarnation the orders are meant for.
     pub incarnation: Incarnation,
     /// The orders.
@@ -162,4 +221,19 @@ pub enum Report {
         /// How.
         outcome: Outcome,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_attempts_are_read_as_they_are_written() {
+        for text in ["12.3#2", "12.0-99#1"] {
+            assert_eq!(text.parse::<AttemptRun>().unwrap().to_string(), text);
+        }
+        for text in ["12", "12.3", "12.9-3#1", "12.3#0", "12.-3#1", "x.3#1", ""] {
+            assert!(text.parse::<AttemptRun>().is_err(), "{text}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod constraint;
 pub mod core;
+mod decimal;
 pub mod id;
 pub mod job;
 pub mod ledger;
@@ -23,6 +24,6 @@ pub use job::{Command, Executor, JobSpec, OnUnreachable};
 pub use ledger::*;
 pub use pool::*;
 pub use ranges::{RunMap, TaskRange, TaskSet};
-pub use resources::{Amount, Ranges, Request, ResourceError, Resources};
+pub use resources::{Amount, InvalidAmount, InvalidRanges, Ranges, Request, ResourceError, Resources};
 pub use task::{JobState, Outcome, Reason, TaskState};
 pub use time::{Span, Time};

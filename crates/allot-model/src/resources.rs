@@ -4,9 +4,15 @@
 //! amounts an agent may have *items* (GPU device ids, each of 1,000 thousandths, so that a device can be
 //! shared) and *ranges* (port numbers). A task asks for amounts only; [`Resources::take`] picks the items.
 
+mod human;
+mod ranges;
+
 use std::collections::BTreeMap;
 
 use crate::id::ResourceName;
+
+pub use human::InvalidAmount;
+pub use ranges::{InvalidRanges, Ranges};
 
 /// One whole item, such as one GPU or one port, in thousandths.
 pub const WHOLE: u64 = 1_000;
@@ -21,10 +27,6 @@ pub enum Amount {
     /// Whole numbers, such as ports.
     Ranges(Ranges),
 }
-
-/// A set of whole numbers as disjoint runs, first to last, both included.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Ranges(BTreeMap<u64, u64>);
 
 /// Amounts by name. A name that is absent is an amount of nothing; nothing is never stored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -55,97 +57,6 @@ pub enum ResourceError {
         /// The resource concerned.
         name: ResourceName,
     },
-}
-
-impl Ranges {
-    /// No numbers.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How many numbers it holds.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.0.iter().fold(0, |sum, (first, last)| sum.saturating_add((last - first).saturating_add(1)))
-    }
-
-    /// True where it holds none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Its runs in order.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.0.iter().map(|(first, last)| (*first, *last))
-    }
-
-    /// Adds the run from `first` to `last`; false where it overlaps what is there or is no run.
-    #[must_use]
-    pub fn insert(&mut self, first: u64, last: u64) -> bool {
-        let overlaps = self.0.range(..=last).next_back().is_some_and(|(_, l)| *l >= first);
-        if first > last || overlaps {
-            return false;
-        }
-        let mut run = (first, last);
-        if let Some((&f, &l)) = self.0.range(..first).next_back()
-            && l + 1 == first
-        {
-            run.0 = f;
-        }
-        if let Some(next) = last.checked_add(1)
-            && let Some(l) = self.0.remove(&next)
-        {
-            run.1 = l;
-        }
-        self.0.insert(run.0, run.1);
-        true
-    }
-
-    /// Takes the run from `first` to `last` out; false, and nothing changed, where not all of it is there.
-    #[must_use]
-    pub fn remove(&mut self, first: u64, last: u64) -> bool {
-        let Some((&f, &l)) = self.0.range(..=first).next_back() else { return false };
-        if first > last || l < last {
-            return false;
-        }
-        self.0.remove(&f);
-        if f < first {
-            self.0.insert(f, first - 1);
-        }
-        if last < l {
-            self.0.insert(last + 1, l);
-        }
-        true
-    }
-
-    /// The lowest `count` numbers, if there are that many.
-    #[must_use]
-    pub fn lowest(&self, count: u64) -> Option<Self> {
-        let mut taken = Self::new();
-        let mut wanted = count;
-        for (first, last) in self.iter() {
-            if wanted == 0 {
-                break;
-            }
-            let end = first.saturating_add(wanted - 1).min(last);
-            wanted -= end - first + 1;
-            taken.0.insert(first, end);
-        }
-        (wanted == 0).then_some(taken)
-    }
-}
-
-impl FromIterator<(u64, u64)> for Ranges {
-    /// Runs that overlap others are left out.
-    fn from_iter<I: IntoIterator<Item = (u64, u64)>>(runs: I) -> Self {
-        let mut ranges = Self::new();
-        for (first, last) in runs {
-            let _ = ranges.insert(first, last);
-        }
-        ranges
-    }
 }
 
 impl Amount {
@@ -203,7 +114,7 @@ fn add_amounts(name: &ResourceName, left: &mut Amount, right: &Amount) -> Result
     match (left, right) {
         (Amount::Scalar(a), Amount::Scalar(b)) => *a = a.checked_add(*b).ok_or_else(too_much)?,
         (Amount::Items(a), Amount::Items(b)) => {
-            for (item, units) in b {
+            for (item, units) in b.iter().filter(|(_, units)| **units > 0) {
                 let held = a.entry(item.clone()).or_insert(0);
                 *held = held.checked_add(*units).filter(|sum| *sum <= WHOLE).ok_or_else(too_much)?;
             }
@@ -270,7 +181,10 @@ impl Resources {
     }
 
     /// Sets the amount of `name`; an amount of nothing takes the name out.
-    pub fn set(&mut self, name: ResourceName, amount: Amount) {
+    pub fn set(&mut self, name: ResourceName, mut amount: Amount) {
+        if let Amount::Items(items) = &mut amount {
+            items.retain(|_, units| *units > 0);
+        }
         if amount.is_nothing() {
             self.0.remove(&name);
         } else {
@@ -405,3 +319,6 @@ impl FromIterator<(ResourceName, Amount)> for Resources {
         resources
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::decimal;
+
 /// A point in time: microseconds since 1970-01-01T00:00:00Z, or since the start of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -162,7 +164,7 @@ impl FromStr for Span {
 }
 
 fn read_span(text: &str) -> Option<Span> {
-    if let Some(micros) = decimal(text, 1_000_000) {
+    if let Ok(micros) = decimal::scaled(text, 1_000_000) {
         return Some(Span(micros));
     }
     let mut total = 0_u64;
@@ -173,28 +175,10 @@ fn read_span(text: &str) -> Option<Span> {
         let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, next) = tail.split_at(unit_end);
         let (_, micros) = UNITS.iter().find(|(name, _)| *name == unit.trim())?;
-        total = total.checked_add(decimal(number, *micros)?)?;
+        total = total.checked_add(decimal::scaled(number, *micros).ok()?)?;
         rest = next;
     }
     (!text.is_empty()).then_some(Span(total))
-}
-
-/// `text`, a plain decimal number, times `scale`; nothing where the product is not whole or too large.
-pub(crate) fn decimal(text: &str, scale: u64) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) || fraction.len() > 18
-    {
-        return None;
-    }
-    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let numerator: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
-    let denominator = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    let product = numerator * u128::from(scale);
-    if !product.is_multiple_of(denominator) {
-        return None;
-    }
-    u64::try_from(whole.checked_mul(u128::from(scale))?.checked_add(product / denominator)?).ok()
 }
 
 impl Serialize for Span {

@@ -1,6 +1,7 @@
 """The cluster of `docker-compose.yml` under a project name and a port of its own, and plain NATS questions to it."""
 
 import asyncio
+import atexit
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import subprocess
 
 import nats
 
+SERVICES = ["registry", "offers", "dispatcher", "allocator", "agent"]
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -28,17 +30,18 @@ def free_port():
 class Cluster:
     """One compose project. `down` removes everything that it made."""
 
-    def __init__(self):
-        self.project = f"allot-test-{os.getpid()}"
+    def __init__(self, name, *files, **environment):
+        self.project = f"allot-test-{name}-{os.getpid()}"
         self.port = free_port()
         self.shared = REPOSITORY / "target" / "compose-test" / self.project
         self.command = compose_command()
         self.environment = {
             "COMPOSE_PROJECT_NAME": self.project,
-            "COMPOSE_FILE": "docker-compose.yml:tests/compose/override.yml",
+            "COMPOSE_FILE": ":".join(["docker-compose.yml", "tests/compose/override.yml", *files]),
             "ALLOT_NATS_PORT": str(self.port),
             "ALLOT_AGENT_CPUS": "10",
             "ALLOT_TEST_SHARED": str(self.shared),
+            **environment,
         }
 
     def compose(self, *arguments, **environment):
@@ -57,28 +60,30 @@ class Cluster:
         return done.stdout
 
     def up(self, agents):
+        """Starts it. It goes down when this process ends and not sooner, for the logs of a failure."""
+        atexit.register(self.down)
         self.shared.mkdir(parents=True)
         # Tasks run as the image's user, who is nobody on this machine.
         self.shared.chmod(0o777)
         self.compose("up", "--detach", "--scale", f"agent={agents}")
 
     def down(self):
+        atexit.unregister(self.down)
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
         shutil.rmtree(self.shared, ignore_errors=True)
 
-    def containers(self, service):
-        return self.compose("ps", "--quiet", service).split()
+    async def states(self):
+        """How the containers of all services are: `healthy`, `unhealthy` or `starting`."""
+        containers = self.compose("ps", "--quiet", *SERVICES).split()
+        template = "{{.State.Health.Status}}"
+        told = subprocess.run(
+            ["docker", "inspect", "--format", template, *containers], capture_output=True, text=True, check=True
+        )
+        return told.stdout.split()
 
-    def health(self, container):
-        """`healthy`, `unhealthy`, `starting`, or `none` where the container has no check."""
-        template = "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}"
-        return subprocess.run(
-            ["docker", "inspect", "--format", template, container], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    async def connect(self):
+    async def connect(self, **options):
         """A connection as any user has it, once the server accepts one."""
-        return Bus(await until(lambda: nats.connect(f"nats://127.0.0.1:{self.port}", allow_reconnect=True)))
+        return Bus(await until(lambda: nats.connect(f"nats://127.0.0.1:{self.port}", **options)))
 
 
 class Bus:
@@ -98,6 +103,16 @@ class Bus:
         if "error" in answer:
             raise AssertionError(f"{subject}: {answer['error']['message']}")
         return answer["ok"]
+
+    async def ready_agents(self, count):
+        """Waits until that many agents take tasks, and returns them."""
+        ready = lambda agents: [agent for agent in agents if agent["state"] == "ready"]
+        return await until(lambda: self.ask("allot.v1.agents.list"), lambda agents: len(ready(agents)) == count)
+
+    async def active_policy(self):
+        """The policy of the allocator that decides, or nothing while none does."""
+        view = await self.ask("allot.v1.pool.default.policy")
+        return next((allocator["policy"] for allocator in view["allocators"] if allocator["active"]), None)
 
     async def job(self, job):
         return await self.ask(f"allot.v1.job.{job}.show")

@@ -5,18 +5,26 @@ import sys
 import unittest
 
 import test_cluster
+import test_tenants
+
+
+def run(module):
+    """Runs the tests of one cluster, shows its logs where they failed, and returns how many passed and failed."""
+    tests = unittest.defaultTestLoader.loadTestsFromModule(module)
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(tests)
+    failed = len(result.failures) + len(result.errors)
+    if failed:
+        print(module.CLUSTER.compose("logs", "--no-color", "--tail", "100"))
+    module.CLUSTER.down()
+    return max(result.testsRun - failed, 0), failed
 
 
 def main():
     # Being stopped still removes the containers: an interrupt unwinds, the default action would not.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    tests = unittest.defaultTestLoader.loadTestsFromNames(sys.argv[1:] or ["test_cluster"])
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(tests)
-    failed = len(result.failures) + len(result.errors)
-    if failed:
-        print(test_cluster.CLUSTER.compose("logs", "--no-color", "--tail", "100"))
-    print(f"{max(result.testsRun - failed, 0)} passed, {failed} failed")
-    return 1 if failed or not result.testsRun else 0
+    passed, failed = (sum(counts) for counts in zip(*map(run, [test_cluster, test_tenants])))
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A whole allot in containers: jobs go in through NATS and run, and the policy is replaced under load."""
 
-import atexit
 import collections
 import contextlib
 import os
@@ -9,12 +8,10 @@ import unittest
 from cluster import Cluster, until
 
 AGENTS = 3
-CLUSTER = Cluster()
+CLUSTER = Cluster("plain")
 
 
 def setUpModule():
-    # At exit and not after the tests: whoever runs them may want the logs of a failure first.
-    atexit.register(CLUSTER.down)
     CLUSTER.up(AGENTS)
 
 
@@ -22,24 +19,11 @@ class ClusterTest(unittest.IsolatedAsyncioTestCase):
     async def asyncSetUp(self):
         self.bus = await CLUSTER.connect()
         self.addAsyncCleanup(self.bus.client.close)
-        await until(lambda: self.bus.ask("allot.v1.agents.list"), self.all_ready)
-        await until(self.active_policy)
-
-    @staticmethod
-    def all_ready(agents):
-        return len([agent for agent in agents if agent["state"] == "ready"]) == AGENTS
-
-    async def active_policy(self):
-        """The policy of the allocator that decides, or nothing while none does."""
-        view = await self.bus.ask("allot.v1.pool.default.policy")
-        return next((allocator["policy"] for allocator in view["allocators"] if allocator["active"]), None)
+        await self.bus.ready_agents(AGENTS)
+        await until(self.bus.active_policy)
 
     async def test_every_container_becomes_healthy(self):
-        async def states():
-            services = ["registry", "offers", "dispatcher", "allocator", "agent"]
-            return [CLUSTER.health(container) for service in services for container in CLUSTER.containers(service)]
-
-        await until(states, lambda all_of: all_of == ["healthy"] * (4 + AGENTS))
+        await until(CLUSTER.states, lambda states: states == ["healthy"] * (4 + AGENTS))
 
     async def test_a_job_published_with_a_plain_client_runs_and_its_output_is_read_back(self):
         job = await self.bus.submit(
@@ -75,10 +59,10 @@ class ClusterTest(unittest.IsolatedAsyncioTestCase):
         counts = lambda view: view["counts"]
         await until(lambda: self.bus.job(job), lambda view: counts(view)["running"] == at_once)
 
-        before = await self.active_policy()
+        before = await self.bus.active_policy()
         after = "fifo" if before != "fifo" else "drf"
         CLUSTER.compose("up", "--detach", "--no-deps", "allocator", ALLOT_POLICY=after)
-        await until(self.active_policy, lambda policy: policy == after)
+        await until(self.bus.active_policy, lambda policy: policy == after)
         untouched = counts(await self.bus.job(job))
         self.assertEqual((untouched["running"], untouched["queued"]), (at_once, tasks - at_once), untouched)
 

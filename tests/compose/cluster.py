@@ -14,6 +14,9 @@ import nats
 SERVICES = ["registry", "offers", "dispatcher", "allocator", "agent"]
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
+# What a question ends with while there is nobody to answer it.
+UNAVAILABLE = (nats.errors.Error, asyncio.TimeoutError, OSError)
+
 
 def compose_command():
     """`docker compose` where the plugin is there, else the older `docker-compose`."""
@@ -137,7 +140,7 @@ async def until(question, holds=lambda answer: True, within=60):
             answer = await question()
             if holds(answer):
                 return answer
-        except (nats.errors.Error, OSError) as error:
+        except UNAVAILABLE as error:
             answer = repr(error)
         if loop.time() > deadline:
             raise AssertionError(f"not within {within} s; the last answer was {answer}")

@@ -1,0 +1,9 @@
+//! Conversions between the model and the wire, one module for each schema.
+
+mod agent;
+mod allocator;
+mod job;
+mod ledger;
+mod pool;
+mod read;
+mod resources;

@@ -1,0 +1,229 @@
+//! `pool.proto`: the feed. What allocators say is in [`super::allocator`].
+
+use std::sync::Arc;
+
+use allot_model::{
+    AgentId, Epoch, Feed, FeedItem, GrantId, JobId, OfferVersion, PoolAgent, PoolJob, Span, TaskRange, Time,
+};
+
+use super::job::{constraint_texts, read_constraints, read_tasks};
+use super::read::{self, Word, words};
+use super::resources::{read_request, request_units};
+use crate::WireError;
+use crate::v1::{self, feed_item};
+
+words!(SyncPart: First, Middle, Last, Only);
+words!(RefusalCode: NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed);
+
+impl From<&Feed> for v1::Feed {
+    fn from(feed: &Feed) -> Self {
+        Self {
+            session: feed.session.0,
+            sequence: feed.sequence,
+            sync: read::number_or_unspecified(feed.sync),
+            items: feed.items.iter().map(|item| v1::FeedItem { change: Some(item.into()) }).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Feed> for Feed {
+    type Error = WireError;
+
+    fn try_from(message: v1::Feed) -> Result<Self, WireError> {
+        // An allocator that is older than the offers service skips what it does not know.
+        let changes = message.items.into_iter().filter_map(|item| item.change).collect();
+        Ok(Self {
+            session: Epoch(message.session),
+            sequence: message.sequence,
+            sync: read::optional_word(message.sync, "sync")?,
+            items: read::parts(changes, "items")?,
+        })
+    }
+}
+
+impl From<&FeedItem> for feed_item::Change {
+    fn from(item: &FeedItem) -> Self {
+        let named = |agent: &AgentId| v1::AgentNamed { agent: agent.to_string() };
+        match item {
+            FeedItem::Active { epoch, instance } => {
+                Self::Active(feed_item::Active { epoch: epoch.0, instance: instance.to_string() })
+            }
+            FeedItem::Queue { queue, weight } => {
+                Self::Queue(v1::QueueSet { queue: queue.to_string(), weight: *weight })
+            }
+            FeedItem::Job(job) => Self::Job((&**job).into()),
+            FeedItem::Pending { job, tasks } => Self::Pending(job_tasks(*job, *tasks)),
+            FeedItem::Withdrawn { job, tasks } => Self::Withdrawn(job_tasks(*job, *tasks)),
+            FeedItem::JobEnded { job } => Self::JobEnded(v1::JobNamed { job: job.0 }),
+            FeedItem::Agent(agent) => Self::Agent((&**agent).into()),
+            FeedItem::AgentLeft { agent } => Self::AgentLeft(named(agent)),
+            FeedItem::Offer { agent, version, free, ttl } => Self::Offer(feed_item::Offer {
+                agent: agent.to_string(),
+                version: version.0,
+                free: Some(free.into()),
+                ttl_us: ttl.as_micros(),
+            }),
+            FeedItem::Rescinded { agent } => Self::Rescinded(named(agent)),
+            FeedItem::Allocated { epoch, grant, placements, at } => Self::Allocated(feed_item::Committed {
+                epoch: epoch.0,
+                grant: grant.0,
+                placements: placements.iter().map(Into::into).collect(),
+                at_us: at.as_micros(),
+            }),
+            FeedItem::Released { agent, job, tasks, queue, slice } => Self::Released(feed_item::Released {
+                agent: agent.to_string(),
+                tasks: Some(job_tasks(*job, *tasks)),
+                queue: queue.to_string(),
+                slice: Some(slice.into()),
+            }),
+            FeedItem::Refused { epoch, grant, code, message } => Self::Refused(feed_item::Refused {
+                epoch: epoch.0,
+                grant: grant.0,
+                code: code.number(),
+                message: message.clone(),
+            }),
+        }
+    }
+}
+
+impl TryFrom<feed_item::Change> for FeedItem {
+    type Error = WireError;
+
+    fn try_from(message: feed_item::Change) -> Result<Self, WireError> {
+        use feed_item::Change as Wire;
+        let agent = |named: v1::AgentNamed| read::id(&named.agent, "agent");
+        Ok(match message {
+            Wire::Active(m) => {
+                Self::Active { epoch: Epoch(m.epoch), instance: read::id(&m.instance, "active.instance")? }
+            }
+            Wire::Queue(m) => Self::Queue { queue: read::id(&m.queue, "queue.queue")?, weight: m.weight },
+            Wire::Job(m) => Self::Job(Arc::new(m.try_into()?)),
+            Wire::Pending(m) => read_job_tasks(&m).map(|(job, tasks)| Self::Pending { job, tasks })?,
+            Wire::Withdrawn(m) => read_job_tasks(&m).map(|(job, tasks)| Self::Withdrawn { job, tasks })?,
+            Wire::JobEnded(m) => Self::JobEnded { job: JobId(m.job) },
+            Wire::Agent(m) => Self::Agent(Arc::new(m.try_into()?)),
+            Wire::AgentLeft(m) => Self::AgentLeft { agent: agent(m)? },
+            Wire::Offer(m) => m.try_into()?,
+            Wire::Rescinded(m) => Self::Rescinded { agent: agent(m)? },
+            Wire::Allocated(m) => m.try_into()?,
+            Wire::Released(m) => m.try_into()?,
+            Wire::Refused(m) => m.try_into()?,
+        })
+    }
+}
+
+impl TryFrom<feed_item::Offer> for FeedItem {
+    type Error = WireError;
+
+    fn try_from(message: feed_item::Offer) -> Result<Self, WireError> {
+        Ok(Self::Offer {
+            agent: read::id(&message.agent, "agent")?,
+            version: OfferVersion(message.version),
+            free: read::part(message.free, "free")?,
+            ttl: Span::from_micros(message.ttl_us),
+        })
+    }
+}
+
+impl TryFrom<feed_item::Committed> for FeedItem {
+    type Error = WireError;
+
+    fn try_from(message: feed_item::Committed) -> Result<Self, WireError> {
+        Ok(Self::Allocated {
+            epoch: Epoch(message.epoch),
+            grant: GrantId(message.grant),
+            placements: read::parts(message.placements, "placements")?,
+            at: Time::from_micros(message.at_us),
+        })
+    }
+}
+
+impl TryFrom<feed_item::Released> for FeedItem {
+    type Error = WireError;
+
+    fn try_from(message: feed_item::Released) -> Result<Self, WireError> {
+        let (job, tasks) = read_job_tasks(&read::required(message.tasks, "tasks")?)?;
+        Ok(Self::Released {
+            agent: read::id(&message.agent, "agent")?,
+            job,
+            tasks,
+            queue: read::id(&message.queue, "queue")?,
+            slice: read::part(message.slice, "slice")?,
+        })
+    }
+}
+
+impl TryFrom<feed_item::Refused> for FeedItem {
+    type Error = WireError;
+
+    fn try_from(message: feed_item::Refused) -> Result<Self, WireError> {
+        Ok(Self::Refused {
+            epoch: Epoch(message.epoch),
+            grant: GrantId(message.grant),
+            code: read::word(message.code, "code")?,
+            message: message.message,
+        })
+    }
+}
+
+pub(super) fn job_tasks(job: JobId, tasks: TaskRange) -> v1::JobTasks {
+    v1::JobTasks { job: job.0, first_task: tasks.first, last_task: tasks.last }
+}
+
+pub(super) fn read_job_tasks(message: &v1::JobTasks) -> Result<(JobId, TaskRange), WireError> {
+    Ok((JobId(message.job), read_tasks(message.first_task, message.last_task)?))
+}
+
+impl From<&PoolJob> for v1::PoolJob {
+    fn from(job: &PoolJob) -> Self {
+        Self {
+            job: job.job.0,
+            queue: job.queue.to_string(),
+            submitted_at_us: job.submitted_at.as_micros(),
+            priority: job.priority,
+            tasks: job.tasks,
+            resources_units: request_units(&job.resources),
+            constraints: constraint_texts(&job.constraints),
+        }
+    }
+}
+
+impl TryFrom<v1::PoolJob> for PoolJob {
+    type Error = WireError;
+
+    fn try_from(message: v1::PoolJob) -> Result<Self, WireError> {
+        Ok(Self {
+            job: JobId(message.job),
+            queue: read::id(&message.queue, "queue")?,
+            submitted_at: Time::from_micros(message.submitted_at_us),
+            priority: message.priority,
+            tasks: message.tasks,
+            resources: read_request(&message.resources_units)?,
+            constraints: read_constraints(&message.constraints)?,
+        })
+    }
+}
+
+impl From<&PoolAgent> for v1::PoolAgent {
+    fn from(agent: &PoolAgent) -> Self {
+        Self {
+            agent: agent.agent.to_string(),
+            host: agent.host.clone(),
+            total: Some((&agent.total).into()),
+            attributes: agent.attributes.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::PoolAgent> for PoolAgent {
+    type Error = WireError;
+
+    fn try_from(message: v1::PoolAgent) -> Result<Self, WireError> {
+        Ok(Self {
+            agent: read::id(&message.agent, "agent")?,
+            host: message.host,
+            total: read::part(message.total, "total")?,
+            attributes: message.attributes,
+        })
+    }
+}

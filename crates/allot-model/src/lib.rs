@@ -17,7 +17,7 @@ pub mod time;
 pub mod view;
 
 pub use agent::*;
-pub use constraint::{Constraint, InvalidConstraint};
+pub use constraint::{Candidate, Constraint, InvalidConstraint};
 pub use core::{Core, ReplyTo};
 pub use id::*;
 pub use job::{Command, Executor, JobSpec, OnUnreachable};
@@ -27,3 +27,4 @@ pub use ranges::{RunMap, TaskRange, TaskSet};
 pub use resources::{Amount, InvalidAmount, InvalidRanges, Ranges, Request, ResourceError, Resources};
 pub use task::{JobState, Outcome, Reason, TaskState};
 pub use time::{Span, Time};
+pub use view::*;

@@ -1,0 +1,186 @@
+//! The agents of the pool: what they have, what is allocated on them, and what of the rest is on offer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use allot_model::{
+    AgentFacts, AgentId, AttemptRun, JobId, OfferVersion, PoolAgent, QueueName, Resources, RunMap, TaskRange,
+    Time,
+};
+
+/// Whether an agent takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It takes tasks.
+    Ready,
+    /// It counts, but takes nothing new.
+    Draining,
+    /// It does not count: unreachable, drained or gone.
+    Out,
+}
+
+/// How far an operator's drain has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drain {
+    /// Not wanted.
+    No,
+    /// Nothing new goes there; tasks are still there.
+    Under,
+    /// Nothing is there any more.
+    Over,
+}
+
+/// What a run of tasks holds on an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) attempt: u32,
+    pub(crate) queue: QueueName,
+    /// What each task holds.
+    pub(crate) slice: Arc<Resources>,
+}
+
+/// What the allocator declined: nothing that fits in `size` is offered again before `until`.
+#[derive(Debug, Clone)]
+pub(crate) struct Filter {
+    pub(crate) until: Time,
+    pub(crate) size: Resources,
+}
+
+/// An agent as the ledger tells it, and the offer made of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Agent {
+    pub(crate) facts: Arc<AgentFacts>,
+    pub(crate) standing: Standing,
+    pub(crate) drain: Drain,
+    /// Silent for the timeout, or declared gone.
+    pub(crate) away: bool,
+    /// Everything that is allocated on it.
+    pub(crate) allocated: Resources,
+    pub(crate) free: Resources,
+    pub(crate) held: BTreeMap<JobId, RunMap<Held>>,
+    /// Soft: grows with every change.
+    pub(crate) version: OfferVersion,
+    /// Soft: when the present offer expires, if there is one.
+    pub(crate) offered_until: Option<Time>,
+    /// Soft: what was declined.
+    pub(crate) filter: Option<Filter>,
+}
+
+impl Agent {
+    pub(crate) fn new(facts: Arc<AgentFacts>) -> Self {
+        Self {
+            free: facts.resources.clone(),
+            facts,
+            standing: Standing::Ready,
+            drain: Drain::No,
+            away: false,
+            allocated: Resources::new(),
+            held: BTreeMap::new(),
+            version: OfferVersion(0),
+            offered_until: None,
+            filter: None,
+        }
+    }
+
+    /// True where the agent counts among the pool's resources.
+    pub(crate) fn in_pool(&self) -> bool {
+        self.standing != Standing::Out
+    }
+
+    /// Works out the standing from what is known.
+    pub(crate) fn settle(&mut self) {
+        self.standing = match (self.away, self.drain) {
+            (true, _) | (false, Drain::Over) => Standing::Out,
+            (false, Drain::Under) => Standing::Draining,
+            (false, Drain::No) => Standing::Ready,
+        };
+    }
+
+    pub(crate) fn describe(&self) -> Arc<PoolAgent> {
+        Arc::new(PoolAgent {
+            agent: self.facts.id.clone(),
+            host: self.facts.host.clone(),
+            total: self.facts.resources.clone(),
+            attributes: self.facts.attributes.clone(),
+        })
+    }
+
+    /// What may be offered now: nothing while the agent takes nothing or what is free was declined.
+    pub(crate) fn offerable(&mut self, now: Time) -> Option<Resources> {
+        if self.standing != Standing::Ready || self.free.is_empty() {
+            return None;
+        }
+        if let Some(filter) = &self.filter {
+            if now < filter.until && filter.size.contains(&self.free) {
+                return None;
+            }
+            self.filter = None;
+        }
+        Some(self.free.clone())
+    }
+
+    /// Notes that the run holds its slice.
+    pub(crate) fn hold(&mut self, run: AttemptRun, held: Held) {
+        let amount = held.slice.times(run.tasks.count());
+        self.held.entry(run.job).or_default().set(run.tasks, held);
+        if let Some(amount) = amount {
+            // An overflow is impossible: the sum stays within what an agent once had.
+            let _ = self.allocated.add(&amount);
+        }
+        self.recount();
+    }
+
+    /// Takes back what the run holds and returns the parts that did hold something.
+    pub(crate) fn release(&mut self, run: AttemptRun) -> Vec<(TaskRange, Held)> {
+        let Some(tasks) = self.held.get_mut(&run.job) else { return Vec::new() };
+        let (released, others): (Vec<_>, Vec<_>) =
+            tasks.remove(run.tasks).into_iter().partition(|(_, held)| held.attempt == run.attempt);
+        others.into_iter().for_each(|(part, held)| tasks.set(part, held));
+        if tasks.is_empty() {
+            self.held.remove(&run.job);
+        }
+        for (part, held) in &released {
+            if let Some(amount) = held.slice.times(part.count()) {
+                let _ = self.allocated.subtract(&amount);
+            }
+        }
+        if !released.is_empty() {
+            self.recount();
+        }
+        released
+    }
+
+    /// Works out what is free. An agent that came back with less than is allocated has nothing of it free.
+    pub(crate) fn recount(&mut self) {
+        let mut free = self.facts.resources.clone();
+        if free.subtract(&self.allocated).is_err() {
+            free =
+                self.facts.resources.iter().filter_map(|(name, total)| self.left_of(name, total)).collect();
+        }
+        self.free = free;
+    }
+
+    fn left_of(
+        &self,
+        name: &allot_model::ResourceName,
+        total: &allot_model::Amount,
+    ) -> Option<(allot_model::ResourceName, allot_model::Amount)> {
+        let mut one: Resources = [(name.clone(), total.clone())].into_iter().collect();
+        if let Some(allocated) = self.allocated.get(name) {
+            one.subtract(&[(name.clone(), allocated.clone())].into_iter().collect()).ok()?;
+        }
+        one.get(name).map(|amount| (name.clone(), amount.clone()))
+    }
+
+    /// What its held runs add up to, one by one: for checking.
+    pub(crate) fn sum_of_held(&self) -> Option<Resources> {
+        let mut sum = Resources::new();
+        for (range, held) in self.held.values().flat_map(RunMap::iter) {
+            sum.add(&held.slice.times(range.count())?).ok()?;
+        }
+        Some(sum)
+    }
+}
+
+/// The agents by their ids.
+pub(crate) type Agents = BTreeMap<AgentId, Agent>;

@@ -1,0 +1,127 @@
+//! What is wanted: the jobs that have not ended, their tasks that wait for a place, and the queues' accounts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use allot_model::{AttemptRun, JobId, PoolJob, QueueName, ResourceName, Resources, RunMap, TaskRange};
+
+/// A job that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Job {
+    pub(crate) pool: Arc<PoolJob>,
+    /// The tasks that wait for a place, and the number of the try each waits for.
+    pub(crate) pending: RunMap<u32>,
+    /// What a task gets where the agent has plain amounts only; shared by all allocations of the job.
+    pub(crate) slice: Arc<Resources>,
+}
+
+/// What a queue is entitled to, wants and has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Account {
+    /// Set by an operator; 1 where not.
+    pub(crate) weight: Option<u32>,
+    pub(crate) jobs: u64,
+    pub(crate) pending: u64,
+    pub(crate) running: u64,
+    pub(crate) allocated: BTreeMap<ResourceName, u64>,
+}
+
+impl Account {
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight.unwrap_or(1)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.weight.is_none() && self.jobs == 0 && self.pending == 0 && self.running == 0
+    }
+}
+
+/// All that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Demand {
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) queues: BTreeMap<QueueName, Account>,
+}
+
+impl Demand {
+    pub(crate) fn admit(&mut self, pool: Arc<PoolJob>, waits: bool) {
+        let slice = Arc::new(pool.resources.as_scalars());
+        let (id, queue, tasks) = (pool.job, pool.queue.clone(), pool.tasks);
+        self.jobs.insert(id, Job { pool, pending: RunMap::new(), slice });
+        self.queues.entry(queue).or_default().jobs += 1;
+        if !waits && let Some(last) = tasks.checked_sub(1) {
+            self.queue(AttemptRun { job: id, tasks: TaskRange { first: 0, last }, attempt: 1 });
+        }
+    }
+
+    /// Notes that the run waits for a place; false where the job is not known.
+    pub(crate) fn queue(&mut self, run: AttemptRun) -> bool {
+        let Some(job) = self.jobs.get_mut(&run.job) else { return false };
+        let before = job.pending.count();
+        job.pending.set(run.tasks, run.attempt);
+        let added = job.pending.count() - before;
+        let queue = job.pool.queue.clone();
+        self.account(&queue, |account| account.pending += added);
+        true
+    }
+
+    /// The run does not wait any more; returns the parts that did.
+    pub(crate) fn unqueue(&mut self, job: JobId, tasks: TaskRange) -> Vec<(TaskRange, u32)> {
+        let Some(job) = self.jobs.get_mut(&job) else { return Vec::new() };
+        let parts = job.pending.remove(tasks);
+        let count: u64 = parts.iter().map(|(part, _)| part.count()).sum();
+        let queue = job.pool.queue.clone();
+        self.account(&queue, |account| account.pending -= count);
+        parts
+    }
+
+    /// No task of the job waits any more; returns those that did.
+    pub(crate) fn withdraw(&mut self, job: JobId) -> Vec<TaskRange> {
+        let all = TaskRange { first: 0, last: u32::MAX };
+        self.unqueue(job, all).into_iter().map(|(part, _)| part).collect()
+    }
+
+    /// Forgets the job; false where it is not known.
+    pub(crate) fn end(&mut self, job: JobId) -> bool {
+        self.withdraw(job);
+        let Some(job) = self.jobs.remove(&job) else { return false };
+        self.account(&job.pool.queue, |account| account.jobs -= 1);
+        true
+    }
+
+    pub(crate) fn set_weight(&mut self, queue: &QueueName, weight: u32) {
+        self.account(queue, |account| account.weight = Some(weight));
+    }
+
+    /// Charges `count` tasks with this slice to the queue.
+    pub(crate) fn charge(&mut self, queue: &QueueName, slice: &Resources, count: u64) {
+        self.account(queue, |account| {
+            account.running += count;
+            for (name, amount) in slice.iter() {
+                *account.allocated.entry(name.clone()).or_insert(0) += amount.total() * count;
+            }
+        });
+    }
+
+    /// Gives back what [`Demand::charge`] charged.
+    pub(crate) fn refund(&mut self, queue: &QueueName, slice: &Resources, count: u64) {
+        self.account(queue, |account| {
+            account.running = account.running.saturating_sub(count);
+            for (name, amount) in slice.iter() {
+                if let Some(held) = account.allocated.get_mut(name) {
+                    *held = held.saturating_sub(amount.total() * count);
+                }
+            }
+            account.allocated.retain(|_, held| *held > 0);
+        });
+    }
+
+    /// Changes a queue's account and drops it when nothing is left to account for.
+    fn account(&mut self, queue: &QueueName, change: impl FnOnce(&mut Account)) {
+        let account = self.queues.entry(queue.clone()).or_default();
+        change(account);
+        if account.is_empty() {
+            self.queues.remove(queue);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What the allocators are told: changes to all of them, everything to one that says hello.
+
+use allot_model::{Epoch, Feed, FeedItem, GrantId, Placement, ReplyTo, SyncPart, Time};
+
+use crate::{OffersCore, Output};
+
+/// Keeps a message well under the bus's limit of 1 MiB.
+const MOST_BYTES: usize = 512 * 1024;
+
+impl OffersCore {
+    /// Sends what has gathered, or an empty message where `anyway` is set.
+    pub(crate) fn flush(&mut self, now: Time, anyway: bool, out: &mut Vec<Output>) {
+        let Some(session) = self.epoch else { return };
+        self.refresh_offers(now);
+        let mut parts = in_parts(std::mem::take(&mut self.news));
+        if parts.is_empty() && anyway {
+            parts.push(Vec::new());
+        }
+        for items in parts {
+            self.sequence += 1;
+            self.last_feed_at = now;
+            out.push(Output::Feed(Feed { session, sequence: self.sequence, sync: None, items }));
+        }
+    }
+
+    /// Tells one allocator everything, as of the last message to all.
+    pub(crate) fn sync(&mut self, now: Time, to: &ReplyTo, out: &mut Vec<Output>) {
+        let Some(session) = self.epoch else { return };
+        self.flush(now, false, out);
+        let mut parts = in_parts(self.everything(now));
+        if parts.is_empty() {
+            parts.push(Vec::new());
+        }
+        let last = parts.len() - 1;
+        for (i, items) in parts.into_iter().enumerate() {
+            let sync = match (i == 0, i == last) {
+                (true, true) => SyncPart::Only,
+                (true, false) => SyncPart::First,
+                (false, true) => SyncPart::Last,
+                (false, false) => SyncPart::Middle,
+            };
+            let feed = Feed { session, sequence: self.sequence, sync: Some(sync), items };
+            out.push(Output::Sync(to.clone(), feed));
+        }
+    }
+
+    fn everything(&self, now: Time) -> Vec<FeedItem> {
+        let mut items = Vec::new();
+        if let Some(active) = &self.allocators.active {
+            items.push(FeedItem::Active { epoch: active.epoch, instance: active.instance.clone() });
+        }
+        for (queue, account) in self.demand.queues.iter().filter(|(_, account)| account.weight.is_some()) {
+            items.push(FeedItem::Queue { queue: queue.clone(), weight: account.weight() });
+        }
+        for (id, job) in &self.demand.jobs {
+            items.push(FeedItem::Job(job.pool.clone()));
+            items.extend(job.pending.iter().map(|(tasks, _)| FeedItem::Pending { job: *id, tasks }));
+        }
+        for (id, agent) in &self.agents {
+            if agent.in_pool() {
+                items.push(FeedItem::Agent(agent.describe()));
+            }
+            let runs = agent.held.iter().flat_map(|(job, runs)| runs.iter().map(move |run| (*job, run)));
+            let placements = runs.map(|(job, (tasks, held))| Placement {
+                agent: id.clone(),
+                run: allot_model::AttemptRun { job, tasks, attempt: held.attempt },
+                queue: held.queue.clone(),
+                slice: (*held.slice).clone(),
+            });
+            items.extend(placements.map(|placement| allocated_before(now, placement)));
+            if let Some(until) = agent.offered_until {
+                let (version, free, ttl) = (agent.version, agent.free.clone(), until.since(now));
+                items.push(FeedItem::Offer { agent: id.clone(), version, free, ttl });
+            }
+        }
+        items
+    }
+}
+
+fn allocated_before(at: Time, placement: Placement) -> FeedItem {
+    FeedItem::Allocated { epoch: Epoch(0), grant: GrantId(0), placements: vec![placement], at }
+}
+
+/// Cuts the items into messages that the bus takes.
+fn in_parts(items: Vec<FeedItem>) -> Vec<Vec<FeedItem>> {
+    let mut parts: Vec<Vec<FeedItem>> = Vec::new();
+    let mut room = 0;
+    for item in items {
+        let size = size_of(&item);
+        if size > room || parts.is_empty() {
+            parts.push(Vec::new());
+            room = MOST_BYTES;
+        }
+        room = room.saturating_sub(size);
+        if let Some(part) = parts.last_mut() {
+            part.push(item);
+        }
+    }
+    parts
+}
+
+/// About how many bytes an item takes on the wire; rather too many.
+fn size_of(item: &FeedItem) -> usize {
+    const RESOURCE: usize = 80;
+    let resources = |r: &allot_model::Resources| {
+        let amounts = r.iter().map(|(_, amount)| match amount {
+            allot_model::Amount::Scalar(_) => RESOURCE,
+            allot_model::Amount::Items(items) => {
+                RESOURCE + items.keys().map(|key| key.len() + 16).sum::<usize>()
+            }
+            allot_model::Amount::Ranges(ranges) => RESOURCE + 24 * ranges.iter().count(),
+        });
+        amounts.sum::<usize>()
+    };
+    let placement = |p: &Placement| 160 + p.queue.as_str().len() + resources(&p.slice);
+    128 + match item {
+        FeedItem::Job(job) => {
+            let constraints: usize = job.constraints.iter().map(|c| c.to_string().len() + 8).sum();
+            job.queue.as_str().len() + job.resources.iter().count() * RESOURCE + constraints
+        }
+        FeedItem::Agent(agent) => {
+            let attributes: usize = agent.attributes.iter().map(|(k, v)| k.len() + v.len() + 16).sum();
+            agent.host.len() + attributes + resources(&agent.total)
+        }
+        FeedItem::Offer { free, .. } => resources(free),
+        FeedItem::Allocated { placements, .. } => placements.iter().map(placement).sum(),
+        FeedItem::Released { slice, queue, .. } => queue.as_str().len() + resources(slice),
+        FeedItem::Refused { message, .. } => message.len(),
+        FeedItem::Queue { queue, .. } => queue.as_str().len(),
+        _ => 64,
+    }
+}

@@ -1,0 +1,425 @@
+//! The offers service as a pure state machine: it alone commits an allocation, and makes and takes back offers.
+//!
+//! It follows the registry (which agents there are) and the dispatcher (which tasks wait, which ended), tells the
+//! allocators of the pool what is free and wanted, and checks their grants one by one against what is really so.
+
+mod agents;
+mod allocators;
+mod check;
+mod demand;
+mod feed;
+mod fold;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use allot_model::{
+    AgentId, AgentUse, AllocatorMessage, Answer, Core, Done, Entry, Epoch, Feed, FeedItem, FromAllocator,
+    Grant, InstanceId, OfferVersion, OffersRecord, PolicyUseCommand, PolicyView, QueueView, Record,
+    RefusalCode, ReplyTo, Span, Time,
+};
+
+use agents::{Agents, Filter, Standing};
+use allocators::Allocators;
+use demand::Demand;
+
+/// Everything that can happen to the offers service.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A record of any writer from before this instance took over.
+    Replay(Entry),
+    /// A record of another writer.
+    Ledger(Entry),
+    /// Replay is over: this instance writes from now on.
+    Resume {
+        /// Its generation.
+        epoch: Epoch,
+    },
+    /// An allocator said something; a hello comes with a reply subject.
+    Allocator {
+        /// Where the answer to a hello goes.
+        reply: Option<ReplyTo>,
+        /// What it said.
+        message: FromAllocator,
+    },
+    /// Someone asks for the use of agents.
+    ShowUsage(ReplyTo),
+    /// Someone asks for the queues.
+    ShowQueues(ReplyTo),
+    /// Someone asks who decides.
+    ShowPolicy(ReplyTo),
+    /// An operator chooses a policy.
+    UsePolicy {
+        /// Where the answer goes.
+        reply: ReplyTo,
+        /// Which.
+        command: PolicyUseCommand,
+    },
+}
+
+/// Everything the offers service can want done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Append this record; what follows waits for it.
+    Append(Record),
+    /// Tell all allocators of the pool.
+    Feed(Feed),
+    /// Tell one allocator everything: a part of the answer to its hello.
+    Sync(ReplyTo, Feed),
+    /// Answer a question.
+    Usage(ReplyTo, Answer<Vec<AgentUse>>),
+    /// Answer a question.
+    Queues(ReplyTo, Answer<Vec<QueueView>>),
+    /// Answer a question.
+    Policy(ReplyTo, Answer<PolicyView>),
+    /// Answer a command.
+    Done(ReplyTo, Answer<Done>),
+}
+
+/// What may be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How long an offer stands unless it is renewed.
+    pub offer_ttl: Span,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { offer_ttl: Span::from_secs(10) }
+    }
+}
+
+/// How often the feed says something, so that a gap is noticed.
+const FEED_AT_LEAST_EVERY: Span = Span::from_secs(1);
+
+/// How often things happened since this instance took over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Offers made, renewals not counted.
+    pub offers_sent: u64,
+    /// Offers taken back.
+    pub offers_rescinded: u64,
+    /// Offers declined.
+    pub offers_declined: u64,
+    /// Grants committed.
+    pub grants_accepted: u64,
+    /// Grants refused.
+    pub grants_refused: u64,
+}
+
+/// The offers service.
+#[derive(Debug, Clone)]
+pub struct OffersCore {
+    options: Options,
+    agents: Agents,
+    demand: Demand,
+    allocators: Allocators,
+    /// This instance's generation; nothing until it writes.
+    epoch: Option<Epoch>,
+    /// Soft: agents whose offer may have to change.
+    dirty: BTreeSet<AgentId>,
+    /// Soft: what to tell the allocators next.
+    news: Vec<FeedItem>,
+    /// Soft: when offers are to be renewed.
+    renewals: BTreeSet<(Time, AgentId)>,
+    /// Soft: when filters end.
+    filters: BTreeSet<(Time, AgentId)>,
+    sequence: u64,
+    last_version: u64,
+    last_feed_at: Time,
+    counters: Counters,
+}
+
+impl OffersCore {
+    /// A service that knows nothing yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            agents: BTreeMap::new(),
+            demand: Demand::default(),
+            allocators: Allocators::default(),
+            epoch: None,
+            dirty: BTreeSet::new(),
+            news: Vec::new(),
+            renewals: BTreeSet::new(),
+            filters: BTreeSet::new(),
+            sequence: 0,
+            last_version: 0,
+            last_feed_at: Time::ZERO,
+            counters: Counters::default(),
+        }
+    }
+
+    /// How often things happened since this instance took over.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Tells the allocators, if anybody listens to this instance yet.
+    fn say(&mut self, item: FeedItem) {
+        if self.epoch.is_some() {
+            self.news.push(item);
+        }
+    }
+
+    fn append(&mut self, now: Time, record: OffersRecord, out: &mut Vec<Output>) {
+        let entry = Entry { at: now, record: Record::Offers(record) };
+        self.fold(&entry);
+        out.push(Output::Append(entry.record));
+    }
+
+    fn on_resume(&mut self, now: Time, epoch: Epoch, out: &mut Vec<Output>) {
+        self.epoch = Some(epoch);
+        self.sequence = 0;
+        // Versions grow across lives of the service: an allocator may still hold an offer of the last one.
+        self.last_version = epoch.0 << 32;
+        self.allocators.resume(now);
+        self.dirty = self.agents.keys().cloned().collect();
+        self.flush(now, true, out);
+    }
+
+    fn on_allocator(
+        &mut self,
+        now: Time,
+        reply: Option<ReplyTo>,
+        said: FromAllocator,
+        out: &mut Vec<Output>,
+    ) {
+        for message in said.messages {
+            match message {
+                AllocatorMessage::Hello { policy } => {
+                    self.allocators.heard(now, &said.instance, &policy);
+                    self.elect(now, out);
+                    if let Some(reply) = &reply {
+                        self.sync(now, reply, out);
+                    }
+                }
+                AllocatorMessage::Beat { policy } => {
+                    self.allocators.heard(now, &said.instance, &policy);
+                    self.elect(now, out);
+                }
+                AllocatorMessage::Goodbye => {
+                    self.allocators.gone(&said.instance);
+                    self.elect(now, out);
+                }
+                AllocatorMessage::Grant(grant) => self.on_grant(now, &said.instance, grant, out),
+                AllocatorMessage::Decline { epoch, agent, version, filter, .. } => {
+                    if self.allocators.is_active(epoch, &said.instance) {
+                        self.on_decline(now, &agent, version, filter);
+                    }
+                }
+                AllocatorMessage::Revive { epoch } => {
+                    if self.allocators.is_active(epoch, &said.instance) {
+                        self.drop_filters();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands over to another allocator where that is due.
+    fn elect(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.allocators.forget_silent(now);
+        let Some((instance, policy)) = self.allocators.successor() else { return };
+        let epoch = Epoch(self.allocators.epoch().0 + 1);
+        self.append(now, OffersRecord::AllocatorActivated { epoch, instance: instance.clone(), policy }, out);
+        self.say(FeedItem::Active { epoch, instance });
+        self.drop_filters();
+    }
+
+    fn on_grant(&mut self, now: Time, instance: &InstanceId, grant: Grant, out: &mut Vec<Output>) {
+        let (epoch, number) = (grant.epoch, grant.grant);
+        match self.check(instance, &grant) {
+            Ok(placements) => {
+                self.counters.grants_accepted += 1;
+                let record = OffersRecord::Allocated { epoch, grant: number, placements: placements.clone() };
+                self.append(now, record, out);
+                self.say(FeedItem::Allocated { epoch, grant: number, placements, at: now });
+            }
+            Err(refusal) => {
+                self.counters.grants_refused += 1;
+                let (code, message) = (refusal.code, refusal.message);
+                self.say(FeedItem::Refused { epoch, grant: number, code, message });
+            }
+        }
+    }
+
+    fn on_decline(&mut self, now: Time, id: &AgentId, version: OfferVersion, length: Span) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        if agent.version != version || agent.offered_until.is_none() {
+            return;
+        }
+        let until = now + length;
+        agent.filter = Some(Filter { until, size: agent.free.clone() });
+        agent.offered_until = None;
+        self.filters.insert((until, id.clone()));
+        self.counters.offers_declined += 1;
+        self.say(FeedItem::Rescinded { agent: id.clone() });
+    }
+
+    fn drop_filters(&mut self) {
+        for (id, agent) in &mut self.agents {
+            if agent.filter.take().is_some() {
+                self.dirty.insert(id.clone());
+            }
+        }
+        self.filters.clear();
+    }
+
+    fn on_use_policy(&mut self, now: Time, reply: ReplyTo, command: PolicyUseCommand, out: &mut Vec<Output>) {
+        let policy = command.policy;
+        if self.allocators.chosen.as_ref() != Some(&policy) {
+            self.append(now, OffersRecord::PolicyChosen { policy: policy.clone() }, out);
+        }
+        self.elect(now, out);
+        let message = if self.allocators.has_policy(&policy) {
+            format!("policy {policy} decides from now on")
+        } else {
+            format!(
+                "policy {policy} is chosen; no allocator that runs it is there yet, so start one: until then \
+                     the present one goes on"
+            )
+        };
+        out.push(Output::Done(reply, Answer::Ok(Done { message })));
+    }
+
+    /// Makes, renews and takes back offers as the agents' present state wants it.
+    fn refresh_offers(&mut self, now: Time) {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(agent) = self.agents.get_mut(&id) else { continue };
+            let was_offered = agent.offered_until.take().is_some();
+            match agent.offerable(now) {
+                Some(free) => {
+                    self.last_version += 1;
+                    agent.version = OfferVersion(self.last_version);
+                    self.counters.offers_sent += 1;
+                    self.offer(now, id, free);
+                }
+                None if was_offered => {
+                    self.counters.offers_rescinded += 1;
+                    self.say(FeedItem::Rescinded { agent: id });
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn offer(&mut self, now: Time, id: AgentId, free: allot_model::Resources) {
+        let ttl = self.options.offer_ttl;
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        agent.offered_until = Some(now + ttl);
+        let version = agent.version;
+        self.renewals.insert((now + Span::from_micros(ttl.as_micros() / 2), id.clone()));
+        self.say(FeedItem::Offer { agent: id, version, free, ttl });
+    }
+
+    /// Renews unanswered offers whose time is half over.
+    fn renew_offers(&mut self, now: Time) {
+        while let Some((at, id)) = self.renewals.first().cloned()
+            && at <= now
+        {
+            self.renewals.pop_first();
+            let half = Span::from_micros(self.options.offer_ttl.as_micros() / 2);
+            let due = |agent: &&agents::Agent| agent.offered_until.is_some_and(|until| until <= now + half);
+            let Some(free) = self.agents.get(&id).filter(due).map(|agent| agent.free.clone()) else {
+                continue;
+            };
+            self.offer(now, id, free);
+        }
+    }
+
+    fn end_filters(&mut self, now: Time) {
+        while let Some((at, id)) = self.filters.first().cloned()
+            && at <= now
+        {
+            self.filters.pop_first();
+            self.dirty.insert(id);
+        }
+    }
+
+    /// Checks every cross-reference; for tests and the simulator.
+    ///
+    /// # Panics
+    /// Where something does not add up.
+    pub fn sanity_check(&self) {
+        let mut running = BTreeMap::new();
+        let mut pending = BTreeMap::new();
+        for (id, agent) in &self.agents {
+            assert_eq!(agent.sum_of_held().as_ref(), Some(&agent.allocated), "allocations of {id}");
+            assert!(agent.facts.resources.contains(&agent.free), "{id} has more free than it has");
+            for (range, held) in agent.held.values().flat_map(allot_model::RunMap::iter) {
+                *running.entry(held.queue.clone()).or_insert(0) += range.count();
+            }
+            assert!(agent.offered_until.is_none() || agent.standing == Standing::Ready, "{id} is on offer");
+        }
+        for job in self.demand.jobs.values() {
+            *pending.entry(job.pool.queue.clone()).or_insert(0) += job.pending.count();
+        }
+        for (queue, account) in &self.demand.queues {
+            assert_eq!(account.running, running.get(queue).copied().unwrap_or(0), "running of {queue}");
+            assert_eq!(account.pending, pending.get(queue).copied().unwrap_or(0), "pending of {queue}");
+        }
+    }
+
+    /// True where the durable state of both is the same.
+    #[must_use]
+    pub fn same_state(&self, other: &Self) -> bool {
+        let agents = |core: &Self| -> Vec<_> {
+            let part = |a: &agents::Agent| (a.facts.clone(), a.standing, a.free.clone(), a.held.clone());
+            core.agents.values().map(part).collect()
+        };
+        agents(self) == agents(other)
+            && self.demand == other.demand
+            && self.allocators.active == other.allocators.active
+            && self.allocators.chosen == other.allocators.chosen
+    }
+}
+
+impl Core for OffersCore {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Replay(entry) | Input::Ledger(entry) => self.fold(&entry),
+            Input::Resume { epoch } => self.on_resume(now, epoch, out),
+            Input::Allocator { reply, message } => self.on_allocator(now, reply, message, out),
+            Input::ShowUsage(reply) => out.push(Output::Usage(reply, Answer::Ok(self.usage()))),
+            Input::ShowQueues(reply) => out.push(Output::Queues(reply, Answer::Ok(self.queue_views()))),
+            Input::ShowPolicy(reply) => out.push(Output::Policy(reply, Answer::Ok(self.allocators.view()))),
+            Input::UsePolicy { reply, command } => self.on_use_policy(now, reply, command, out),
+        }
+    }
+
+    fn wake(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.epoch.is_none() {
+            return;
+        }
+        self.elect(now, out);
+        self.end_filters(now);
+        self.renew_offers(now);
+        self.flush(now, now.since(self.last_feed_at) >= FEED_AT_LEAST_EVERY, out);
+    }
+
+    fn next_wake(&self) -> Option<(Time, &'static str)> {
+        self.epoch?;
+        if !self.news.is_empty() || !self.dirty.is_empty() {
+            return Some((Time::ZERO, "tell the allocators"));
+        }
+        let timers = [
+            self.allocators.next_silence().map(|at| (at, "an allocator may be silent")),
+            self.filters.first().map(|(at, _)| (*at, "a filter ends")),
+            self.renewals.first().map(|(at, _)| (*at, "an offer is to be renewed")),
+            Some((self.last_feed_at + FEED_AT_LEAST_EVERY, "show that the feed goes on")),
+        ];
+        timers.into_iter().flatten().min()
+    }
+}
+
+/// Why a grant is refused.
+pub(crate) struct GrantRefusal {
+    pub(crate) code: RefusalCode,
+    pub(crate) message: String,
+}

@@ -1,0 +1,157 @@
+//! One allocator decides; others stand by; handing over is one record.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod harness;
+
+use allot_model::view::Answer;
+use allot_model::*;
+use allot_offers_core::{Input, Output};
+use harness::*;
+
+fn active(pool: &Pool) -> Vec<(u64, String)> {
+    let of = |entry: &Entry| match &entry.record {
+        Record::Offers(OffersRecord::AllocatorActivated { epoch, instance, .. }) => {
+            Some((epoch.0, instance.to_string()))
+        }
+        _ => None,
+    };
+    pool.ledger.iter().filter_map(of).collect()
+}
+
+fn use_policy(pool: &mut Pool, name: &str) {
+    let command = PolicyUseCommand { policy: policy(name) };
+    pool.give(Input::UsePolicy { reply: ReplyTo("r".into()), command });
+}
+
+#[test]
+fn the_first_allocator_decides_and_the_second_stands_by() {
+    let mut pool = Pool::new();
+    pool.hello("a2", "fifo");
+    assert_eq!(active(&pool), [(1, "a1".to_owned())]);
+}
+
+#[test]
+fn a_standby_takes_over_when_the_active_one_is_silent() {
+    let mut pool = Pool::new();
+    for _ in 0..5 {
+        pool.beat("a2", "drf");
+        pool.pass(BEAT_EVERY);
+    }
+    assert_eq!(active(&pool), [(1, "a1".to_owned()), (2, "a2".to_owned())]);
+}
+
+#[test]
+fn a_standby_takes_over_at_once_when_the_active_one_says_goodbye() {
+    let mut pool = Pool::new();
+    pool.hello("a2", "drf");
+    pool.say("a1", AllocatorMessage::Goodbye);
+    assert_eq!(active(&pool), [(1, "a1".to_owned()), (2, "a2".to_owned())]);
+}
+
+#[test]
+fn a_chosen_policy_takes_over_when_it_is_there_and_only_then() {
+    let mut pool = Pool::new();
+    use_policy(&mut pool, "fifo");
+    assert_eq!(active(&pool), [(1, "a1".to_owned())], "nobody runs it yet");
+    pool.hello("a2", "fifo");
+    assert_eq!(active(&pool), [(1, "a1".to_owned()), (2, "a2".to_owned())]);
+    use_policy(&mut pool, "drf");
+    assert_eq!(active(&pool).last(), Some(&(3, "a1".to_owned())));
+}
+
+#[test]
+fn another_policy_goes_on_when_the_chosen_one_is_lost() {
+    let mut pool = Pool::new();
+    use_policy(&mut pool, "drf");
+    pool.hello("a2", "fifo");
+    pool.say("a1", AllocatorMessage::Goodbye);
+    assert_eq!(active(&pool).last(), Some(&(2, "a2".to_owned())));
+    pool.hello("a3", "drf");
+    assert_eq!(active(&pool).last(), Some(&(3, "a3".to_owned())), "and hands back");
+}
+
+#[test]
+fn a_new_life_of_the_service_leaves_the_active_allocator_in_place() {
+    let pool = Pool::new();
+    let mut core = pool.rebuilt();
+    let (now, mut out) = (pool.now, Vec::new());
+    core.handle(now, Input::Resume { epoch: Epoch(2) }, &mut out);
+    let message = |from: &str| FromAllocator {
+        instance: instance(from),
+        messages: vec![AllocatorMessage::Hello { policy: policy("drf") }],
+    };
+    for from in ["a2", "a1"] {
+        core.handle(now, Input::Allocator { reply: None, message: message(from) }, &mut out);
+    }
+    assert!(!out.iter().any(|output| matches!(output, Output::Append(_))), "{out:?}");
+}
+
+#[test]
+fn a_hello_is_answered_with_everything() {
+    let mut pool = Pool::new();
+    pool.agent("m1", &[("cpus", 2_000)]);
+    pool.job(1, "a", spec(3, &[("cpus", 1_000)]));
+    assert_eq!(pool.grant(&[("m1", run(1, 0, 0, 1), &[("cpus", 1_000)])]), Ok(()));
+    pool.synced.clear();
+    pool.hello("a2", "fifo");
+    let words: Vec<&str> = pool
+        .synced
+        .iter()
+        .map(|item| match item {
+            FeedItem::Active { .. } => "active",
+            FeedItem::Job(_) => "job",
+            FeedItem::Pending { tasks, .. } => {
+                assert_eq!(*tasks, TaskRange { first: 1, last: 2 });
+                "pending"
+            }
+            FeedItem::Agent(_) => "agent",
+            FeedItem::Offer { free, .. } => {
+                assert_eq!(*free, resources(&[("cpus", 1_000)]));
+                "offer"
+            }
+            FeedItem::Allocated { placements, .. } => {
+                assert_eq!(placements[0].run, run(1, 0, 0, 1));
+                "allocated"
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(words, ["active", "job", "pending", "agent", "allocated", "offer"]);
+}
+
+#[test]
+fn an_answer_to_hello_says_which_messages_it_covers() {
+    let mut pool = Pool::new();
+    let mut out = Vec::new();
+    let joined = Record::Registry(RegistryRecord::AgentUnreachable { agent: agent_id("m1") });
+    pool.agent("m1", &[("cpus", 2_000)]);
+    pool.core.handle(pool.now, Input::Ledger(Entry { at: pool.now, record: joined }), &mut out);
+    let message = FromAllocator {
+        instance: instance("a2"),
+        messages: vec![AllocatorMessage::Hello { policy: policy("x") }],
+    };
+    pool.core.handle(pool.now, Input::Allocator { reply: Some(ReplyTo("i".into())), message }, &mut out);
+    let numbers: Vec<(bool, u64)> = out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Feed(feed) => Some((false, feed.sequence)),
+            Output::Sync(_, feed) => Some((true, feed.sequence)),
+            _ => None,
+        })
+        .collect();
+    let [(false, said), (true, covered)] = numbers[..] else { panic!("{out:?}") };
+    assert_eq!(said, covered, "what had gathered is said first, and covered");
+}
+
+#[test]
+fn choosing_a_policy_nobody_runs_is_said_to_the_operator() {
+    let mut pool = Pool::new();
+    let mut out = Vec::new();
+    let command = PolicyUseCommand { policy: policy("lottery") };
+    pool.core.handle(pool.now, Input::UsePolicy { reply: ReplyTo("r".into()), command }, &mut out);
+    let message = out.iter().find_map(|output| match output {
+        Output::Done(_, Answer::Ok(done)) => Some(done.message.clone()),
+        _ => None,
+    });
+    assert!(message.unwrap().contains("no allocator that runs it is there yet"));
+}

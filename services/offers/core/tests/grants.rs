@@ -1,0 +1,173 @@
+//! Grants are checked one by one against what is really free and wanted.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod harness;
+
+use allot_model::*;
+use harness::*;
+
+const ONE: &[(&str, u64)] = &[("cpus", 1_000), ("mem", 512)];
+
+fn pool() -> Pool {
+    let mut pool = Pool::new();
+    pool.agent("m1", &[("cpus", 2_000), ("mem", 1_024)]);
+    pool.agent("m2", &[("cpus", 1_000), ("mem", 512)]);
+    pool.job(1, "a", spec(10, ONE));
+    pool
+}
+
+#[test]
+fn a_good_grant_is_committed_and_the_rest_is_offered_again() {
+    let mut pool = pool();
+    assert_eq!(pool.grant(&[("m1", run(1, 0, 0, 1), ONE)]), Ok(()));
+    assert_eq!(pool.offered("m1"), Some(resources(ONE)));
+    assert!(matches!(pool.ledger.last().unwrap().record, Record::Offers(OffersRecord::Allocated { .. })));
+}
+
+#[test]
+fn an_agent_that_is_used_up_is_not_on_offer_until_something_ends() {
+    let mut pool = pool();
+    assert_eq!(pool.grant(&[("m1", run(1, 0, 1, 1), ONE)]), Ok(()));
+    assert_eq!(pool.offered("m1"), None);
+    pool.ended("m1", run(1, 1, 1, 1));
+    assert_eq!(pool.offered("m1"), Some(resources(ONE)));
+}
+
+#[test]
+fn a_wrong_grant_is_refused_with_the_reason_and_changes_nothing() {
+    let more: &[(&str, u64)] = &[("cpus", 2_000), ("mem", 512)];
+    let cases: Vec<(&str, Vec<Part<'_>>, RefusalCode)> = vec![
+        ("nothing in it", vec![], RefusalCode::Malformed),
+        ("no such agent", vec![("m9", run(1, 0, 0, 1), ONE)], RefusalCode::AgentUnavailable),
+        ("no such job", vec![("m1", run(7, 0, 0, 1), ONE)], RefusalCode::NotPending),
+        ("no such task", vec![("m1", run(1, 10, 10, 1), ONE)], RefusalCode::NotPending),
+        ("another size", vec![("m1", run(1, 0, 0, 1), more)], RefusalCode::DoesNotFit),
+        ("less than asked for", vec![("m1", run(1, 0, 0, 1), &[("cpus", 1_000)])], RefusalCode::DoesNotFit),
+        ("more than is free", vec![("m2", run(1, 0, 1, 1), ONE)], RefusalCode::NotFree),
+        (
+            "free for each but not for both",
+            vec![("m2", run(1, 0, 0, 1), ONE), ("m2", run(1, 1, 1, 1), ONE)],
+            RefusalCode::NotFree,
+        ),
+        (
+            "a task twice",
+            vec![("m1", run(1, 0, 0, 1), ONE), ("m2", run(1, 0, 0, 1), ONE)],
+            RefusalCode::Malformed,
+        ),
+        (
+            "good and bad together",
+            vec![("m1", run(1, 0, 0, 1), ONE), ("m9", run(1, 1, 1, 1), ONE)],
+            RefusalCode::AgentUnavailable,
+        ),
+    ];
+    for (what, parts, code) in cases {
+        let mut pool = pool();
+        let before = pool.core.clone();
+        assert_eq!(pool.grant(&parts), Err(code), "{what}");
+        assert!(pool.core.same_state(&before), "{what}");
+        assert_eq!(pool.core.counters().grants_refused, 1, "{what}");
+    }
+}
+
+#[test]
+fn tasks_that_were_placed_or_cancelled_are_not_placed_again() {
+    let mut pool = pool();
+    assert_eq!(pool.grant(&[("m1", run(1, 0, 0, 1), ONE)]), Ok(()));
+    assert_eq!(pool.grant(&[("m2", run(1, 0, 0, 1), ONE)]), Err(RefusalCode::NotPending));
+    pool.record(Record::Dispatcher(DispatcherRecord::JobCancelled { job: JobId(1) }));
+    assert_eq!(pool.grant(&[("m2", run(1, 5, 5, 1), ONE)]), Err(RefusalCode::NotPending));
+}
+
+#[test]
+fn only_the_allocator_that_decides_can_grant() {
+    let mut pool = pool();
+    pool.hello("a2", "fifo");
+    let part: &[Part<'_>] = &[("m1", run(1, 0, 0, 1), ONE)];
+    assert_eq!(pool.grant_as("a2", Epoch(1), part), Err(RefusalCode::NotActive));
+    assert_eq!(pool.grant_as("a1", Epoch(0), part), Err(RefusalCode::NotActive));
+    assert_eq!(pool.grant_as("a1", Epoch(2), part), Err(RefusalCode::NotActive));
+    assert_eq!(pool.grant_as("a1", Epoch(1), part), Ok(()));
+}
+
+#[test]
+fn a_gang_over_several_agents_is_committed_as_a_whole() {
+    let mut pool = pool();
+    assert_eq!(pool.grant(&[("m1", run(1, 0, 1, 1), ONE), ("m2", run(1, 2, 2, 1), ONE)]), Ok(()));
+    let Record::Offers(OffersRecord::Allocated { placements, .. }) = &pool.ledger.last().unwrap().record
+    else {
+        panic!("no allocation");
+    };
+    assert_eq!(placements.len(), 2);
+}
+
+#[test]
+fn devices_and_ports_are_given_out_by_name_and_only_once() {
+    let mut pool = Pool::new();
+    let name = |text| ResourceName::new(text).unwrap();
+    let devices =
+        |ids: &[(&str, u64)]| Amount::Items(ids.iter().map(|(id, u)| ((*id).to_owned(), *u)).collect());
+    let ports = |first, last| Amount::Ranges([(first, last)].into_iter().collect());
+    let total =
+        [(name("gpus"), devices(&[("0", 1_000), ("1", 1_000)])), (name("ports"), ports(31_000, 31_001))];
+    pool.join("m1", total.into_iter().collect());
+    pool.job(1, "a", spec(4, &[("gpus", 1_000), ("ports", 1_000)]));
+    let propose = |pool: &mut Pool, task: u32, gpus: Amount, port: u64| {
+        let slice = [(name("gpus"), gpus), (name("ports"), ports(port, port))].into_iter().collect();
+        let tasks = TaskRange::one(task);
+        let part = ProposedPlacement {
+            agent: agent_id("m1"),
+            version: OfferVersion(0),
+            job: JobId(1),
+            tasks,
+            slice,
+        };
+        pool.propose("a1", Epoch(1), vec![part])
+    };
+    assert_eq!(propose(&mut pool, 0, devices(&[("0", 1_000)]), 31_000), Ok(()));
+    assert_eq!(propose(&mut pool, 1, devices(&[("0", 1_000)]), 31_001), Err(RefusalCode::NotFree));
+    assert_eq!(propose(&mut pool, 1, devices(&[("1", 1_000)]), 31_000), Err(RefusalCode::NotFree));
+    assert_eq!(
+        propose(&mut pool, 1, devices(&[("0", 500), ("1", 500)]), 31_001),
+        Err(RefusalCode::DoesNotFit)
+    );
+    assert_eq!(propose(&mut pool, 1, Amount::Scalar(1_000), 31_001), Err(RefusalCode::DoesNotFit));
+    assert_eq!(propose(&mut pool, 1, devices(&[("1", 1_000)]), 31_001), Ok(()));
+    pool.ended("m1", run(1, 0, 0, 1));
+    assert_eq!(propose(&mut pool, 2, devices(&[("0", 1_000)]), 31_000), Ok(()));
+}
+
+#[test]
+fn a_constraint_that_does_not_hold_refuses_the_grant() {
+    let mut pool = pool();
+    let mut picky = (*spec(1, ONE)).clone();
+    picky.constraints = vec![Constraint::parse("zone == b").unwrap()];
+    pool.job(2, "a", picky.into());
+    assert_eq!(pool.grant(&[("m1", run(2, 0, 0, 1), ONE)]), Err(RefusalCode::DoesNotFit));
+}
+
+#[test]
+fn a_retried_task_is_allocated_under_its_new_number() {
+    let mut pool = pool();
+    assert_eq!(pool.grant(&[("m1", run(1, 0, 0, 1), ONE)]), Ok(()));
+    pool.ended("m1", run(1, 0, 0, 1));
+    pool.record(Record::Dispatcher(DispatcherRecord::TasksQueued { run: run(1, 0, 0, 2) }));
+    assert_eq!(pool.grant(&[("m1", run(1, 0, 1, 1), ONE)]), Ok(()));
+    let Record::Offers(OffersRecord::Allocated { placements, .. }) = &pool.ledger.last().unwrap().record
+    else {
+        panic!("no allocation");
+    };
+    let runs: Vec<AttemptRun> = placements.iter().map(|placement| placement.run).collect();
+    assert_eq!(runs, [run(1, 0, 0, 2), run(1, 1, 1, 1)]);
+}
+
+#[test]
+fn an_end_of_an_attempt_that_holds_nothing_releases_nothing() {
+    let mut pool = pool();
+    assert_eq!(pool.grant(&[("m1", run(1, 0, 1, 1), ONE)]), Ok(()));
+    pool.ended("m1", run(1, 0, 0, 2));
+    pool.ended("m2", run(1, 0, 0, 1));
+    assert_eq!(pool.offered("m1"), None);
+    pool.ended("m1", run(1, 0, 0, 1));
+    pool.ended("m1", run(1, 0, 0, 1));
+    assert_eq!(pool.offered("m1"), Some(resources(ONE)));
+}

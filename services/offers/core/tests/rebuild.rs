@@ -1,0 +1,136 @@
+//! A service rebuilt from the ledger equals the one that lived through it, whatever order records came in live.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod harness;
+
+use allot_model::*;
+use allot_offers_core::Input;
+use harness::*;
+use proptest::prelude::*;
+
+const ONE: &[(&str, u64)] = &[("cpus", 1_000)];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Agent(u8, u64),
+    Away(u8),
+    Job(u8, u32),
+    Grant(u8, u8, u32, u32),
+    End(usize),
+    Cancel(u8),
+    EndJob(u8),
+    Weight(u8, u32),
+    Pass(u64),
+    Beat(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0_u8..4, 0_u64..6).prop_map(|(a, n)| Step::Agent(a, n)),
+        (0_u8..4).prop_map(Step::Away),
+        (0_u8..6, 1_u32..8).prop_map(|(j, n)| Step::Job(j, n)),
+        (0_u8..4, 0_u8..6, 0_u32..8, 0_u32..3).prop_map(|(a, j, f, n)| Step::Grant(a, j, f, n)),
+        any::<usize>().prop_map(Step::End),
+        (0_u8..6).prop_map(Step::Cancel),
+        (0_u8..6).prop_map(Step::EndJob),
+        (0_u8..3, 1_u32..9).prop_map(|(q, w)| Step::Weight(q, w)),
+        (0_u64..4_000).prop_map(Step::Pass),
+        (1_u8..3).prop_map(Step::Beat),
+    ]
+}
+
+fn allocations(pool: &Pool) -> Vec<Placement> {
+    let of = |entry: &Entry| match &entry.record {
+        Record::Offers(OffersRecord::Allocated { placements, .. }) => placements.clone(),
+        _ => Vec::new(),
+    };
+    pool.ledger.iter().flat_map(of).collect()
+}
+
+fn take(pool: &mut Pool, step: Step, admitted: &mut [bool; 6]) {
+    let agent = |n: u8| format!("m{n}");
+    match step {
+        Step::Agent(a, n) => pool.agent(&agent(a), &[("cpus", n * 1_000)]),
+        Step::Away(a) => {
+            pool.record(Record::Registry(RegistryRecord::AgentUnreachable { agent: agent_id(&agent(a)) }));
+        }
+        Step::Job(j, tasks) if !admitted[usize::from(j)] => {
+            admitted[usize::from(j)] = true;
+            pool.job(u64::from(j), &format!("q{}", j % 3), spec(tasks, ONE));
+        }
+        Step::Grant(a, j, first, more) => {
+            let epoch = pool.ledger.iter().rev().find_map(|entry| match &entry.record {
+                Record::Offers(OffersRecord::AllocatorActivated { epoch, instance, .. }) => {
+                    Some((*epoch, instance.clone()))
+                }
+                _ => None,
+            });
+            let (epoch, from) = epoch.unwrap();
+            let _ = pool.grant_as(
+                from.as_str(),
+                epoch,
+                &[(&agent(a), run(j.into(), first, first + more, 1), ONE)],
+            );
+        }
+        Step::End(n) => {
+            let placed = allocations(pool);
+            if let Some(placement) = placed.get(n % placed.len().max(1)) {
+                pool.ended(placement.agent.as_str(), placement.run);
+            }
+        }
+        Step::Cancel(j) => {
+            pool.record(Record::Dispatcher(DispatcherRecord::JobCancelled { job: JobId(j.into()) }))
+        }
+        Step::EndJob(j) => {
+            let record =
+                DispatcherRecord::JobEnded { job: JobId(j.into()), state: JobState::Killed, reason: None };
+            pool.record(Record::Dispatcher(record));
+        }
+        Step::Weight(q, weight) => {
+            let queue = queue(&format!("q{q}"));
+            pool.record(Record::Dispatcher(DispatcherRecord::QueueSet { queue, weight }));
+        }
+        Step::Pass(ms) => pool.pass(Span::from_millis(ms)),
+        Step::Beat(a) => pool.beat(&format!("a{a}"), "drf"),
+        Step::Job(..) => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn replay_equals_life(steps in proptest::collection::vec(step(), 0..80)) {
+        let mut pool = Pool::new();
+        let mut admitted = [false; 6];
+        for step in steps {
+            take(&mut pool, step, &mut admitted);
+        }
+        let rebuilt = pool.rebuilt();
+        rebuilt.sanity_check();
+        prop_assert!(rebuilt.same_state(&pool.core));
+    }
+}
+
+#[test]
+fn a_cancellation_that_stands_before_an_allocation_in_the_ledger_may_be_read_after_it() {
+    let part: &[Part<'_>] = &[("m1", run(1, 0, 0, 1), ONE)];
+    let mut pool = Pool::new();
+    pool.agent("m1", &[("cpus", 2_000)]);
+    pool.job(1, "a", spec(2, ONE));
+    let cancelled =
+        Entry { at: pool.now, record: Record::Dispatcher(DispatcherRecord::JobCancelled { job: JobId(1) }) };
+    let ended = DispatcherRecord::JobEnded { job: JobId(1), state: JobState::Killed, reason: None };
+    let ended = Entry { at: pool.now, record: Record::Dispatcher(ended) };
+    // In the ledger both stand before the allocation; this instance reads them after it has allocated.
+    pool.ledger.extend([cancelled.clone(), ended.clone()]);
+    assert_eq!(pool.grant(part), Ok(()));
+    pool.give(Input::Ledger(cancelled));
+    pool.give(Input::Ledger(ended));
+    assert!(pool.rebuilt().same_state(&pool.core));
+    assert_eq!(pool.offered("m1"), Some(resources(ONE)), "the allocation stands until it is returned");
+    let returned = DispatcherRecord::AllocationReturned { agent: agent_id("m1"), run: run(1, 0, 0, 1) };
+    pool.record(Record::Dispatcher(returned));
+    assert_eq!(pool.offered("m1"), Some(resources(&[("cpus", 2_000)])));
+    assert!(pool.rebuilt().same_state(&pool.core));
+}

@@ -1,0 +1,150 @@
+//! What the dispatcher orders.
+
+use std::sync::Arc;
+
+use allot_model::{
+    AgentOrder, AttemptId, AttemptRun, Executor, Launch, OrderBatch, Outcome, Reason, Span, TaskState, Time,
+};
+
+use crate::attempts::AttemptSet;
+use crate::journal::{End, JournalEntry};
+use crate::{AgentCore, Output};
+
+/// While more reports than this wait to be sent, nothing that would add to them is taken on; the dispatcher repeats
+/// what it wants.
+const MOST_REPORTS: usize = 16_384;
+
+impl AgentCore {
+    pub(crate) fn on_orders(&mut self, now: Time, batch: OrderBatch, out: &mut Vec<Output>) {
+        let OrderBatch { epoch, incarnation, orders } = batch;
+        if incarnation != self.facts.incarnation || epoch < self.memory.epoch() {
+            return;
+        }
+        if epoch > self.memory.epoch() {
+            self.note(JournalEntry::Obeying { epoch }, out);
+        }
+        for order in orders {
+            match order {
+                AgentOrder::Launch(launch) => self.on_launch(now, Arc::new(launch), out),
+                AgentOrder::Kill { run, grace, reason } => self.on_kill(now, run, grace, reason, out),
+                AgentOrder::Reconcile { wanted } => self.on_reconcile(now, &wanted, out),
+                AgentOrder::Acknowledge { sequence } => self.on_acknowledge(sequence, out),
+            }
+        }
+    }
+
+    fn on_launch(&mut self, now: Time, launch: Arc<Launch>, out: &mut Vec<Output>) {
+        if self.stopping || self.is_full() {
+            return;
+        }
+        let unseen = self.memory.unseen(launch.run);
+        let new: Vec<AttemptRun> = unseen.into_iter().flat_map(|part| self.waiting.missing(part)).collect();
+        for run in new {
+            match self.refusal(&launch) {
+                Some(message) => {
+                    self.end_unstarted(now, run, TaskState::Failed, Reason::LaunchFailed, Some(message), out)
+                }
+                None if launch.spec.executor == Executor::Noop => self.finish_at_once(now, run, out),
+                None => self.waiting.push(run, Arc::clone(&launch)),
+            }
+        }
+    }
+
+    /// Why this agent can never run such a task, where it cannot.
+    fn refusal(&self, launch: &Launch) -> Option<Arc<str>> {
+        let agent = &self.facts.id;
+        if launch.spec.executor == Executor::Noop {
+            let text = format!(
+                "agent {agent} does not take tasks of the executor `noop`: set `noop = true` in its config"
+            );
+            return (!self.settings.noop).then(|| text.into());
+        }
+        let text = format!("the task needs more than all that agent {agent} has");
+        (!self.facts.resources.contains(&launch.slice)).then(|| text.into())
+    }
+
+    fn finish_at_once(&mut self, now: Time, run: AttemptRun, out: &mut Vec<Output>) {
+        let outcome = Outcome { exit_code: Some(0), ..Outcome::default() };
+        let (state, reason) = (TaskState::Finished, Reason::ExitedZero);
+        let end = End { run, state, reason, started_at: Some(now), ended_at: now, outcome };
+        self.note(JournalEntry::Ended { end, held: false }, out);
+    }
+
+    fn on_kill(&mut self, now: Time, run: AttemptRun, grace: Span, reason: Reason, out: &mut Vec<Output>) {
+        for part in self.waiting.remove(run) {
+            self.end_unstarted(now, part, TaskState::Killed, reason, None, out);
+        }
+        for attempt in self.live_within(run) {
+            self.stop(now, attempt, TaskState::Killed, reason, grace, out);
+        }
+        self.disown(now, run, out);
+    }
+
+    fn on_reconcile(&mut self, now: Time, wanted: &[AttemptRun], out: &mut Vec<Output>) {
+        let wanted: AttemptSet = wanted.iter().copied().collect();
+        let unwanted: Vec<AttemptRun> =
+            self.waiting.runs().into_iter().flat_map(|run| wanted.missing(run)).collect();
+        for run in unwanted {
+            self.waiting.remove(run);
+            self.end_unstarted(now, run, TaskState::Killed, Reason::NotWanted, None, out);
+        }
+        let unwanted: Vec<(AttemptId, Span)> = self
+            .live
+            .iter()
+            .filter(|(attempt, _)| !wanted.contains(**attempt))
+            .map(|(attempt, live)| (*attempt, live.launch.spec.kill_grace))
+            .collect();
+        for (attempt, grace) in unwanted {
+            self.stop(now, attempt, TaskState::Killed, Reason::NotWanted, grace, out);
+        }
+        wanted.iter().for_each(|run| self.disown(now, run, out));
+        self.repeat_now(now);
+    }
+
+    fn on_acknowledge(&mut self, sequence: u64, out: &mut Vec<Output>) {
+        if self.memory.outbox().in_flight().is_some_and(|batch| batch.sequence <= sequence) {
+            self.note(JournalEntry::Acknowledged { sequence }, out);
+        }
+    }
+
+    /// Says of the attempts of `run` that neither wait nor live, and whose end is not on its way, that they are
+    /// gone. What had ended and was committed is answered too: the dispatcher passes over what it knows to be over,
+    /// and must not wait for ever for what it does not.
+    fn disown(&mut self, now: Time, run: AttemptRun, out: &mut Vec<Output>) {
+        if self.is_full() {
+            return;
+        }
+        let unknown = self.memory.unaccounted(run);
+        let unknown: Vec<AttemptRun> =
+            unknown.into_iter().flat_map(|part| self.waiting.missing(part)).collect();
+        for part in unknown {
+            self.end_unstarted(now, part, TaskState::Gone, Reason::UnknownToAgent, None, out);
+        }
+    }
+
+    /// Ends attempts that no process was started for, and never will be.
+    fn end_unstarted(
+        &mut self,
+        now: Time,
+        run: AttemptRun,
+        state: TaskState,
+        reason: Reason,
+        message: Option<Arc<str>>,
+        out: &mut Vec<Output>,
+    ) {
+        let outcome = Outcome { message, ..Outcome::default() };
+        let end = End { run, state, reason, started_at: None, ended_at: now, outcome };
+        self.note(JournalEntry::Ended { end, held: false }, out);
+    }
+
+    fn is_full(&self) -> bool {
+        self.memory.outbox().waiting() >= MOST_REPORTS
+    }
+
+    fn live_within(&self, run: AttemptRun) -> Vec<AttemptId> {
+        let low = AttemptId::new(run.job, run.tasks.first, 0);
+        let high = AttemptId::new(run.job, run.tasks.last, u32::MAX);
+        let found = self.live.range(low..=high).map(|(attempt, _)| *attempt);
+        found.filter(|attempt| attempt.attempt == run.attempt).collect()
+    }
+}

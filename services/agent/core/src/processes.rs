@@ -1,0 +1,182 @@
+//! Processes: started when there is room, stopped when asked, each end noted once.
+
+use std::sync::Arc;
+
+use allot_model::{AttemptId, AttemptRun, Outcome, Reason, Span, TaskState, Time};
+
+use crate::journal::{End, JournalEntry, ProcessId};
+use crate::live::{Live, Stop, natural_end};
+use crate::memory::Begun;
+use crate::{AgentCore, Exit, Output, Signal};
+
+/// The most processes at once, whatever the resources would allow.
+const MOST_PROCESSES: usize = 16_384;
+/// The longest message that goes into a report.
+const MOST_MESSAGE_CHARS: usize = 1_000;
+
+impl AgentCore {
+    /// Starts what waits, as far as there is room.
+    pub(crate) fn start_waiting(&mut self, out: &mut Vec<Output>) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let (free, live) = (&mut self.free, &mut self.live);
+        let begun = self.waiting.start(|attempt, launch| {
+            let fits = live.len() < MOST_PROCESSES && free.subtract(&launch.slice).is_ok();
+            if fits {
+                live.insert(attempt, Live::new(Arc::clone(launch)));
+            }
+            fits
+        });
+        for run in begun {
+            self.note(JournalEntry::Starting { run }, out);
+            self.spawn(run, out);
+        }
+    }
+
+    fn spawn(&self, run: AttemptRun, out: &mut Vec<Output>) {
+        let launches = run.attempts().filter_map(|attempt| Some((attempt, self.live.get(&attempt)?)));
+        out.extend(
+            launches.map(|(attempt, live)| Output::Spawn { attempt, launch: Arc::clone(&live.launch) }),
+        );
+    }
+
+    pub(crate) fn on_started(
+        &mut self,
+        now: Time,
+        attempt: AttemptId,
+        at: Time,
+        process: ProcessId,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(live) = self.live.get_mut(&attempt).filter(|live| live.started_at.is_none()) else { return };
+        live.started_at = Some(at);
+        self.deadlines.set(attempt, live.deadline());
+        self.note(JournalEntry::Running { attempt, at, process }, out);
+        self.terminate(now, attempt, out);
+    }
+
+    pub(crate) fn on_launch_failed(
+        &mut self,
+        attempt: AttemptId,
+        at: Time,
+        message: Arc<str>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(live) = self.take_live(attempt) else { return };
+        let outcome = Outcome { message: Some(shorten(message)), ..Outcome::default() };
+        let end = live.end(attempt, at, (TaskState::Failed, Reason::LaunchFailed), outcome);
+        self.note(JournalEntry::Ended { end, held: false }, out);
+    }
+
+    pub(crate) fn on_exited(&mut self, now: Time, attempt: AttemptId, exit: &Exit, out: &mut Vec<Output>) {
+        let Some(live) = self.take_live(attempt) else { return };
+        let end = live.end(attempt, exit.at, natural_end(exit), live.outcome(exit));
+        if exit.has_output {
+            self.deadlines.set(attempt, Some(now + self.settings.output_wait));
+        }
+        self.note(JournalEntry::Ended { end, held: exit.has_output }, out);
+    }
+
+    /// Lets the end of an attempt be reported, where it waited for its output.
+    pub(crate) fn release(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
+        if self.memory.outbox().holds(attempt) {
+            self.deadlines.set(attempt, None);
+            self.note(JournalEntry::Released { attempt }, out);
+        }
+    }
+
+    /// An attempt has run for as long as it may, or SIGTERM was not enough, or its output takes too long to store.
+    pub(crate) fn on_deadline(&mut self, now: Time, attempt: AttemptId, out: &mut Vec<Output>) {
+        match self.live.get_mut(&attempt) {
+            None => self.release(attempt, out),
+            Some(Live { stop: Some(stop), .. }) => {
+                stop.kill_at = None;
+                out.push(Output::Signal { attempt, signal: Signal::Kill });
+            }
+            Some(live) => {
+                let grace = live.launch.spec.kill_grace;
+                self.stop(now, attempt, TaskState::Failed, Reason::TimeLimit, grace, out);
+            }
+        }
+    }
+
+    /// Asks an attempt to stop. The first to ask decides how it ends; who asks again can only make it sooner.
+    pub(crate) fn stop(
+        &mut self,
+        now: Time,
+        attempt: AttemptId,
+        state: TaskState,
+        reason: Reason,
+        grace: Span,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(live) = self.live.get_mut(&attempt) else { return };
+        match &mut live.stop {
+            Some(stop) => {
+                stop.grace = stop.grace.min(grace);
+                stop.kill_at = stop.kill_at.map(|at| at.min(now + grace));
+                self.deadlines.set(attempt, live.deadline());
+            }
+            None => {
+                live.stop = Some(Stop { state, reason, grace, kill_at: None });
+                self.terminate(now, attempt, out);
+            }
+        }
+    }
+
+    /// Sends SIGTERM to an attempt that is to stop, once it has a process.
+    fn terminate(&mut self, now: Time, attempt: AttemptId, out: &mut Vec<Output>) {
+        let Some(live) = self.live.get_mut(&attempt).filter(|live| live.started_at.is_some()) else { return };
+        let Some(stop) = &mut live.stop else { return };
+        stop.kill_at = Some(now + stop.grace);
+        self.deadlines.set(attempt, live.deadline());
+        out.push(Output::Signal { attempt, signal: Signal::Terminate });
+    }
+
+    /// The agent is to end. What waits is forgotten, so that the dispatcher sends it again to the agent's next life;
+    /// what runs is stopped and reported as gone with the agent, so that it can be tried elsewhere.
+    pub(crate) fn on_stop(&mut self, now: Time, grace: Span, out: &mut Vec<Output>) {
+        self.stopping = true;
+        self.waiting.clear();
+        let live: Vec<(AttemptId, Span)> = self
+            .live
+            .iter()
+            .map(|(attempt, live)| (*attempt, live.launch.spec.kill_grace.min(grace)))
+            .collect();
+        for (attempt, grace) in live {
+            self.stop(now, attempt, TaskState::Gone, Reason::AgentRestarted, grace, out);
+        }
+    }
+
+    /// Ends an attempt that an earlier life of this agent began.
+    pub(crate) fn end_lost(&mut self, now: Time, attempt: AttemptId, begun: Begun, out: &mut Vec<Output>) {
+        let wall_us = begun.started_at.map_or(0, |start| now.since(start).as_micros());
+        let message = "the agent's process ended while this ran; what was left of it was killed";
+        let end = End {
+            run: AttemptRun::one(attempt),
+            state: TaskState::Gone,
+            reason: Reason::AgentRestarted,
+            started_at: begun.started_at,
+            ended_at: now,
+            outcome: Outcome { wall_us, message: Some(message.into()), ..Outcome::default() },
+        };
+        self.note(JournalEntry::Ended { end, held: false }, out);
+    }
+
+    /// Takes an attempt out of those that live, and gives back what it held.
+    fn take_live(&mut self, attempt: AttemptId) -> Option<Live> {
+        let live = self.live.remove(&attempt)?;
+        self.deadlines.set(attempt, None);
+        // What was taken from `free` fits back into it: nothing else was added.
+        let _ = self.free.add(&live.launch.slice);
+        Some(live)
+    }
+}
+
+fn shorten(message: Arc<str>) -> Arc<str> {
+    match message.char_indices().nth(MOST_MESSAGE_CHARS) {
+        Some((end, _)) => format!("{}…", &message[..end]).into(),
+        None => message,
+    }
+}

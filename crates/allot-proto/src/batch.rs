@@ -24,20 +24,26 @@ impl BatchEncoder {
         Self { head: Batch { writer, epoch, entries: Vec::new() }, base: None, bytes: Vec::new() }
     }
 
-    /// Adds a record.
-    pub fn push(&mut self, entry: &Entry) {
-        let base = match self.base {
-            Some(base) => base,
-            None => self.begin(entry.at),
+    /// Adds a record, unless the batch would grow beyond `most_bytes` by it. A first record always has a place.
+    #[must_use]
+    pub fn push(&mut self, entry: &Entry, most_bytes: usize) -> bool {
+        let Some(base) = self.base else {
+            self.begin(entry);
+            return true;
         };
-        message::encode(ENTRIES, &v1::Entry::since(base, entry), &mut self.bytes);
+        let record = v1::Entry::since(base, entry);
+        let fits = self.bytes.len() + message::encoded_len(ENTRIES, &record) <= most_bytes;
+        if fits {
+            message::encode(ENTRIES, &record, &mut self.bytes);
+        }
+        fits
     }
 
-    fn begin(&mut self, base: Time) -> Time {
-        self.base = Some(base);
-        let head = v1::Batch { base_time_us: base.as_micros(), ..v1::Batch::from(&self.head) };
+    fn begin(&mut self, first: &Entry) {
+        self.base = Some(first.at);
+        let head = v1::Batch { base_time_us: first.at.as_micros(), ..v1::Batch::from(&self.head) };
         self.bytes = head.encode_to_vec();
-        base
+        message::encode(ENTRIES, &v1::Entry::since(first.at, first), &mut self.bytes);
     }
 
     /// How many bytes it has so far; 0 where it has no records.
@@ -50,6 +56,16 @@ impl BatchEncoder {
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         self.bytes
+    }
+}
+
+impl v1::Entry {
+    /// The record as it stands in a batch whose first record was decided at `base`.
+    pub(crate) fn since(base: Time, entry: &Entry) -> Self {
+        Self {
+            after_base_us: entry.at.as_micros().wrapping_sub(base.as_micros()).cast_signed(),
+            record: Some((&entry.record).into()),
+        }
     }
 }
 
@@ -85,10 +101,24 @@ mod tests {
         let whole = Batch { writer: Writer::Dispatcher, epoch: Epoch(7), entries };
         let mut encoder = BatchEncoder::new(whole.writer, whole.epoch);
         assert_eq!(encoder.size_bytes(), 0);
-        whole.entries.iter().for_each(|entry| encoder.push(entry));
+        for entry in &whole.entries {
+            assert!(encoder.push(entry, usize::MAX));
+        }
         assert_eq!(encoder.size_bytes(), whole.encode().len());
         let bytes = encoder.finish();
         assert_eq!(bytes, whole.encode());
         assert_eq!(batch_epoch(&bytes), Ok(Epoch(7)));
+    }
+
+    #[test]
+    fn a_record_that_would_make_the_batch_too_large_is_left_out() {
+        let record = Record::Dispatcher(DispatcherRecord::JobReady { job: JobId(1) });
+        let entry = Entry { at: Time::from_micros(1_000), record };
+        let mut encoder = BatchEncoder::new(Writer::Dispatcher, Epoch(1));
+        assert!(encoder.push(&entry, 0), "a first record always has a place");
+        let size = encoder.size_bytes();
+        assert!(!encoder.push(&entry, size));
+        assert_eq!(encoder.size_bytes(), size);
+        assert!(encoder.push(&entry, 2 * size));
     }
 }

@@ -3,10 +3,12 @@
 //! [`v1`] is generated from `schemas/allot/v1` by `cargo xtask codegen`. Everything else in allot speaks the types of
 //! `allot-model` and meets the wire through [`Wire`] only; a user's submission is read by [`decode_submission`].
 
+mod batch;
 mod convert;
 mod error;
 mod wire;
 
+pub use batch::{BatchEncoder, batch_epoch};
 pub use error::WireError;
 pub use wire::Wire;
 

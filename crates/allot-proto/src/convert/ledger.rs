@@ -16,16 +16,12 @@ words!(Writer: Registry, Offers, Dispatcher);
 
 impl From<&Batch> for v1::Batch {
     fn from(batch: &Batch) -> Self {
-        let base = batch.entries.first().map_or(0, |entry| entry.at.as_micros());
-        let entry = |entry: &Entry| v1::Entry {
-            after_base_us: entry.at.as_micros().wrapping_sub(base).cast_signed(),
-            record: Some((&entry.record).into()),
-        };
+        let base = batch.entries.first().map_or(Time::ZERO, |entry| entry.at);
         Self {
             writer: batch.writer.number(),
             epoch: batch.epoch.0,
-            base_time_us: base,
-            entries: batch.entries.iter().map(entry).collect(),
+            base_time_us: base.as_micros(),
+            entries: batch.entries.iter().map(|entry| v1::Entry::since(base, entry)).collect(),
         }
     }
 }

@@ -1,0 +1,298 @@
+//! The connection to NATS.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use allot_model::Span;
+use async_nats::jetstream::{self, context::ContextBuilder};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use serde::{Deserialize, Serialize, Serializer};
+use tracing::{debug, error, info, warn};
+
+use crate::retry::Backoff;
+
+/// How many messages a subscription holds that nobody has looked at yet. What comes beyond is lost.
+const SUBSCRIPTION_CAPACITY: usize = 1 << 18;
+/// How many messages wait for the connection before a publisher has to.
+const CLIENT_CAPACITY: usize = 1 << 14;
+/// How long an answer of JetStream is waited for before the question is asked again.
+const API_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection over which nothing is heard for two of these is given up and made anew.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// The longest pause between two tries to connect again.
+const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where NATS is and how to get in. Part of every service's configuration, under `nats`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsConfig {
+    /// One or more addresses, joined by commas.
+    pub url: String,
+    /// The user's name, where one is asked for.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// A token in place of user and password.
+    pub token: Option<Secret>,
+    /// A file with certificates by which servers are trusted, beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// A file with the certificate that we show; `key_file` goes with it.
+    pub certificate_file: Option<PathBuf>,
+    /// A file with the key of that certificate.
+    pub key_file: Option<PathBuf>,
+    /// Where answers are sent; one of its own where permissions keep others from hearing them.
+    pub inbox_prefix: String,
+    /// On how many servers each stream is kept: 1, 3 or 5.
+    pub replicas: usize,
+    /// How long the first connection is tried for.
+    pub connect_timeout: Span,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            url: "nats://127.0.0.1:4222".to_owned(),
+            user: None,
+            password: None,
+            token: None,
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
+            inbox_prefix: "_INBOX".to_owned(),
+            replicas: 1,
+            connect_timeout: Span::from_secs(60),
+        }
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides the text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the one who has to use it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(hidden)")
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectFailed {
+    /// The address is not one.
+    #[error(
+        "{given:?} is not the address of a NATS server: write `nats://HOST:4222`, or several joined by commas"
+    )]
+    Address {
+        /// The address as given.
+        given: String,
+    },
+    /// Answers cannot be sent there.
+    #[error(
+        "inbox_prefix = {given:?} is not the beginning of a subject: write letters, digits, `_` and `-`, such as `_INBOX_research`"
+    )]
+    InboxPrefix {
+        /// The prefix as given.
+        given: String,
+    },
+    /// The server does not let us in.
+    #[error("NATS at {url} refuses us: check user, password, token and certificate_file under `nats`")]
+    Refused {
+        /// Where.
+        url: String,
+        /// What it said.
+        source: async_nats::ConnectError,
+    },
+    /// Nothing answered in time.
+    #[error(
+        "cannot reach NATS at {url} within {patience}: start nats-server, or give its address with --nats or ALLOT_NATS_URL"
+    )]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// For how long it was tried.
+        patience: Span,
+        /// What came of the last try.
+        source: async_nats::ConnectError,
+    },
+}
+
+/// A connection to NATS that outlives its servers' restarts. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    client: Client,
+    jetstream: jetstream::Context,
+    replicas: usize,
+}
+
+impl Bus {
+    /// Connects under a name that `nats server report connections` shows. Waits for a server that is not up yet.
+    ///
+    /// # Errors
+    /// [`ConnectFailed`], which says what to do.
+    pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, ConnectFailed> {
+        let addresses = addresses(&config.url)?;
+        let options = options(config, name)?;
+        let mut backoff = Backoff::new(config.connect_timeout);
+        loop {
+            let failed = match options.clone().connect(addresses.clone()).await {
+                Ok(client) => return Ok(Self::new(client, config.replicas)),
+                Err(failed) => failed,
+            };
+            let url = config.url.clone();
+            if is_final(failed.kind()) {
+                return Err(ConnectFailed::Refused { url, source: failed });
+            }
+            if !backoff.wait("connect to NATS", &failed).await {
+                return Err(ConnectFailed::Unreachable {
+                    url,
+                    patience: config.connect_timeout,
+                    source: failed,
+                });
+            }
+        }
+    }
+
+    fn new(client: Client, replicas: usize) -> Self {
+        let jetstream = ContextBuilder::new().timeout(API_TIMEOUT).build(client.clone());
+        Self { client, jetstream, replicas }
+    }
+
+    /// For publishing, subscribing and requests.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// For streams.
+    #[must_use]
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    pub(crate) fn replicas(&self) -> usize {
+        self.replicas
+    }
+}
+
+fn addresses(url: &str) -> Result<Vec<async_nats::ServerAddr>, ConnectFailed> {
+    let parse =
+        |part: &str| part.trim().parse().map_err(|_| ConnectFailed::Address { given: part.to_owned() });
+    url.split(',').map(parse).collect()
+}
+
+/// Waiting does not help against a server that knows us not.
+fn is_final(kind: ConnectErrorKind) -> bool {
+    matches!(kind, ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation)
+}
+
+fn inbox_prefix(given: &str) -> Result<String, ConnectFailed> {
+    let is_token = |token: &str| {
+        !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    };
+    let valid = given.split('.').all(is_token);
+    valid.then(|| given.to_owned()).ok_or_else(|| ConnectFailed::InboxPrefix { given: given.to_owned() })
+}
+
+fn options(config: &NatsConfig, name: &str) -> Result<ConnectOptions, ConnectFailed> {
+    let mut options = ConnectOptions::new()
+        .name(name)
+        .custom_inbox_prefix(inbox_prefix(&config.inbox_prefix)?)
+        .max_reconnects(None)
+        .ping_interval(PING_EVERY)
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
+        .client_capacity(CLIENT_CAPACITY)
+        .reconnect_delay_callback(reconnect_pause)
+        .event_callback(|event| async move { log(&event) });
+    if let Some(user) = &config.user {
+        let password = config.password.as_ref().map_or("", Secret::reveal);
+        options = options.user_and_password(user.clone(), password.to_owned());
+    }
+    if let Some(token) = &config.token {
+        options = options.token(token.reveal().to_owned());
+    }
+    if let Some(path) = &config.ca_file {
+        options = options.add_root_certificates(path.clone());
+    }
+    if let (Some(certificate), Some(key)) = (&config.certificate_file, &config.key_file) {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(options)
+}
+
+fn reconnect_pause(tries: usize) -> Duration {
+    let doubled = Duration::from_millis(10) * 2_u32.pow(u32::try_from(tries.min(10)).unwrap_or(10));
+    doubled.min(LONGEST_RECONNECT_PAUSE)
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Connected => info!("connected to NATS"),
+        Event::Disconnected => warn!("lost the connection to NATS, trying to get it back"),
+        Event::SlowConsumer(subscription) => {
+            warn!(subscription, "a subscription is full: messages are lost until this process catches up");
+        }
+        Event::LameDuckMode => info!("the NATS server is about to stop"),
+        Event::ServerError(failure) => error!(error = %failure, "NATS reports an error"),
+        Event::ClientError(failure) => warn!(error = %failure, "the NATS client reports an error"),
+        Event::Draining | Event::Closed => debug!(%event, "NATS"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_servers_are_given_with_commas() {
+        assert_eq!(addresses("nats://a:4222, nats://b:4222").unwrap().len(), 2);
+        assert!(addresses("nats://a:x").unwrap_err().to_string().contains("nats://HOST:4222"));
+    }
+
+    #[test]
+    fn an_inbox_prefix_that_would_break_a_subject_is_refused() {
+        assert!(inbox_prefix("_INBOX.research").is_ok());
+        for given in ["", "a b", "a.", "a.>", "*"] {
+            assert!(inbox_prefix(given).unwrap_err().to_string().contains("_INBOX_research"), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let config = NatsConfig { password: Some(Secret::new("hunter2".into())), ..NatsConfig::default() };
+        let shown = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_named_with_what_to_do() {
+        let config = NatsConfig {
+            url: "nats://127.0.0.1:1".into(),
+            connect_timeout: Span::from_millis(50),
+            ..NatsConfig::default()
+        };
+        let error = Bus::connect(&config, "test").await.unwrap_err().to_string();
+        assert!(error.contains("127.0.0.1:1") && error.contains("--nats"), "{error}");
+    }
+}

@@ -1,0 +1,351 @@
+//! The driver: one loop that gives a core its inputs and carries out its outputs.
+//!
+//! After each wake-up everything that is ready is given to the core, bounded, and only then are its records appended:
+//! while one append is in flight the outputs of the next gather. Effects leave once every record before them is durable.
+
+pub(crate) mod publisher;
+mod sources;
+mod takeover;
+
+use allot_model::ledger::Entry;
+use allot_model::view::RefusalKind;
+use allot_model::{Core, Epoch, InstanceId, Time};
+use allot_proto::batch_epoch;
+use anyhow::Context;
+use async_nats::Message;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tracing::warn;
+
+use self::publisher::{Outgoing, Publisher};
+use self::sources::{Heard, Sources};
+use self::takeover::{Lead, Replay};
+use crate::bus::Bus;
+use crate::clock;
+use crate::ledger::appender::{AppendError, Appender};
+use crate::ledger::outbox::Outbox;
+use crate::ledger::reader::{Delivered, StreamReader};
+use crate::message::{Effect, Incoming, Malformed, StreamInfo, refusal};
+use crate::service::{Input, LedgerService, Output};
+use crate::shutdown::Shutdown;
+
+/// How many messages are given to the core before its records are appended.
+const MOST_AT_ONCE: usize = 1_024;
+/// The inbox is not read while more than this waits to leave.
+const MOST_WAITING_BYTES: usize = 64 << 20;
+/// How long a service that is told to stop may take to see its last records and effects out.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(10);
+/// So many malformed messages are logged one by one, and then one in so many.
+const MALFORMED_LOGGED: u64 = 100;
+
+/// Why a service stopped being the writer.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// Another instance is the writer now.
+    #[error(
+        "another instance took over as {writer}: this one stops, and nothing it decided since has left it"
+    )]
+    Fenced {
+        /// Of which subject.
+        writer: &'static str,
+    },
+    /// Other instances kept taking over.
+    #[error("cannot become the {writer}: other instances keep taking over; run one at a time")]
+    Contended {
+        /// Of which subject.
+        writer: &'static str,
+    },
+}
+
+/// Runs a service that writes to the ledger, until it is told to stop.
+///
+/// # Errors
+/// [`DriveError`] where another instance took over; otherwise where the ledger cannot be read or written.
+pub async fn drive<S: LedgerService>(
+    bus: Bus,
+    service: S,
+    core: S::Core,
+    instance: InstanceId,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let begin = begin(&bus, service, core, &instance);
+    let (mut driver, mut sources) = tokio::select! {
+        begun = begin => begun?,
+        () = shutdown.wait() => return Ok(()),
+    };
+    driver.run(&mut sources, &shutdown).await?;
+    driver.finish().await
+}
+
+/// From an empty core to one that knows all and has the lead.
+async fn begin<S: LedgerService>(
+    bus: &Bus,
+    service: S,
+    mut core: S::Core,
+    instance: &InstanceId,
+) -> anyhow::Result<(Driver<S>, Sources)> {
+    bus.ensure_streams().await?;
+    let replay = Replay::<S>::of_all(bus, &mut core).await?;
+    // From before the lead is taken, so that nothing said to the new writer is missed.
+    let subscriptions = sources::subscribe(bus.client(), service.subscriptions()).await?;
+    let lead = replay.take_lead(bus, instance).await?;
+    let inbox = match S::inbox_from(&core) {
+        Some(from) => Some(StreamReader::open(bus, allot_bus::Stream::Inbox, from).await?),
+        None => None,
+    };
+    let Lead { ledger, appender, epoch, last } = lead;
+    let mut driver = Driver::new(bus, service, core, appender, epoch, last);
+    driver.give(clock::now(), S::resume(epoch));
+    driver.start_append();
+    Ok((driver, Sources::new(ledger, inbox, subscriptions)))
+}
+
+struct Driver<S: LedgerService> {
+    service: S,
+    core: S::Core,
+    outputs: Vec<Output<S>>,
+    outbox: Outbox,
+    publisher: Publisher,
+    appender: Appender,
+    appending: Option<BoxFuture<'static, Result<u64, AppendError>>>,
+    /// The last message of our subject.
+    last: u64,
+    epoch: Epoch,
+    own_subject: String,
+    malformed: u64,
+}
+
+/// What woke the loop.
+enum Woken {
+    Stop,
+    Appended(Result<u64, AppendError>),
+    Due,
+    Sent,
+    Heard(anyhow::Result<Heard>),
+}
+
+impl<S: LedgerService> Driver<S> {
+    fn new(bus: &Bus, service: S, core: S::Core, appender: Appender, epoch: Epoch, last: u64) -> Self {
+        Self {
+            service,
+            core,
+            outputs: Vec::new(),
+            outbox: Outbox::new(S::WRITER, epoch),
+            publisher: Publisher::new(bus.client().clone()),
+            appender,
+            appending: None,
+            last,
+            epoch,
+            own_subject: allot_bus::Subject::Ledger(S::WRITER).to_string(),
+            malformed: 0,
+        }
+    }
+
+    async fn run(&mut self, sources: &mut Sources, shutdown: &Shutdown) -> anyhow::Result<()> {
+        loop {
+            match self.wait(sources, shutdown).await {
+                Woken::Stop => return Ok(()),
+                Woken::Appended(outcome) => self.on_appended(outcome)?,
+                Woken::Due => self.wake(),
+                Woken::Sent => {}
+                Woken::Heard(heard) => self.on_heard(heard?)?,
+            }
+            self.drain(sources)?;
+            self.start_append();
+        }
+    }
+
+    /// Waits for whatever comes first. The order is that of importance; only messages can come without end.
+    async fn wait(&mut self, sources: &mut Sources, shutdown: &Shutdown) -> Woken {
+        let with_inbox = self.has_room();
+        let due = self.core.next_wake();
+        tokio::select! {
+            biased;
+            () = shutdown.wait() => Woken::Stop,
+            outcome = appended(&mut self.appending) => Woken::Appended(outcome),
+            () = until(due) => Woken::Due,
+            () = self.publisher.work_off() => Woken::Sent,
+            heard = sources.next(with_inbox) => Woken::Heard(heard),
+        }
+    }
+
+    /// Gives the core everything that is there already, up to a bound.
+    fn drain(&mut self, sources: &mut Sources) -> anyhow::Result<()> {
+        for _ in 0..MOST_AT_ONCE {
+            let Some(heard) = sources.ready(self.has_room()) else { return Ok(()) };
+            self.on_heard(heard?)?;
+        }
+        Ok(())
+    }
+
+    /// True while little enough waits that the inbox may be read.
+    fn has_room(&self) -> bool {
+        self.outbox.waiting_bytes() + self.publisher.backlog_bytes() < MOST_WAITING_BYTES
+    }
+
+    fn on_heard(&mut self, heard: Heard) -> anyhow::Result<()> {
+        match heard {
+            Heard::Ledger(delivered) => self.on_ledger(&delivered)?,
+            Heard::Inbox(delivered) => self.on_submission(delivered),
+            Heard::Message(message) => self.on_message(message.into()),
+        }
+        Ok(())
+    }
+
+    fn on_ledger(&mut self, delivered: &Delivered) -> anyhow::Result<()> {
+        if *delivered.message.subject == *self.own_subject {
+            return self.on_own_record(&delivered.message);
+        }
+        let now = clock::now();
+        for entry in takeover::decode(delivered)?.entries {
+            self.give(now, S::ledger(entry));
+        }
+        Ok(())
+    }
+
+    /// Our own records we have folded already; another epoch on our subject means that we are not the writer.
+    fn on_own_record(&self, message: &Message) -> anyhow::Result<()> {
+        let epoch = batch_epoch(&message.payload).context("a message on our own subject cannot be read")?;
+        if epoch == self.epoch { Ok(()) } else { Err(fenced::<S>()) }
+    }
+
+    fn on_submission(&mut self, delivered: Delivered) {
+        let Delivered { sequence, published_at, message, .. } = delivered;
+        let stream = Some(StreamInfo { sequence, published_at });
+        // The reply subject of a stream's message belongs to the stream.
+        self.on_message(Incoming { reply: None, stream, ..message.into() });
+    }
+
+    fn on_message(&mut self, message: Incoming) {
+        let now = clock::now();
+        let (subject, reply) = (message.subject.clone(), message.reply.clone());
+        match self.service.decode(now, message) {
+            Ok(input) => self.give(now, input),
+            Err(malformed) => {
+                self.note_malformed(&subject, &malformed);
+                if let Some(to) = reply {
+                    let payload = refusal(RefusalKind::Invalid, malformed);
+                    self.carry_out(now, Effect::Reply { to, payload });
+                }
+            }
+        }
+    }
+
+    fn note_malformed(&mut self, subject: &str, malformed: &Malformed) {
+        self.malformed += 1;
+        let total = self.malformed;
+        if total <= MALFORMED_LOGGED || total.is_multiple_of(MALFORMED_LOGGED) {
+            warn!(subject, error = %malformed, total, "a message cannot be read");
+        }
+    }
+
+    fn wake(&mut self) {
+        let now = clock::now();
+        self.core.wake(now, &mut self.outputs);
+        self.carry_out_all(now);
+    }
+
+    fn give(&mut self, now: Time, input: Input<S>) {
+        self.core.handle(now, input, &mut self.outputs);
+        self.carry_out_all(now);
+    }
+
+    fn carry_out_all(&mut self, now: Time) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            let effect = self.service.effect(output);
+            self.carry_out(now, effect);
+        }
+        self.outputs = outputs;
+    }
+
+    fn carry_out(&mut self, at: Time, effect: Effect) {
+        match effect {
+            Effect::Append(record) => self.outbox.append(&Entry { at, record }),
+            Effect::Publish { subject, payload } => self.send(subject, None, payload, false),
+            Effect::PublishWithHeaders { subject, headers, payload } => {
+                self.send(subject, Some(headers), payload, false);
+            }
+            Effect::Reply { to, payload } => self.send(to.0.to_string(), None, payload, true),
+            Effect::Many(effects) => effects.into_iter().for_each(|effect| self.carry_out(at, effect)),
+            Effect::None => {}
+        }
+    }
+
+    fn send(
+        &mut self,
+        subject: String,
+        headers: Option<async_nats::HeaderMap>,
+        payload: Vec<u8>,
+        is_reply: bool,
+    ) {
+        let message = Outgoing { subject, headers, payload: payload.into(), is_reply };
+        if let Some(message) = self.outbox.send(message) {
+            self.publisher.send(message);
+        }
+    }
+
+    /// Appends what has gathered, unless an append is in flight.
+    fn start_append(&mut self) {
+        if let Some(payload) = self.outbox.next_append() {
+            self.appending = Some(self.appender.clone().append(self.last, payload).boxed());
+        }
+    }
+
+    fn on_appended(&mut self, outcome: Result<u64, AppendError>) -> anyhow::Result<()> {
+        self.appending = None;
+        self.last = match outcome {
+            Ok(sequence) => sequence,
+            Err(AppendError::Fenced { .. }) => return Err(fenced::<S>()),
+            Err(error) => return Err(error.into()),
+        };
+        for message in self.outbox.acknowledged() {
+            self.publisher.send(message);
+        }
+        self.start_append();
+        Ok(())
+    }
+
+    /// Sees the last records and effects out.
+    async fn finish(mut self) -> anyhow::Result<()> {
+        let last_words = async {
+            self.start_append();
+            while !self.outbox.is_empty() {
+                let outcome = appended(&mut self.appending).await;
+                self.on_appended(outcome)?;
+            }
+            self.publisher.flush().await;
+            Ok(())
+        };
+        match tokio::time::timeout(LAST_WORDS, last_words).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                warn!("stopped before the last records were acknowledged");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn fenced<S: LedgerService>() -> anyhow::Error {
+    DriveError::Fenced { writer: S::WRITER.as_str() }.into()
+}
+
+/// Waits for the append in flight; forever where none is.
+async fn appended(
+    appending: &mut Option<BoxFuture<'static, Result<u64, AppendError>>>,
+) -> Result<u64, AppendError> {
+    match appending {
+        Some(append) => append.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until a core wants to be woken; forever where it does not.
+async fn until(due: Option<(Time, &'static str)>) {
+    let Some((at, _why)) = due else { return std::future::pending().await };
+    let pause = at.since(clock::now());
+    if pause > allot_model::Span::ZERO {
+        tokio::time::sleep(pause.to_std()).await;
+    }
+}

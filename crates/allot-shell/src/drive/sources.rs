@@ -1,0 +1,108 @@
+//! Everything that a service hears, taken in turn so that a flood of one kind does not drown the others.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use async_nats::{Client, Message, Subscriber};
+use futures::{FutureExt, StreamExt};
+use tokio::task::unconstrained;
+
+use crate::ledger::reader::{Delivered, StreamReader};
+
+/// How many messages are taken from one source before the next has its turn.
+const TURN: usize = 64;
+
+/// A message, by where it came from.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// From the ledger.
+    Ledger(Delivered),
+    /// From the inbox.
+    Inbox(Delivered),
+    /// From a subscription.
+    Message(Message),
+}
+
+/// The ledger, the inbox where it is read, and the subscriptions.
+pub(crate) struct Sources {
+    ledger: StreamReader,
+    inbox: Option<StreamReader>,
+    subscriptions: Vec<Subscriber>,
+    turn: usize,
+    taken: usize,
+}
+
+/// The places of the ledger and the inbox in the order of turns; subscriptions follow.
+const LEDGER: usize = 0;
+const INBOX: usize = 1;
+const FIRST_SUBSCRIPTION: usize = 2;
+
+impl Sources {
+    pub(crate) fn new(
+        ledger: StreamReader,
+        inbox: Option<StreamReader>,
+        subscriptions: Vec<Subscriber>,
+    ) -> Self {
+        Self { ledger, inbox, subscriptions, turn: LEDGER, taken: 0 }
+    }
+
+    /// Waits for the next message; one of the inbox only where `with_inbox` says so.
+    pub(crate) async fn next(&mut self, with_inbox: bool) -> anyhow::Result<Heard> {
+        poll_fn(|cx| self.poll_next(cx, with_inbox)).await
+    }
+
+    /// The next message, if one is there.
+    pub(crate) fn ready(&mut self, with_inbox: bool) -> Option<anyhow::Result<Heard>> {
+        unconstrained(self.next(with_inbox)).now_or_never()
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, with_inbox: bool) -> Poll<anyhow::Result<Heard>> {
+        let count = FIRST_SUBSCRIPTION + self.subscriptions.len();
+        if self.taken >= TURN {
+            self.pass_on(count);
+        }
+        for _ in 0..count {
+            if let Poll::Ready(heard) = self.poll_source(self.turn, cx, with_inbox) {
+                self.taken += 1;
+                return Poll::Ready(heard);
+            }
+            self.pass_on(count);
+        }
+        Poll::Pending
+    }
+
+    fn pass_on(&mut self, count: usize) {
+        self.turn = (self.turn + 1) % count;
+        self.taken = 0;
+    }
+
+    fn poll_source(
+        &mut self,
+        place: usize,
+        cx: &mut Context<'_>,
+        with_inbox: bool,
+    ) -> Poll<anyhow::Result<Heard>> {
+        match (place, &mut self.inbox) {
+            (LEDGER, _) => self.ledger.poll_next(cx).map_ok(Heard::Ledger),
+            (INBOX, Some(inbox)) if with_inbox => inbox.poll_next(cx).map_ok(Heard::Inbox),
+            (INBOX, _) => Poll::Pending,
+            _ => poll_subscription(&mut self.subscriptions[place - FIRST_SUBSCRIPTION], cx),
+        }
+    }
+}
+
+fn poll_subscription(subscription: &mut Subscriber, cx: &mut Context<'_>) -> Poll<anyhow::Result<Heard>> {
+    let message = subscription.poll_next_unpin(cx);
+    message.map(|message| {
+        message.map(Heard::Message).ok_or_else(|| anyhow::anyhow!("the connection to NATS was closed"))
+    })
+}
+
+/// Subscribes to all of these.
+pub(crate) async fn subscribe(client: &Client, subjects: Vec<String>) -> anyhow::Result<Vec<Subscriber>> {
+    let mut subscriptions = Vec::new();
+    for subject in subjects {
+        subscriptions.push(client.subscribe(subject).await?);
+    }
+    Ok(subscriptions)
+}

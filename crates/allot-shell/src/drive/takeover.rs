@@ -1,0 +1,137 @@
+//! The start of a writer's life: replay the ledger, then become the writer of its subject.
+
+use allot_bus::{Stream, Subject};
+use allot_model::ledger::{Batch, Entry, Record, Writer, WriterStarted};
+use allot_model::{Core, Epoch, InstanceId};
+use allot_proto::Wire;
+use anyhow::Context;
+use bytes::Bytes;
+use tracing::{info, warn};
+
+use super::DriveError;
+use crate::bus::Bus;
+use crate::clock;
+use crate::ledger::appender::{AppendError, Appender};
+use crate::ledger::reader::{Delivered, StreamReader};
+use crate::retry::retry;
+use crate::service::{LedgerService, Output};
+
+/// How often it is tried again where another instance was faster.
+const TRIES: usize = 10;
+
+/// What a writer has once it has taken over.
+pub(crate) struct Lead {
+    /// Reads on from where the replay ended.
+    pub(crate) ledger: StreamReader,
+    pub(crate) appender: Appender,
+    pub(crate) epoch: Epoch,
+    /// The last message of the writer's subject.
+    pub(crate) last: u64,
+}
+
+/// The ledger as far as it has been read.
+pub(crate) struct Replay<'a, S: LedgerService> {
+    core: &'a mut S::Core,
+    ledger: StreamReader,
+    own_subject: String,
+    epoch: Epoch,
+    last: u64,
+    records: u64,
+    outputs: Vec<Output<S>>,
+}
+
+fn announcement(writer: Writer, epoch: Epoch, instance: &InstanceId) -> Bytes {
+    let record = Record::Writer(WriterStarted { writer, epoch, instance: instance.clone() });
+    Batch { writer, epoch, entries: vec![Entry { at: clock::now(), record }] }.encode().into()
+}
+
+/// The sequence number of the ledger's last message, 0 where it is empty.
+async fn end_of_ledger(bus: &Bus) -> anyhow::Result<u64> {
+    let info = retry("read the ledger's state", || async {
+        let mut stream =
+            bus.jetstream().get_stream(Stream::Ledger.name()).await.map_err(|error| error.to_string())?;
+        stream.info().await.map(|info| info.state.clone()).map_err(|error| error.to_string())
+    });
+    let state = info.await.map_err(anyhow::Error::msg).context("cannot read the ledger's state")?;
+    Ok(if state.messages == 0 { 0 } else { state.last_sequence })
+}
+
+impl<'a, S: LedgerService> Replay<'a, S> {
+    /// Reads the whole ledger into the core.
+    pub(crate) async fn of_all(bus: &Bus, core: &'a mut S::Core) -> anyhow::Result<Self> {
+        let mut replay = Self {
+            core,
+            ledger: StreamReader::open(bus, Stream::Ledger, 1).await?,
+            own_subject: Subject::Ledger(S::WRITER).to_string(),
+            epoch: Epoch(0),
+            last: 0,
+            records: 0,
+            outputs: Vec::new(),
+        };
+        let started = clock::now();
+        replay.read_to(end_of_ledger(bus).await?).await?;
+        let took = clock::now().since(started);
+        info!(records = replay.records, %took, "replayed the ledger");
+        Ok(replay)
+    }
+
+    /// Becomes the writer. Where another instance is faster, its records are read first.
+    pub(crate) async fn take_lead(mut self, bus: &Bus, instance: &InstanceId) -> anyhow::Result<Lead> {
+        let appender = Appender::new(bus.clone(), S::WRITER);
+        for _ in 0..TRIES {
+            let epoch = Epoch(self.epoch.0 + 1);
+            match appender.clone().append(self.last, announcement(S::WRITER, epoch, instance)).await {
+                Ok(last) => {
+                    info!(%epoch, writer = S::WRITER.as_str(), "took the lead");
+                    return Ok(Lead { ledger: self.ledger, appender, epoch, last });
+                }
+                Err(AppendError::Fenced { last }) => {
+                    warn!(last, "another instance was faster, reading on");
+                    self.read_to(last).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(DriveError::Contended { writer: S::WRITER.as_str() }.into())
+    }
+
+    /// Folds everything up to the message with this number.
+    async fn read_to(&mut self, end: u64) -> anyhow::Result<()> {
+        while self.ledger.next_sequence() <= end {
+            let delivered = self.ledger.next().await?;
+            let is_last = delivered.pending == 0;
+            self.fold(&delivered)?;
+            if is_last {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, delivered: &Delivered) -> anyhow::Result<()> {
+        let batch = decode(delivered)?;
+        if *delivered.message.subject == *self.own_subject {
+            self.last = delivered.sequence;
+            self.epoch = self.epoch.max(batch.epoch);
+        }
+        self.records += batch.entries.len() as u64;
+        let now = clock::now();
+        for entry in batch.entries {
+            self.core.handle(now, S::replay(entry), &mut self.outputs);
+            debug_assert!(self.outputs.is_empty(), "a replay only folds");
+            self.outputs.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Reads a message of the ledger. One that cannot be read must not be passed over: the state would be another one.
+pub(crate) fn decode(delivered: &Delivered) -> anyhow::Result<Batch> {
+    Batch::decode(&delivered.message.payload).with_context(|| {
+        let Delivered { sequence, message, .. } = delivered;
+        format!(
+            "message {sequence} of the ledger ({}) cannot be read: was it written by a newer version?",
+            message.subject
+        )
+    })
+}

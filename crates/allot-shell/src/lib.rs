@@ -1,0 +1,29 @@
+//! The only crate that knows both the clock and NATS: it drives the pure cores.
+//!
+//! A service's `main` is [`main_with`]; a service that writes to the ledger implements [`LedgerService`] and is run
+//! by [`drive`]: replay, take over, then one loop that commits records in groups and lets an effect leave only once
+//! every record before it is durable.
+
+pub mod bus;
+pub mod clock;
+pub mod config;
+pub mod drive;
+pub mod health;
+pub mod identity;
+pub mod ledger;
+pub mod message;
+mod program;
+pub mod retry;
+pub mod service;
+pub mod shutdown;
+pub mod streams;
+pub mod telemetry;
+
+pub use bus::{Bus, ConnectFailed, NatsConfig, Secret};
+pub use config::ConfigError;
+pub use drive::{DriveError, drive};
+pub use identity::{host_name, instance_id};
+pub use message::{Effect, Incoming, Malformed, StreamInfo};
+pub use program::{Program, main_with};
+pub use service::{Input, LedgerService, Output};
+pub use shutdown::Shutdown;

@@ -1,0 +1,106 @@
+//! Creates the streams, and brings their settings up to date.
+
+use allot_bus::{Discard, Stream, StreamSettings};
+use async_nats::jetstream::context::{CreateStreamError, GetStreamErrorKind};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use tracing::info;
+
+use crate::bus::Bus;
+use crate::retry::retry;
+
+/// The error code of JetStream for a stream that does not exist.
+const STREAM_NOT_FOUND: u64 = 10_059;
+
+impl Bus {
+    /// Creates the streams that are missing and updates those whose settings have changed. Harmless however often and
+    /// by however many services it is done.
+    ///
+    /// # Errors
+    /// Where JetStream does not answer for long, or refuses.
+    pub async fn ensure_streams(&self) -> anyhow::Result<()> {
+        for stream in Stream::ALL {
+            retry("ensure a stream", || self.ensure_stream(stream)).await.map_err(|error| {
+                anyhow::anyhow!(
+                    "cannot set up the stream {}: {error}; is JetStream enabled in nats-server?",
+                    stream.name()
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn ensure_stream(&self, stream: Stream) -> Result<(), String> {
+        let wanted = stream_config(&stream.settings(), self.replicas());
+        let present = match self.jetstream().get_stream(stream.name()).await {
+            Ok(present) => present,
+            Err(error) if is_missing(&error.kind()) => {
+                return self.create_stream(wanted).await.map_err(|e| e.to_string());
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let merged = merge(&present.cached_info().config, wanted);
+        if merged != present.cached_info().config {
+            self.jetstream().update_stream(&merged).await.map_err(|error| error.to_string())?;
+            info!(stream = stream.name(), "updated the stream's settings");
+        }
+        Ok(())
+    }
+
+    async fn create_stream(&self, config: Config) -> Result<(), CreateStreamError> {
+        let name = config.name.clone();
+        self.jetstream().create_stream(config).await?;
+        info!(stream = name, "created the stream");
+        Ok(())
+    }
+}
+
+fn is_missing(kind: &GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code().0 == STREAM_NOT_FOUND)
+}
+
+fn stream_config(settings: &StreamSettings, replicas: usize) -> Config {
+    Config {
+        name: settings.name.to_owned(),
+        description: Some(settings.description.to_owned()),
+        subjects: settings.subjects.clone(),
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: replicas,
+        max_messages: -1,
+        max_bytes: limit(settings.max_bytes),
+        max_messages_per_subject: limit(settings.max_messages_per_subject),
+        max_message_size: settings
+            .max_message_bytes
+            .map_or(-1, |bytes| i32::try_from(bytes).unwrap_or(i32::MAX)),
+        max_age: settings.max_age.map(allot_model::Span::to_std).unwrap_or_default(),
+        discard: match settings.discard {
+            Discard::New => DiscardPolicy::New,
+            Discard::Old => DiscardPolicy::Old,
+        },
+        duplicate_window: settings.duplicate_window.to_std(),
+        allow_direct: settings.read_from_any_replica,
+        ..Config::default()
+    }
+}
+
+/// JetStream writes "no limit" as -1.
+fn limit(most: Option<u64>) -> i64 {
+    most.map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX))
+}
+
+/// The present settings with those that allot rests on as wanted; all else stays as the operator has it.
+fn merge(present: &Config, wanted: Config) -> Config {
+    Config {
+        description: wanted.description,
+        subjects: wanted.subjects,
+        num_replicas: wanted.num_replicas,
+        max_bytes: wanted.max_bytes,
+        max_messages_per_subject: wanted.max_messages_per_subject,
+        max_message_size: wanted.max_message_size,
+        max_age: wanted.max_age,
+        discard: wanted.discard,
+        duplicate_window: wanted.duplicate_window,
+        allow_direct: wanted.allow_direct,
+        ..present.clone()
+    }
+}

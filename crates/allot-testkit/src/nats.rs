@@ -1,0 +1,170 @@
+//! A nats-server of one's own.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use allot_shell::{Bus, NatsConfig};
+use anyhow::Context;
+use tempfile::TempDir;
+
+use crate::wait::eventually;
+
+/// The environment variable that names the program.
+const PROGRAM: &str = "ALLOT_NATS_SERVER";
+/// How long it may take to start.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often another port is tried, should someone else take the one that was free.
+const TRIES: usize = 5;
+
+/// A nats-server with JetStream on a free port of the loopback interface, in a directory of its own. Killed when
+/// dropped.
+#[derive(Debug)]
+pub struct NatsServer {
+    dir: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl NatsServer {
+    /// Starts one and waits until JetStream answers.
+    ///
+    /// # Errors
+    /// Where the program is not found or does not start.
+    pub async fn start() -> anyhow::Result<Self> {
+        let mut last = anyhow::anyhow!("nats-server was not started");
+        for _ in 0..TRIES {
+            let mut server = Self { dir: TempDir::new()?, port: free_port()?, process: None };
+            match server.start_again().await {
+                Ok(()) => return Ok(server),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// How a service reaches it.
+    #[must_use]
+    pub fn config(&self) -> NatsConfig {
+        NatsConfig { url: self.url(), ..NatsConfig::default() }
+    }
+
+    /// A new connection to it.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn bus(&self) -> anyhow::Result<Bus> {
+        Ok(Bus::connect(&self.config(), "test").await?)
+    }
+
+    /// A new connection to it, with all streams set up.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn bus_with_streams(&self) -> anyhow::Result<Bus> {
+        let bus = self.bus().await?;
+        bus.ensure_streams().await?;
+        Ok(bus)
+    }
+
+    /// Kills it as a power failure would. Its directory stays.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // Both fail only where it has ended already.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Starts it after [`NatsServer::kill`], on the same port and directory, and waits until JetStream answers.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        let config = self.write_config()?;
+        let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"))?;
+        let mut process = Command::new(program())
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(log))
+            .spawn()
+            .with_context(|| {
+                format!("cannot start {}: fetch it with `cargo xtask tools`", program().display())
+            })?;
+        let ready = self.wait_until_ready(&mut process).await;
+        self.process = Some(process);
+        ready
+    }
+
+    /// Kills it and starts it again.
+    ///
+    /// # Errors
+    /// Where it does not start again.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill();
+        self.start_again().await
+    }
+
+    fn write_config(&self) -> anyhow::Result<PathBuf> {
+        let path = self.dir.path().join("nats.conf");
+        let store = self.dir.path().join("jetstream");
+        let port = self.port;
+        let text = format!(
+            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n",
+            store = store.display().to_string()
+        );
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    async fn wait_until_ready(&self, process: &mut Child) -> anyhow::Result<()> {
+        let port = self.port;
+        let mut ended = || process.try_wait().ok().flatten();
+        let outcome = eventually("nats-server answers", PATIENCE, || {
+            let ended = ended();
+            async move { if ended.is_some() { Some(ended) } else { answers(port).await.then_some(None) } }
+        });
+        match outcome.await {
+            None => Ok(()),
+            Some(status) => anyhow::bail!("nats-server ended with {status}: {}", self.log()),
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Whether JetStream answers. A server announces it only once its streams are there.
+async fn answers(port: u16) -> bool {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let Ok(connection) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { return false };
+    let mut hello = String::new();
+    BufReader::new(connection).read_line(&mut hello).await.is_ok() && hello.contains("\"jetstream\":true")
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// The program: as the environment says, as `cargo xtask tools` fetched it, or from the search path.
+fn program() -> PathBuf {
+    let given = std::env::var_os(PROGRAM).map(PathBuf::from);
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/nats-server");
+    given.or_else(|| fetched.exists().then_some(fetched)).unwrap_or_else(|| "nats-server".into())
+}

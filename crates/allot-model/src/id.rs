@@ -167,6 +167,14 @@ impl PoolName {
     }
 }
 
+impl ResourceName {
+    /// The processors of a machine, in parts of one.
+    #[must_use]
+    pub fn cpus() -> Self {
+        Self("cpus".into())
+    }
+}
+
 impl QueueName {
     /// The path's parts from the root down.
     pub fn parts(&self) -> impl Iterator<Item = &str> {

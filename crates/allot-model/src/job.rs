@@ -50,6 +50,28 @@ impl JobSpec {
     /// The longest pause between tries.
     pub const LONGEST_BACKOFF: Span = Span::from_secs(3600);
 
+    /// One task of `command`, with 1 cpu and everything else as it is where a job file does not say.
+    #[must_use]
+    pub fn new(command: Command) -> Self {
+        Self {
+            name: None,
+            command,
+            env: BTreeMap::new(),
+            workdir: None,
+            resources: Request::one_cpu(),
+            tasks: 1,
+            priority: 0,
+            constraints: Vec::new(),
+            retries: 0,
+            backoff: Span::from_secs(1),
+            time_limit: None,
+            kill_grace: Span::from_secs(10),
+            after: Vec::new(),
+            on_unreachable: OnUnreachable::default(),
+            executor: Executor::default(),
+        }
+    }
+
     /// The pause after try `attempt` (from 1) has failed.
     #[must_use]
     pub fn backoff_after(&self, attempt: u32) -> Span {

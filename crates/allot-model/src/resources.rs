@@ -271,6 +271,12 @@ impl Request {
         Self::default()
     }
 
+    /// What a task needs where nobody says: 1 cpu.
+    #[must_use]
+    pub fn one_cpu() -> Self {
+        Self::from_iter([(ResourceName::cpus(), WHOLE)])
+    }
+
     /// True where nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {

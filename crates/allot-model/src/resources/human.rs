@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{Amount, Ranges, Request, Resources, WHOLE};
 use crate::decimal::{self, DecimalFault};
 use crate::id::ResourceName;
+use crate::text::quote;
 
 /// Units of `mem` and `disk`, the ones preferred in writing first.
 const BYTE_UNITS: [(&str, u64); 10] = [
@@ -356,13 +357,6 @@ fn add_item(items: &mut BTreeMap<String, u64>, item: &str, units: u64) -> Result
         None => Ok(()),
         Some(_) => Err(format!("item {} is given twice", quote(item))),
     }
-}
-
-/// What was given, cut where it is long.
-fn quote(text: &str) -> String {
-    let shown: String = text.chars().take(40).flat_map(char::escape_debug).collect();
-    let dots = if text.chars().nth(40).is_some() { "…" } else { "" };
-    format!("`{shown}{dots}`")
 }
 
 /// As `cpus 0.5, gpus {0,1}, mem 512MiB`.

@@ -7,7 +7,8 @@
 # nats:VERSION is laid out as the official image is (one static binary, no shell), around the given nats-server.
 set -euo pipefail
 
-nats_server=${1:?usage: deploy/base-images.sh PATH_OF_NATS_SERVER}
+nats_server=$(command -v "${1:?usage: deploy/base-images.sh PATH_OF_NATS_SERVER}")
+compose_file=$(dirname "$0")/../docker-compose.yml
 suite=bookworm
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -44,6 +45,7 @@ nats() {
     local version
     version=$("$nats_server" --version | sed -n 's/^nats-server: v//p')
     [ -n "$version" ] || die "$nats_server does not say its version"
+    grep --quiet "image: nats:$version\$" "$compose_file" || die "docker-compose.yml does not use nats:$version, the version of $nats_server"
     present "nats:$version" && return
     echo "building nats:$version"
     install -D -m 0755 "$nats_server" "$work/nats/nats-server"

@@ -1,0 +1,59 @@
+//! The container image: programs built here, collected in `dist/`, and an image around them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::run::{cargo, root, run};
+use crate::tools;
+
+/// The programs of a release, each a package of the same name.
+const PROGRAMS: [&str; 9] = [
+    "allot",
+    "allot-registry",
+    "allot-offers",
+    "allot-dispatcher",
+    "allot-agent",
+    "allot-allocator-fifo",
+    "allot-allocator-priority",
+    "allot-allocator-fair",
+    "allot-allocator-drf",
+];
+
+/// Builds the programs as they are released and puts them, without symbols, into `dist/`.
+pub(crate) fn dist() -> Result<PathBuf> {
+    let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
+    run(cargo().args(["build", "--release", "--locked"]).args(packages))?;
+    let dist = root().join("dist");
+    if dist.exists() {
+        fs::remove_dir_all(&dist).with_context(|| format!("cannot empty {}", dist.display()))?;
+    }
+    fs::create_dir_all(&dist).with_context(|| format!("cannot create {}", dist.display()))?;
+    for program in PROGRAMS {
+        strip(&target().join("release").join(program), &dist.join(program))?;
+    }
+    Ok(dist)
+}
+
+/// Builds the image `allot` around the programs in `dist/`.
+pub(crate) fn image() -> Result<()> {
+    let dist = dist()?;
+    let dockerfile = root().join("deploy/Dockerfile");
+    run(Command::new("docker").args(["build", "--tag", "allot", "--file"]).arg(dockerfile).arg(dist))
+}
+
+/// Builds the base images that are missing, for machines that cannot pull any.
+pub(crate) fn base_images() -> Result<()> {
+    let nats_server = tools::nats_server()?;
+    run(Command::new(root().join("deploy/base-images.sh")).arg(nats_server))
+}
+
+fn strip(from: &Path, to: &Path) -> Result<()> {
+    run(Command::new("strip").arg("-o").arg(to).arg(from))
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}

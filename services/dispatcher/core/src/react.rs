@@ -1,0 +1,175 @@
+//! Doing what the folded records call for: empties the work sets into records and orders.
+
+use allot_model::{
+    AgentId, AttemptRun, DispatcherRecord, JobId, JobState, OnUnreachable, Outcome, Reason, TaskRange,
+    TaskState, Time,
+};
+
+use crate::job::{Job, Phase, Placed, Task};
+use crate::{DispatcherCore, Output};
+
+impl DispatcherCore {
+    pub(crate) fn react(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.return_unwanted(now, out);
+        while let Some(agent) = self.work.review.pop_first() {
+            self.review_agent(now, &agent, out);
+        }
+        self.settle_jobs(now, out);
+        self.order_launches(now);
+        self.order_kills(now);
+    }
+
+    fn return_unwanted(&mut self, now: Time, out: &mut Vec<Output>) {
+        for (agent, run) in std::mem::take(&mut self.work.unwanted) {
+            self.append(now, DispatcherRecord::AllocationReturned { agent, run }, out);
+        }
+    }
+
+    /// Ends jobs whose tasks have all ended, which may set others going, which may end at once.
+    fn settle_jobs(&mut self, now: Time, out: &mut Vec<Output>) {
+        loop {
+            if let Some(id) = self.work.done.pop_first() {
+                if let Some(job) = self.jobs.get(&id).filter(|job| job.is_done()) {
+                    let (state, reason) = job.outcome();
+                    self.append(now, DispatcherRecord::JobEnded { job: id, state, reason }, out);
+                }
+            } else if let Some(id) = self.work.unblocked.pop_first() {
+                self.unblock(now, id, out);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn unblock(&mut self, now: Time, id: JobId, out: &mut Vec<Output>) {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.ended.is_none()) else { return };
+        match &job.dependencies {
+            Some(dependencies) if dependencies.failed => {
+                let (state, reason) = (JobState::Dropped, Some(Reason::DependencyFailed));
+                self.append(now, DispatcherRecord::JobEnded { job: id, state, reason }, out);
+            }
+            Some(dependencies) if dependencies.open.is_empty() => {
+                self.append(now, DispatcherRecord::JobReady { job: id }, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends what an agent can no longer be running, stops what is to leave it, and tells it what it should have.
+    fn review_agent(&mut self, now: Time, id: &AgentId, out: &mut Vec<Output>) {
+        for (job, part, task, placed) in self.placed_on(id) {
+            let run = AttemptRun { job, tasks: part, attempt: task.attempt };
+            match self.verdict(id, job, &placed) {
+                Verdict::Keep => {}
+                Verdict::Kill => {
+                    let (agent, reason) = (id.clone(), Reason::AgentDrained);
+                    self.append(now, DispatcherRecord::TasksKilling { agent, run, reason }, out);
+                }
+                Verdict::End(reason) => self.end_lost(now, id, run, &task, &placed, reason, out),
+            }
+        }
+        self.order_reconcile(now, id);
+    }
+
+    fn verdict(&self, id: &AgentId, job: JobId, placed: &Placed) -> Verdict {
+        let (Some(agent), Some(job)) = (self.agents.get(id), self.jobs.get(&job)) else {
+            return Verdict::Keep;
+        };
+        match () {
+            () if agent.gone => Verdict::End(Reason::AgentGoneByOperator),
+            () if agent.incarnation != placed.incarnation => Verdict::End(Reason::AgentRestarted),
+            () if agent.away && job.spec.on_unreachable == OnUnreachable::Retry => {
+                Verdict::End(Reason::AgentUnreachable)
+            }
+            () if agent.kills && placed.killing.is_none() => Verdict::Kill,
+            () => Verdict::Keep,
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn end_lost(
+        &mut self,
+        now: Time,
+        id: &AgentId,
+        run: AttemptRun,
+        task: &Task,
+        placed: &Placed,
+        reason: Reason,
+        out: &mut Vec<Output>,
+    ) {
+        let (state, reason) = match placed.killing {
+            Some(Reason::CancelledByUser) => (TaskState::Killed, Reason::CancelledByUser),
+            _ => (TaskState::Gone, reason),
+        };
+        let retry_at = self.jobs.get(&run.job).and_then(|job| retry_at(now, job, task, state, reason));
+        let record = DispatcherRecord::TasksEnded {
+            agent: id.clone(),
+            run,
+            state,
+            reason,
+            started_at: placed.started_at,
+            ended_at: now,
+            outcome: Outcome::default(),
+            retry_at,
+        };
+        self.append(now, record, out);
+        self.queue_again(now, out);
+    }
+
+    /// All runs that hold an allocation on the agent.
+    pub(crate) fn placed_on(&self, id: &AgentId) -> Vec<(JobId, TaskRange, Task, Placed)> {
+        let Some(agent) = self.agents.get(id) else { return Vec::new() };
+        let mut found = Vec::new();
+        for (job_id, tasks) in &agent.tasks {
+            let Some(job) = self.jobs.get(job_id) else { continue };
+            for (part, task) in tasks.ranges().flat_map(|range| job.runs(range)) {
+                if let Phase::Placed(placed) = &task.phase
+                    && placed.agent == *id
+                {
+                    let placed = placed.clone();
+                    found.push((*job_id, part, task, placed));
+                }
+            }
+        }
+        found
+    }
+
+    /// Queues the tasks whose pause is over.
+    pub(crate) fn queue_again(&mut self, now: Time, out: &mut Vec<Output>) {
+        while let Some((at, id)) = self.backoffs.first().copied()
+            && at <= now
+        {
+            self.backoffs.pop_first();
+            let Some(job) = self.jobs.get(&id) else { continue };
+            let due = |task: &Task| matches!(task.phase, Phase::Backoff(until) if until <= now);
+            let parts = job.tasks.iter().filter(|(_, task)| due(task));
+            let runs: Vec<_> =
+                parts.map(|(tasks, task)| AttemptRun { job: id, tasks, attempt: task.attempt }).collect();
+            for run in runs {
+                self.append(now, DispatcherRecord::TasksQueued { run }, out);
+            }
+        }
+    }
+}
+
+/// What is to become of tasks on an agent.
+enum Verdict {
+    Keep,
+    Kill,
+    End(Reason),
+}
+
+/// When tasks whose try ended like this are to be queued again; nothing where it was the last try.
+pub(crate) fn retry_at(now: Time, job: &Job, task: &Task, state: TaskState, reason: Reason) -> Option<Time> {
+    let lost = reason == Reason::AgentUnreachable;
+    let left = task.spent < job.spec.retries;
+    match (state, reason) {
+        _ if job.cancelled.is_some() => None,
+        (TaskState::Gone, _) if lost => Some(now),
+        (TaskState::Killed, Reason::AgentDrained) if left => Some(now),
+        (TaskState::Failed | TaskState::Gone, _) if left => {
+            Some(now + job.spec.backoff_after(task.spent + 1))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,209 @@
+//! Answers to questions of people.
+
+use allot_model::{
+    Answer, AttemptView, JobId, JobList, JobQuery, JobState, JobSummary, JobView, JobsQuery, Reason,
+    TaskCounts, TaskRange, TaskRunView, TaskSet, TaskState,
+};
+
+use crate::job::{Earlier, Ended, Job, Phase, Task};
+use crate::{DispatcherCore, Rejected};
+
+/// The most jobs on a page.
+const MOST_JOBS: u32 = 1_000;
+
+impl DispatcherCore {
+    pub(crate) fn list_jobs(&self, query: &JobsQuery) -> JobList {
+        let limit = query.limit.clamp(1, MOST_JOBS) as usize;
+        let end = query.before.unwrap_or(JobId(u64::MAX));
+        let mut jobs = self.jobs.range(..end).rev().map(|(id, _)| *id).peekable();
+        let mut rejected = self.rejected.range(..end).rev().map(|(id, _)| *id).peekable();
+        let newest_first =
+            std::iter::from_fn(|| if jobs.peek() > rejected.peek() { jobs.next() } else { rejected.next() });
+        let mut found = newest_first.filter_map(|id| self.summary(id)).filter(|job| matches(query, job));
+        let page: Vec<JobSummary> = found.by_ref().take(limit).collect();
+        let next = found.next().and_then(|_| page.last().map(|job| job.job));
+        JobList { jobs: page, next }
+    }
+
+    fn summary(&self, id: JobId) -> Option<JobSummary> {
+        if let Some(rejected) = self.rejected.get(&id) {
+            return Some(rejected_summary(id, rejected));
+        }
+        let job = self.jobs.get(&id)?;
+        let (reason, ended_at) = match job.ended {
+            Some((_, reason, at)) => (reason, Some(at)),
+            None => (None, None),
+        };
+        Some(JobSummary {
+            job: id,
+            name: job.spec.name.clone(),
+            queue: job.queue.to_string(),
+            state: job.state(),
+            reason,
+            tasks: job.spec.tasks,
+            counts: self.counts(id, job),
+            submitted_at: job.submitted_at,
+            started_at: job.started_at,
+            ended_at,
+        })
+    }
+
+    /// The job's counts, with the tasks of silent agents counted as unreachable.
+    fn counts(&self, id: JobId, job: &Job) -> TaskCounts {
+        let mut counts = job.counts();
+        for agent in self.agents.values().filter(|agent| agent.away) {
+            let Some(tasks) = agent.tasks.get(&id) else { continue };
+            for (range, task) in tasks.ranges().flat_map(|range| job.tasks.within(range)) {
+                let Phase::Placed(placed) = &task.phase else { continue };
+                let from = match (placed.killing, placed.started_at) {
+                    (Some(_), _) => &mut counts.killing,
+                    (None, Some(_)) => &mut counts.running,
+                    (None, None) => &mut counts.starting,
+                };
+                *from -= range.count();
+                counts.unreachable += range.count();
+            }
+        }
+        counts
+    }
+
+    pub(crate) fn show_job(&self, id: JobId, query: &JobQuery) -> Answer<JobView> {
+        let Some(summary) = self.summary(id) else { return self.no_such_job(id) };
+        let rejection = self.rejected.get(&id).map(|rejected| rejected.rejection.clone());
+        let Some(job) = self.jobs.get(&id) else {
+            return Answer::Ok(JobView {
+                summary,
+                spec: None,
+                rejection,
+                runs: Vec::new(),
+                more_runs: false,
+            });
+        };
+        let wanted: Vec<TaskRange> = match &query.tasks {
+            Some(tasks) => tasks.ranges().collect(),
+            None => job.all().into_iter().collect(),
+        };
+        let limit = query.limit.clamp(1, 100_000) as usize;
+        let mut runs = wanted
+            .into_iter()
+            .flat_map(|range| job.tasks.within(range))
+            .flat_map(|(range, task)| by_history(job, range).into_iter().map(move |part| (part, task)));
+        let page = runs.by_ref().take(limit).map(|(range, task)| self.run_view(job, range, task)).collect();
+        let more_runs = runs.next().is_some();
+        Answer::Ok(JobView { summary, spec: Some(job.spec.to_json()), rejection, runs: page, more_runs })
+    }
+
+    fn run_view(&self, job: &Job, range: TaskRange, task: &Task) -> TaskRunView {
+        let earlier = job.earlier.get(&range.first).map(|tries| tries.iter().map(earlier_view).collect());
+        TaskRunView {
+            tasks: std::iter::once(range).collect::<TaskSet>(),
+            attempt: self.attempt_view(job, task),
+            earlier: earlier.unwrap_or_default(),
+        }
+    }
+
+    fn attempt_view(&self, job: &Job, task: &Task) -> AttemptView {
+        let blank = AttemptView {
+            attempt: task.attempt,
+            state: TaskState::Queued,
+            reason: if task.attempt > 1 { Reason::Retried } else { Reason::Admitted },
+            agent: None,
+            queued_at: task.queued_at,
+            allocated_at: None,
+            started_at: None,
+            ended_at: None,
+            retry_at: None,
+            slice: None,
+            outcome: None,
+        };
+        match &task.phase {
+            Phase::Waiting => {
+                AttemptView { reason: Reason::WaitsForDependency, queued_at: job.submitted_at, ..blank }
+            }
+            Phase::Queued => blank,
+            Phase::Backoff(until) => {
+                AttemptView { reason: Reason::WaitsForBackoff, retry_at: Some(*until), ..blank }
+            }
+            Phase::Placed(placed) => {
+                let away = self.agents.get(&placed.agent).is_some_and(|agent| agent.away);
+                let (state, reason) = match (placed.killing, placed.started_at) {
+                    _ if away && placed.started_at.is_some() => {
+                        (TaskState::Unreachable, Reason::AgentUnreachable)
+                    }
+                    _ if away => (TaskState::Allocated, Reason::AgentUnreachable),
+                    (Some(reason), _) => (TaskState::Killing, reason),
+                    (None, Some(_)) => (TaskState::Running, Reason::Launched),
+                    (None, None) => (TaskState::Starting, Reason::Granted),
+                };
+                AttemptView {
+                    state,
+                    reason,
+                    agent: Some(placed.agent.clone()),
+                    allocated_at: Some(placed.allocated_at),
+                    started_at: placed.started_at,
+                    slice: Some(placed.slice.to_json()),
+                    ..blank
+                }
+            }
+            Phase::Ended(ended) => ended_view(task.attempt, task.queued_at, ended),
+        }
+    }
+}
+
+fn earlier_view(earlier: &Earlier) -> AttemptView {
+    ended_view(earlier.attempt, earlier.queued_at, &earlier.ended)
+}
+
+fn ended_view(attempt: u32, queued_at: allot_model::Time, ended: &Ended) -> AttemptView {
+    AttemptView {
+        attempt,
+        state: ended.state,
+        reason: ended.reason,
+        agent: ended.agent.clone(),
+        queued_at,
+        allocated_at: ended.allocated_at,
+        started_at: ended.started_at,
+        ended_at: Some(ended.ended_at),
+        retry_at: None,
+        slice: ended.slice.as_ref().map(|slice| slice.to_json()),
+        outcome: ended.outcome.clone(),
+    }
+}
+
+/// Cuts a run so that tasks with earlier tries stand alone.
+fn by_history(job: &Job, range: TaskRange) -> Vec<TaskRange> {
+    let mut parts = Vec::new();
+    let mut next = Some(range.first);
+    for index in job.earlier.range(range.first..=range.last).map(|(index, _)| *index) {
+        let before = next.zip(index.checked_sub(1)).and_then(|(first, last)| TaskRange::new(first, last));
+        parts.extend(before);
+        parts.push(TaskRange::one(index));
+        next = index.checked_add(1);
+    }
+    parts.extend(next.and_then(|first| TaskRange::new(first, range.last)));
+    parts
+}
+
+fn rejected_summary(id: JobId, rejected: &Rejected) -> JobSummary {
+    JobSummary {
+        job: id,
+        name: None,
+        queue: rejected.queue.to_string(),
+        state: JobState::Rejected,
+        reason: Some(Reason::Invalid),
+        tasks: 0,
+        counts: TaskCounts::default(),
+        submitted_at: rejected.submitted_at,
+        started_at: None,
+        ended_at: Some(rejected.rejected_at),
+    }
+}
+
+fn matches(query: &JobsQuery, job: &JobSummary) -> bool {
+    let in_queue = |queue: &allot_model::QueueName| {
+        job.queue.strip_prefix(queue.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    query.queue.as_ref().is_none_or(in_queue)
+        && (query.states.is_empty() || query.states.contains(&job.state))
+        && query.name.as_ref().is_none_or(|text| job.name.as_ref().is_some_and(|name| name.contains(text)))
+}

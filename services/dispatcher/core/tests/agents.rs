@@ -1,0 +1,180 @@
+//! Agents that are silent, come back, restart, drain and go.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use allot_model::*;
+use harness::*;
+
+/// A running task of a job on `m1`.
+fn running(spec: JobSpec) -> (House, u64) {
+    let mut house = House::new();
+    house.join("m1", 1);
+    house.join("m2", 1);
+    let job = house.submit(spec);
+    house.allocate("m1", run(job, 0, 0, 1));
+    house.started("m1", run(job, 0, 0, 1));
+    house.said();
+    (house, job)
+}
+
+fn unreachable(house: &mut House) {
+    house.registry(RegistryRecord::AgentUnreachable { agent: agent_id("m1") });
+}
+
+#[test]
+fn a_task_of_a_silent_agent_waits_and_goes_on_when_the_agent_returns() {
+    let (mut house, job) = running(spec(1));
+    unreachable(&mut house);
+    assert_eq!(house.tasks(job), ["0#1 unreachable agent_unreachable"]);
+    assert_eq!(house.view(job).summary.counts.unreachable, 1);
+    house.registry(RegistryRecord::AgentReturned { agent: agent_id("m1") });
+    assert_eq!(house.tasks(job), ["0#1 running launched"]);
+    assert_eq!(house.said(), ["m1: reconcile 1.0#1"]);
+}
+
+#[test]
+fn a_job_that_says_so_is_tried_elsewhere_and_the_old_try_is_stopped_when_its_agent_returns() {
+    let (mut house, job) = running(JobSpec { on_unreachable: OnUnreachable::Retry, ..spec(1) });
+    unreachable(&mut house);
+    assert_eq!(house.wrote()[2..], ["ended 1.0#1 gone agent_unreachable, again", "queued 1.0#2"]);
+    house.allocate("m2", run(job, 0, 0, 2));
+    assert_eq!(house.said(), ["m2: launch 1.0#2"]);
+    house.registry(RegistryRecord::AgentReturned { agent: agent_id("m1") });
+    assert_eq!(house.said(), ["m1: reconcile"]);
+    house.started("m1", run(job, 0, 0, 1));
+    assert_eq!(house.said(), ["m1: kill 1.0#1 not_wanted", "m1: acknowledge 2"]);
+    house.ended("m1", run(job, 0, 0, 1), FINE);
+    assert_eq!(house.tasks(job), ["0#2 starting granted"], "the old try counts for nothing");
+}
+
+#[test]
+fn a_task_that_ends_on_a_cut_off_agent_has_finished_when_the_report_arrives() {
+    let (mut house, job) = running(spec(1));
+    unreachable(&mut house);
+    house.registry(RegistryRecord::AgentReturned { agent: agent_id("m1") });
+    house.ended("m1", run(job, 0, 0, 1), FINE);
+    assert_eq!(house.state(job), JobState::Finished);
+}
+
+#[test]
+fn a_job_cancelled_while_its_agent_is_away_is_stopped_when_it_returns() {
+    let (mut house, job) = running(spec(1));
+    unreachable(&mut house);
+    house.cancel(job);
+    assert_eq!(house.said(), Vec::<String>::new());
+    house.registry(RegistryRecord::AgentReturned { agent: agent_id("m1") });
+    assert_eq!(house.said(), ["m1: reconcile 1.0#1", "m1: kill 1.0#1 cancelled_by_user"]);
+}
+
+#[test]
+fn reports_of_an_earlier_life_or_of_a_gone_agent_are_not_acknowledged() {
+    let (mut house, job) = running(spec(1));
+    let (at, task) = (house.now, run(job, 0, 0, 1));
+    house.report("m1", 7, vec![Report::Started { run: task, at }]);
+    house.report("m9", 1, vec![Report::Started { run: task, at }]);
+    assert_eq!(house.said(), Vec::<String>::new());
+    house.registry(RegistryRecord::AgentGone { agent: agent_id("m1") });
+    house.said();
+    house.ended("m1", task, FINE);
+    assert_eq!(house.said(), Vec::<String>::new());
+    assert_eq!(house.tasks(job), ["0#1 gone agent_gone_by_operator"]);
+}
+
+#[test]
+fn the_tasks_of_an_agent_that_has_forgotten_them_are_gone_and_tried_again_where_allowed() {
+    for (retries, expected) in [(0, "0#1 gone agent_restarted"), (1, "0#2 queued waits_for_backoff")] {
+        let (mut house, job) = running(JobSpec { retries, ..spec(1) });
+        house.join("m1", 2);
+        assert_eq!(house.tasks(job), [expected]);
+    }
+}
+
+#[test]
+fn an_agent_that_joins_again_in_the_same_life_keeps_its_tasks() {
+    let (mut house, job) = running(spec(1));
+    house.join("m1", 1);
+    assert_eq!(house.tasks(job), ["0#1 running launched"]);
+    assert_eq!(house.said(), ["m1: reconcile 1.0#1"]);
+}
+
+#[test]
+fn draining_lets_tasks_finish_and_draining_with_kill_stops_them() {
+    let (mut house, job) = running(spec(1));
+    house.registry(RegistryRecord::AgentDraining { agent: agent_id("m1"), kill: false });
+    assert_eq!(house.tasks(job), ["0#1 running launched"]);
+    house.said();
+    house.registry(RegistryRecord::AgentDraining { agent: agent_id("m1"), kill: true });
+    assert_eq!(house.last(), "killing 1.0#1 agent_drained");
+    assert!(house.said().contains(&"m1: kill 1.0#1 agent_drained".to_owned()));
+    house.ended("m1", run(job, 0, 0, 1), (TaskState::Killed, Reason::AgentDrained));
+    assert_eq!(house.tasks(job), ["0#1 killed agent_drained"]);
+}
+
+#[test]
+fn a_task_stopped_for_a_drain_is_tried_elsewhere_at_once_where_tries_are_left() {
+    let (mut house, job) = running(JobSpec { retries: 1, ..spec(1) });
+    house.registry(RegistryRecord::AgentDraining { agent: agent_id("m1"), kill: true });
+    house.ended("m1", run(job, 0, 0, 1), (TaskState::Killed, Reason::AgentDrained));
+    assert_eq!(house.last(), "queued 1.0#2");
+}
+
+#[test]
+fn a_launch_that_is_not_confirmed_is_repeated_ever_more_rarely_until_it_is() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let job = house.submit(spec(1));
+    house.allocate("m1", run(job, 0, 0, 1));
+    house.said();
+    house.pass(Span::from_millis(1_999));
+    assert_eq!(house.said(), Vec::<String>::new());
+    house.pass(Span::from_millis(1));
+    assert_eq!(house.said(), ["m1: launch 1.0#1", "m1: reconcile 1.0#1"]);
+    house.pass(Span::from_secs(3));
+    assert_eq!(house.said(), Vec::<String>::new());
+    house.pass(Span::from_secs(1));
+    assert_eq!(house.said(), ["m1: launch 1.0#1", "m1: reconcile 1.0#1"]);
+    house.started("m1", run(job, 0, 0, 1));
+    house.said();
+    house.pass(Span::from_secs(100));
+    assert_eq!(house.said(), Vec::<String>::new());
+}
+
+#[test]
+fn a_new_dispatcher_tells_every_agent_what_it_should_have() {
+    let (mut house, job) = running(spec(3));
+    house.allocate("m2", run(job, 1, 1, 1));
+    house.restart();
+    let said = ["m1: reconcile 1.0#1", "m2: launch 1.1#1", "m2: reconcile 1.1#1"];
+    assert_eq!(house.said(), said);
+    assert_eq!(house.tasks(job), ["0#1 running launched", "1#1 starting granted", "2#1 queued admitted"]);
+}
+
+#[test]
+fn a_new_dispatcher_does_what_the_old_one_left_undone() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let job = house.submit(spec(1));
+    house.cancel(job);
+    // The old one died before it had read this, let alone answered it.
+    let unread = house.allocated("m1", run(job, 0, 0, 1));
+    house.ledger.push(unread);
+    house.restart();
+    assert_eq!(house.last(), "returned 1.0#1");
+}
+
+#[test]
+fn an_allocation_on_a_silent_agent_is_launched_when_the_agent_returns() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let job = house.submit(spec(1));
+    unreachable(&mut house);
+    house.said();
+    house.allocate("m1", run(job, 0, 0, 1));
+    assert_eq!(
+        (house.said(), house.tasks(job)),
+        (vec![], vec!["0#1 allocated agent_unreachable".to_owned()])
+    );
+    house.registry(RegistryRecord::AgentReturned { agent: agent_id("m1") });
+    assert_eq!(house.said(), ["m1: launch 1.0#1", "m1: reconcile 1.0#1"]);
+}

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeMap;
 
+const DOCUMENTATION: &str = include_str!("../../../../docs/job.md");
+
 const FULL_JSON: &str = r#"{
     "queue": "research.vision",
     "name": "train",
@@ -459,6 +461,40 @@ fn files_with_a_wrong_field_are_refused_with_its_name() {
             Err(InvalidFile::Job(rejection)) => assert_eq!(rejection.field, field, "{text}: {rejection}"),
             other => panic!("{text}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn the_examples_in_the_documentation_are_one_job() {
+    let blocks =
+        [("toml", Format::Toml), ("yaml", Format::Yaml), ("json", Format::Json)].map(|(name, format)| {
+            let start = DOCUMENTATION.split(&format!("```{name}\n")).nth(1).unwrap();
+            parse_file(start.split("```").next().unwrap().as_bytes(), format).unwrap()
+        });
+    assert!(blocks.iter().all(|job| *job == blocks[0]));
+}
+
+#[test]
+fn the_documentation_knows_every_field_and_limit() {
+    for field in FIELDS {
+        assert!(DOCUMENTATION.contains(&format!("\n| `{field}` | ")), "{field}");
+    }
+    let limits = [
+        JobSpec::MOST_BYTES,
+        JobSpec::MOST_NAME_CHARACTERS,
+        JobSpec::MOST_ARGUMENTS,
+        JobSpec::MOST_ARGUMENT_BYTES,
+        JobSpec::MOST_VARIABLES,
+        JobSpec::MOST_PATH_BYTES,
+        JobSpec::MOST_RESOURCES,
+        JobSpec::MOST_CONSTRAINTS,
+        JobSpec::MOST_AFTER,
+        JobSpec::MOST_RETRIES as usize,
+        JobSpec::MOST_TASKS as usize,
+        Constraint::MOST_CHARACTERS,
+    ];
+    for limit in limits {
+        assert!(DOCUMENTATION.contains(&check::grouped(limit)), "{limit}");
     }
 }
 

@@ -1,1 +1,92 @@
-fn main() {}
+//! The house's own commands: everything that CI runs, and what people need to work here.
+
+mod ci;
+mod compose_test;
+mod deny;
+mod generated;
+mod graph;
+mod image;
+mod licence;
+mod purity;
+mod run;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::generated::Mode;
+
+/// The house's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs all that CI runs, in order, up to the first step that fails
+    Ci {
+        /// Begins with this step
+        #[arg(long, value_name = "STEP")]
+        from: Option<String>,
+        /// Names the steps and runs none
+        #[arg(long)]
+        list: bool,
+    },
+    /// Generates the wire types in allot-proto from schemas/
+    Codegen {
+        /// Changes nothing, and fails where what is there is not what would be generated
+        #[arg(long)]
+        check: bool,
+    },
+    /// Generates the pages of docs/ that come from code
+    Docs {
+        /// Changes nothing, and fails where what is there is not what would be generated
+        #[arg(long)]
+        check: bool,
+    },
+    /// Checks that the pure crates are pure, and that dependencies point one way
+    Purity,
+    /// Checks licences, duplicate versions and sources of dependencies against deny.toml
+    Deny,
+    /// Gets the programs that tests and demonstrations need: nats-server
+    Tools,
+    /// Builds the programs of a release into dist/
+    Dist,
+    /// Builds the container image `allot` around the programs of a release
+    Image,
+    /// Builds the base images that are missing, on machines that cannot pull any
+    BaseImages,
+    /// Runs docker-compose.yml on images built here, and jobs in it
+    ComposeTest,
+}
+
+fn main() -> ExitCode {
+    match carry_out(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(task: Task) -> Result<()> {
+    match task {
+        Task::Ci { list: true, .. } => ci::list(),
+        Task::Ci { from, .. } => ci::ci(from.as_deref()),
+        Task::Codegen { check } => generated::codegen(Mode::checking(check)),
+        Task::Docs { check } => generated::docs(Mode::checking(check)),
+        Task::Purity => purity::purity(),
+        Task::Deny => deny::deny(),
+        Task::Tools => tools::nats_server().map(|path| println!("nats-server: {}", path.display())),
+        Task::Dist => image::dist().map(|path| println!("programs: {}", path.display())),
+        Task::Image => image::image(),
+        Task::BaseImages => image::base_images(),
+        Task::ComposeTest => compose_test::compose_test(),
+    }
+}

@@ -1,0 +1,221 @@
+//! The cluster as the command line sees it: questions, commands, submissions.
+
+use std::time::Duration;
+
+use allot_bus::{Party, Stream, Subject, headers};
+use allot_model::view::{Answer, LogQuery};
+use allot_model::{JobId, Span};
+use allot_shell::config::{self, Layers, Loaded};
+use allot_shell::{Bus, ConnectFailed, NatsConfig};
+use async_nats::HeaderMap;
+use async_nats::client::{RequestError, RequestErrorKind};
+use async_nats::jetstream;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// How long a service may take to answer before it counts as not there.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a server that is not there is waited for.
+const CONNECT_WITHIN: Span = Span::from_secs(2);
+
+/// A connection to a cluster.
+#[derive(Clone)]
+pub struct Client {
+    bus: Bus,
+}
+
+/// What became of a publication to the inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Submitted {
+    /// The job it is.
+    pub job: JobId,
+    /// True where the inbox had this message id already, so that nothing new was submitted.
+    pub duplicate: bool,
+}
+
+/// A piece of a task's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogChunk {
+    /// The place of the first byte in the whole output.
+    pub offset: u64,
+    /// How long the output is so far.
+    pub size: u64,
+    /// True where nothing more will come.
+    pub ended: bool,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl Client {
+    /// Connects to the cluster at `url`, or where `ALLOT_NATS_URL` says. User, password and the like come from the
+    /// environment too, under the names that services know them by.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`], which says what to do.
+    pub async fn connect(url: Option<&str>) -> Result<Self, Failure> {
+        let config = settings(url)?;
+        match Bus::connect(&config, "allot-cli").await {
+            Ok(bus) => Ok(Self { bus }),
+            Err(ConnectFailed::Unreachable { url, source, .. }) => Err(Failure::Unreachable(format!(
+                "no NATS server answers at {url}: {source}\n\
+                 start a cluster with `allot up`, or name another server with --nats URL or ALLOT_NATS"
+            ))),
+            Err(failed @ ConnectFailed::Refused { .. }) => Err(Failure::Unreachable(in_full(failed))),
+            Err(failed) => Err(Failure::Usage(in_full(failed))),
+        }
+    }
+
+    /// The cluster behind a connection that is there already.
+    #[must_use]
+    pub fn new(bus: Bus) -> Self {
+        Self { bus }
+    }
+
+    /// The connection itself.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Asks the service that `subject` belongs to.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] with the service's own words, [`Failure::Unreachable`] where it does not answer.
+    pub async fn ask<A: DeserializeOwned>(
+        &self,
+        subject: &Subject,
+        query: &(impl Serialize + Sync),
+    ) -> Result<A, Failure> {
+        let payload = serde_json::to_vec(query).map_err(Failure::internal)?;
+        let reply = self.request(subject, payload).await?;
+        match serde_json::from_slice(&reply.payload) {
+            Ok(Answer::Ok(answer)) => Ok(answer),
+            Ok(Answer::Error(refusal)) => Err(Failure::Refused(refusal)),
+            Err(error) => Err(Failure::failed(format!(
+                "the {} answered what this version of allot cannot read: {error}",
+                subject.kind().row().to.as_str()
+            ))),
+        }
+    }
+
+    /// Reads a piece of a task's output from the agent that has it.
+    ///
+    /// # Errors
+    /// As [`Client::ask`]; an agent that does not have the output refuses.
+    pub async fn logs(&self, agent: &allot_model::AgentId, query: &LogQuery) -> Result<LogChunk, Failure> {
+        let subject = Subject::AgentLogs(agent.clone());
+        let payload = serde_json::to_vec(query).map_err(Failure::internal)?;
+        let reply = self.request(&subject, payload).await?;
+        let Some(found) = reply.headers.as_ref().and_then(read_chunk_headers) else {
+            return Err(refused_logs(&reply.payload));
+        };
+        let (offset, size, ended) = found;
+        Ok(LogChunk { offset, size, ended, bytes: reply.payload })
+    }
+
+    /// Publishes a submission and waits until the inbox has it.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where it is larger than a submission may be, [`Failure::Unreachable`] where there is no
+    /// inbox.
+    pub async fn submit(
+        &self,
+        subject: &Subject,
+        payload: Vec<u8>,
+        message_id: Option<&str>,
+    ) -> Result<Submitted, Failure> {
+        if payload.len() > Stream::MAX_SUBMISSION_BYTES as usize {
+            return Err(too_large(payload.len()));
+        }
+        let mut message = jetstream::message::PublishMessage::build()
+            .payload(payload.into())
+            .header(headers::CONTENT_TYPE, headers::JSON);
+        if let Some(id) = message_id {
+            message = message.header(headers::NATS_MSG_ID, id);
+        }
+        let sent = self.bus.jetstream().send_publish(subject.to_string(), message).await;
+        let acknowledgement = sent.map_err(not_published)?.await.map_err(not_published)?;
+        Ok(Submitted { job: JobId(acknowledgement.sequence), duplicate: acknowledgement.duplicate })
+    }
+
+    async fn request(&self, subject: &Subject, payload: Vec<u8>) -> Result<async_nats::Message, Failure> {
+        let request = async_nats::Request::new().payload(payload.into()).timeout(Some(PATIENCE));
+        let reply = self.bus.client().send_request(subject.to_string(), request).await;
+        reply.map_err(|error| no_answer(subject, &error))
+    }
+}
+
+/// Nothing of the command line's own is configured beside the connection.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct NoSettings {}
+
+fn settings(url: Option<&str>) -> Result<NatsConfig, Failure> {
+    let address = url.map(|url| format!("nats.url={url}"));
+    let layers = Layers::new(None, address.into_iter().collect());
+    let loaded: Loaded<NoSettings> =
+        config::load("cli", &layers).map_err(|error| Failure::Usage(in_full(error)))?;
+    Ok(NatsConfig { connect_timeout: CONNECT_WITHIN, ..loaded.nats })
+}
+
+/// An error with its causes.
+fn in_full(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
+}
+
+fn read_chunk_headers(found: &HeaderMap) -> Option<(u64, u64, bool)> {
+    let text = |name: &str| found.get(name).map(async_nats::HeaderValue::as_str);
+    let offset = text(headers::ALLOT_OFFSET)?.parse().ok()?;
+    let size = text(headers::ALLOT_SIZE)?.parse().ok()?;
+    Some((offset, size, text(headers::ALLOT_ENDED) == Some("true")))
+}
+
+fn refused_logs(payload: &[u8]) -> Failure {
+    match serde_json::from_slice::<Answer<serde_json::Value>>(payload) {
+        Ok(Answer::Error(refusal)) => Failure::Refused(refusal),
+        _ => Failure::failed("the agent answered what this version of allot cannot read"),
+    }
+}
+
+/// Why a request was not answered, in terms of who should have.
+fn no_answer(subject: &Subject, error: &RequestError) -> Failure {
+    let who = match (subject.kind().row().to, subject) {
+        (Party::Agent, Subject::AgentLogs(agent)) => format!("agent {agent}"),
+        (party, _) => format!("the {}", party.as_str()),
+    };
+    match error.kind() {
+        RequestErrorKind::NoResponders => Failure::Unreachable(format!(
+            "the NATS server is there, but {who} is not: nobody listens on {subject}"
+        )),
+        RequestErrorKind::TimedOut => {
+            Failure::Unreachable(format!("{who} did not answer within {} s on {subject}", PATIENCE.as_secs()))
+        }
+        _ => Failure::Unreachable(format!("{who} cannot be asked: {error}")),
+    }
+}
+
+fn too_large(bytes: usize) -> Failure {
+    Failure::Usage(format!(
+        "the job is {bytes} bytes as JSON; a submission may have {} at most\n\
+         put large inputs into files that the command reads",
+        Stream::MAX_SUBMISSION_BYTES
+    ))
+}
+
+fn not_published(error: PublishError) -> Failure {
+    match error.kind() {
+        PublishErrorKind::StreamNotFound => Failure::Unreachable(format!(
+            "the NATS server is there, but it has no stream {}: no dispatcher has ever run there",
+            Stream::Inbox.name()
+        )),
+        PublishErrorKind::TimedOut => Failure::Unreachable(
+            "the inbox did not acknowledge the job; it may have taken it: repeat with the same --id to be sure"
+                .to_owned(),
+        ),
+        _ => Failure::failed(format!("the inbox refused the job: {error}")),
+    }
+}

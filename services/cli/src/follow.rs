@@ -1,0 +1,152 @@
+//! Following the ledger: its batches in order, from any place in it, across interruptions.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use allot_bus::{Stream, Subject};
+use allot_model::{Batch, Time, Writer};
+use allot_proto::Wire;
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use futures::StreamExt;
+
+use crate::client::Client;
+use crate::failure::Failure;
+
+/// The pause between attempts to follow again after an interruption.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// How many attempts to follow again are made before giving up: 30 seconds of them.
+const RETRIES: u32 = 120;
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// With the batch of this number in the ledger, or the first one after it.
+    Sequence(u64),
+    /// With the first batch appended at this time or later.
+    Time(Time),
+}
+
+/// A batch and its place in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Its number in the ledger.
+    pub sequence: u64,
+    /// How many more were already there when it was sent.
+    pub behind: u64,
+    /// The records.
+    pub batch: Batch,
+}
+
+/// Batches of the ledger as they come.
+pub struct Follower {
+    client: Client,
+    writer: Option<Writer>,
+    from: From,
+    messages: push::Ordered,
+    /// How many batches were there when following began.
+    waiting: u64,
+}
+
+impl Client {
+    /// The number of the ledger's last batch, 0 where it has none.
+    ///
+    /// # Errors
+    /// Where there is no ledger.
+    pub async fn ledger_end(&self) -> Result<u64, Failure> {
+        let stream = self.bus().jetstream().get_stream(Stream::Ledger.name()).await;
+        stream.map(|stream| stream.cached_info().state.last_sequence).map_err(|error| no_ledger(&error))
+    }
+
+    /// Follows the ledger, only one writer's part of it where one is named.
+    ///
+    /// # Errors
+    /// Where there is no ledger.
+    pub async fn follow(&self, from: From, writer: Option<Writer>) -> Result<Follower, Failure> {
+        let (messages, waiting) = open(self, from, writer).await?;
+        Ok(Follower { client: self.clone(), writer, from, messages, waiting })
+    }
+}
+
+impl Follower {
+    /// How many batches were there to be read when following began.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// The next batch, however long it takes to come.
+    ///
+    /// # Errors
+    /// Where the ledger cannot be read for half a minute, or holds what this version of allot does not know.
+    pub async fn next(&mut self) -> Result<Placed, Failure> {
+        loop {
+            if let Some(Ok(message)) = self.messages.next().await {
+                let placed = read(&message)?;
+                self.from = From::Sequence(placed.sequence + 1);
+                return Ok(placed);
+            }
+            self.reopen().await?;
+        }
+    }
+
+    async fn reopen(&mut self) -> Result<(), Failure> {
+        let mut pause = tokio::time::interval(RETRY_EVERY);
+        let mut failure = Failure::Unreachable("the connection to the ledger was lost".to_owned());
+        for _ in 0..RETRIES {
+            pause.tick().await;
+            match open(&self.client, self.from, self.writer).await {
+                Ok((messages, _)) => {
+                    self.messages = messages;
+                    return Ok(());
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+}
+
+async fn open(client: &Client, from: From, writer: Option<Writer>) -> Result<(push::Ordered, u64), Failure> {
+    let config = push::OrderedConfig {
+        deliver_subject: client.bus().client().new_inbox(),
+        filter_subject: writer
+            .map_or_else(Subject::pattern_ledger, |writer| Subject::Ledger(writer).to_string()),
+        deliver_policy: policy(from),
+        ..push::OrderedConfig::default()
+    };
+    let jetstream = client.bus().jetstream();
+    let consumer = jetstream.create_consumer_on_stream(config, Stream::Ledger.name()).await;
+    let consumer = consumer.map_err(|error| no_ledger(&error))?;
+    let waiting = consumer.cached_info().num_pending;
+    let messages = consumer.messages().await.map_err(|error| no_ledger(&error))?;
+    Ok((messages, waiting))
+}
+
+fn policy(from: From) -> DeliverPolicy {
+    match from {
+        From::Sequence(start_sequence) => {
+            DeliverPolicy::ByStartSequence { start_sequence: start_sequence.max(1) }
+        }
+        From::Time(time) => DeliverPolicy::ByStartTime {
+            start_time: (UNIX_EPOCH + Duration::from_micros(time.as_micros())).into(),
+        },
+    }
+}
+
+fn read(message: &jetstream::Message) -> Result<Placed, Failure> {
+    let info = message.info().map_err(Failure::internal)?;
+    let batch = Batch::decode(&message.payload).map_err(|error| {
+        let sequence = info.stream_sequence;
+        Failure::failed(format!(
+            "entry {sequence} of the ledger is not readable by this version of allot: {error}"
+        ))
+    })?;
+    Ok(Placed { sequence: info.stream_sequence, behind: info.pending, batch })
+}
+
+fn no_ledger(error: &dyn std::fmt::Display) -> Failure {
+    Failure::Unreachable(format!(
+        "the ledger (stream {}) cannot be read: {error}\nhas a cluster ever run on this NATS server?",
+        Stream::Ledger.name()
+    ))
+}

@@ -1,0 +1,28 @@
+//! The `allot` command: a client of the cluster's subjects, and `allot up`, a whole cluster in one process.
+//!
+//! Each command has a file of its name; [`client::Client`] is all that they know of the cluster, [`output::Output`]
+//! all that they know of the terminal.
+
+pub mod agents;
+pub mod cancel;
+pub mod cli;
+pub mod client;
+pub mod completions;
+pub mod events;
+pub mod failure;
+pub mod follow;
+pub mod job;
+pub mod jobs;
+pub mod logs;
+pub mod output;
+pub mod policy;
+pub mod queues;
+pub mod reference;
+pub mod run;
+pub mod states;
+pub mod submit;
+pub mod watch;
+
+pub use cli::Cli;
+pub use client::Client;
+pub use failure::Failure;

@@ -1,0 +1,228 @@
+//! `allot run`: a command on the cluster as if it ran here.
+
+use std::io;
+
+use allot_model::view::LogStream;
+use allot_model::{AgentId, AttemptId, AttemptRun, JobId, JobState, Outcome, Reason, Time};
+use allot_shell::Shutdown;
+use clap::Args;
+use tokio::sync::mpsc;
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::job::ending;
+use crate::logs::{Tail, poll};
+use crate::output::{Output, note, timestamp};
+use crate::states::word;
+use crate::submit::{Base, JobFlags};
+use crate::watch::{JobWatch, News, Watch, rejected};
+
+/// Run a command on the cluster as if it ran here.
+///
+/// Submits a job of one task, copies what it prints to stdout and stderr while it runs, and exits with its exit code,
+/// or with 128 and the signal's number where a signal ended it. Ctrl-C cancels the job and waits for its end; a second
+/// one leaves at once.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  allot run -- hostname
+  allot run --cpus 4 --mem 8GiB -- python train.py
+  allot run --constraint 'zone == b' --time-limit 10m -- ./check.sh && echo fine")]
+pub struct RunArgs {
+    #[command(flatten)]
+    flags: JobFlags,
+    /// Do not say which job it is.
+    #[arg(long)]
+    quiet: bool,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// Runs a command on the cluster.
+///
+/// # Errors
+/// [`Failure::Exit`] with the command's exit code where it is not 0; otherwise why it did not run.
+pub async fn run(args: RunArgs, client: &Client, output: &Output) -> Result<(), Failure> {
+    let submission = args.flags.submission(Base::command(args.command))?;
+    if submission.tasks() != 1 {
+        return Err(Failure::Usage(
+            "`allot run` runs one task: submit an array with `allot submit --tasks N`".into(),
+        ));
+    }
+    let watch = Watch::open(client).await?;
+    let submitted = submission.send(client).await?;
+    if !args.quiet {
+        note(&format!("allot: job {} in queue {}", submitted.job, submission.queue()));
+    }
+    let session = Session {
+        client,
+        job: submitted.job,
+        quiet: args.quiet,
+        now: output.clock.now,
+        printing: None,
+        last: None,
+    };
+    match follow(session, watch.job(submitted.job)).await? {
+        0 => Ok(()),
+        code => Err(Failure::Exit(code)),
+    }
+}
+
+/// What is known of the job while it runs.
+struct Session<'a> {
+    client: &'a Client,
+    job: JobId,
+    quiet: bool,
+    now: Time,
+    printing: Option<Printing<'a>>,
+    /// How the last try ended.
+    last: Option<(Reason, Outcome)>,
+}
+
+/// The outputs of the try that runs.
+struct Printing<'a> {
+    attempt: AttemptId,
+    stdout: Tail<'a>,
+    stderr: Tail<'a>,
+}
+
+/// Copies the job's output until it is over, and returns the exit code.
+async fn follow(mut session: Session<'_>, watch: JobWatch) -> Result<u8, Failure> {
+    let interrupted = Shutdown::on_signals();
+    let mut cancelled = false;
+    let mut news = hear(watch);
+    let mut pause = poll();
+    loop {
+        tokio::select! {
+            heard = news.recv() => match heard {
+                Some(heard) => if let Some(code) = session.on_news(heard?).await? { return Ok(code) },
+                None => return Err(Failure::failed("the ledger cannot be followed any more")),
+            },
+            _ = pause.tick(), if session.printing.is_some() => session.copy().await?,
+            () = interrupted.wait(), if !cancelled => {
+                cancelled = true;
+                note(&format!("allot: cancelling job {}", session.job));
+                session.client.cancel(session.job).await?;
+            }
+        }
+    }
+}
+
+/// The news as a channel, so that waiting for them can be interrupted without losing any.
+fn hear(mut watch: JobWatch) -> mpsc::Receiver<Result<News, Failure>> {
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        loop {
+            let news = watch.next().await;
+            let failed = news.is_err();
+            if sender.send(news).await.is_err() || failed {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+impl<'a> Session<'a> {
+    /// Takes in what became of the job; an exit code where it is over.
+    async fn on_news(&mut self, news: News) -> Result<Option<u8>, Failure> {
+        match news {
+            News::Rejected(rejection) => return Err(rejected(self.job, &rejection)),
+            News::Started { agent, run } => self.on_started(agent, run),
+            News::Ended { agent, run, reason, outcome, retry_at, .. } => {
+                self.on_started(agent, run);
+                self.drain(&outcome).await?;
+                retry_at.iter().for_each(|at| self.say_retry(run, reason, &outcome, *at));
+                self.last = Some((reason, outcome));
+            }
+            News::Over { state, reason } => return Ok(Some(self.exit_code(state, reason))),
+        }
+        Ok(None)
+    }
+
+    fn on_started(&mut self, agent: AgentId, run: AttemptRun) {
+        let attempt = AttemptId::new(run.job, run.tasks.first, run.attempt);
+        if self.printing.as_ref().is_some_and(|printing| printing.attempt == attempt) {
+            return;
+        }
+        let tail = |stream| Tail::new(self.client, agent.clone(), attempt, stream, 0);
+        self.printing =
+            Some(Printing { attempt, stdout: tail(LogStream::Stdout), stderr: tail(LogStream::Stderr) });
+    }
+
+    /// Copies what has been printed since the last time. An agent that cannot be asked now is asked again.
+    async fn copy(&mut self) -> Result<(), Failure> {
+        let Some(printing) = &mut self.printing else { return Ok(()) };
+        let steps = [
+            printing.stdout.step(&mut io::stdout(), true).await,
+            printing.stderr.step(&mut io::stderr(), true).await,
+        ];
+        steps.into_iter().try_for_each(|step| match step {
+            Err(Failure::OutputClosed) => Err(Failure::OutputClosed),
+            _ => Ok(()),
+        })
+    }
+
+    /// Copies the rest of what a try that has ended printed.
+    async fn drain(&mut self, outcome: &Outcome) -> Result<(), Failure> {
+        let Some(mut printing) = self.printing.take() else { return Ok(()) };
+        if outcome.exit_code.is_none() && outcome.signal.is_none() {
+            // It never ran, or how it ended is not known: there may be nothing to read.
+            let _ = printing.stdout.step(&mut io::stdout(), false).await;
+            let _ = printing.stderr.step(&mut io::stderr(), false).await;
+            return Ok(());
+        }
+        printing.stdout.copy(&mut io::stdout(), true).await?;
+        printing.stderr.copy(&mut io::stderr(), true).await
+    }
+
+    fn say_retry(&self, run: AttemptRun, reason: Reason, outcome: &Outcome, at: Time) {
+        if !self.quiet {
+            let when = if at > self.now { format!("at {}", timestamp(at)) } else { "now".to_owned() };
+            let how = ending(outcome);
+            note(&format!("allot: try {} failed ({}): {how}; next try {when}", run.attempt, reason.as_str()));
+        }
+    }
+
+    /// What to exit with, and says why where the code alone does not.
+    fn exit_code(&self, state: JobState, reason: Option<Reason>) -> u8 {
+        if state == JobState::Finished {
+            return 0;
+        }
+        let code = self.last.as_ref().and_then(|(_, outcome)| code_of(outcome)).unwrap_or(1);
+        let reason = self.last.as_ref().map(|(reason, _)| *reason).or(reason);
+        if reason != Some(Reason::ExitedNonzero) {
+            let why = reason.map_or("", Reason::as_str);
+            let how = self.last.as_ref().map_or_else(|| "-".to_owned(), |(_, outcome)| ending(outcome));
+            note(&format!("allot: job {} {} ({why}): {how}", self.job, word(state)));
+        }
+        code
+    }
+}
+
+/// The exit code that a shell would give.
+fn code_of(outcome: &Outcome) -> Option<u8> {
+    let signalled = outcome.signal.and_then(|signal| u8::try_from(128 + signal).ok());
+    let exited = outcome.exit_code.map(|code| u8::try_from(code).unwrap_or(1));
+    exited.or(signalled).filter(|code| *code != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_the_one_a_shell_would_give() {
+        let exited = |code| Outcome { exit_code: Some(code), ..Outcome::default() };
+        let cases = [
+            (exited(7), Some(7)),
+            (exited(0), None),
+            (Outcome { signal: Some(9), ..Outcome::default() }, Some(137)),
+            (Outcome::default(), None),
+        ];
+        for (outcome, code) in cases {
+            assert_eq!(code_of(&outcome), code, "{outcome:?}");
+        }
+    }
+}

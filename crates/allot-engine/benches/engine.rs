@@ -1,0 +1,3 @@
+//! How fast the engine fills a cluster, and how soon a freed task is granted again.
+
+fn main() {}

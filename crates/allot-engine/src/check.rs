@@ -1,0 +1,97 @@
+//! What must always be the case, checked from scratch. For tests and simulation.
+
+use std::collections::BTreeMap;
+
+use allot_model::TaskRange;
+
+use crate::engine::Engine;
+use crate::pool::Pool;
+
+impl Engine {
+    /// Walks every cross reference and recounts what is counted along the way.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn sanity_check(&self) -> Result<(), String> {
+        self.check_jobs()?;
+        self.check_users()?;
+        self.check_lanes()?;
+        self.check_agents()
+    }
+
+    fn check_jobs(&self) -> Result<(), String> {
+        let backlog = &self.pool.backlog;
+        for (id, job) in backlog.iter() {
+            let all = TaskRange { first: 0, last: u32::MAX };
+            let unplaced = job.unplaced.within(all);
+            let wanted: u64 =
+                unplaced.iter().flat_map(|run| job.wanted.within(*run)).map(TaskRange::count).sum();
+            ensure(wanted == job.unplaced.count(), || format!("job {id} has tasks to place that do not wait"))?;
+            let waits = !job.unplaced.is_empty() && !backlog.is_held(id);
+            ensure(job.queued == waits, || format!("job {id} stands in line: {}, should: {waits}", job.queued))?;
+            let lane = backlog.lane(job.lane);
+            let here = lane.waiting().filter(|cell| cell.shape == job.shape).flat_map(|cell| cell.jobs());
+            let found = here.filter(|(key, _)| **key == job.key).count();
+            ensure(found == usize::from(waits), || format!("job {id} stands in line {found} times"))?;
+        }
+        Ok(())
+    }
+
+    /// Shapes and lanes have as many users as there are jobs and grants that name them.
+    fn check_users(&self) -> Result<(), String> {
+        let Pool { backlog, shapes, .. } = &self.pool;
+        let jobs = backlog.iter().map(|(_, job)| (job.shape, job.lane));
+        let grants = self.flight.iter().map(|(_, grant)| (grant.shape, grant.lane));
+        let (mut of_shape, mut of_lane) = (BTreeMap::new(), BTreeMap::new());
+        for (shape, lane) in jobs.chain(grants) {
+            *of_shape.entry(shape).or_insert(0_u64) += 1;
+            *of_lane.entry(lane).or_insert(0_u64) += 1;
+        }
+        for (shape, _) in shapes.iter() {
+            let (has, counted) = (of_shape.get(&shape).copied().unwrap_or(0), shapes.users(shape));
+            ensure(has == counted, || format!("shape {shape} has {has} users, counted {counted}"))?;
+        }
+        for (slot, lane) in backlog.lanes() {
+            let has = of_lane.get(&slot).copied().unwrap_or(0);
+            ensure(has == lane.users, || format!("lane {slot} has {has} users, counted {}", lane.users))?;
+            ensure(!lane.is_idle(), || format!("lane {slot} is kept for nothing"))?;
+        }
+        Ok(())
+    }
+
+    fn check_lanes(&self) -> Result<(), String> {
+        let backlog = &self.pool.backlog;
+        let ranked = backlog.ranked();
+        for (slot, lane) in backlog.lanes() {
+            let waits = lane.waiting().next().is_some();
+            ensure(ranked.contains(&slot) == waits, || format!("lane {slot} is ranked: {}", !waits))?;
+            let current = backlog.ranked_key(slot).is_none_or(|key| *key == lane.key());
+            ensure(current, || format!("lane {slot} is ranked by an old share"))?;
+            for cell in lane.waiting() {
+                ensure(cell.first().is_some(), || format!("lane {slot} keeps an empty cell"))?;
+            }
+        }
+        let sorted = ranked.windows(2).all(|pair| backlog.ranked_key(pair[0]) < backlog.ranked_key(pair[1]));
+        ensure(sorted, || "lanes are not in order".to_owned())
+    }
+
+    fn check_agents(&self) -> Result<(), String> {
+        let fleet = &self.pool.fleet;
+        for (slot, is_current) in fleet.indexed() {
+            ensure(is_current, || format!("agent {slot} is indexed by what was free earlier"))?;
+        }
+        for (slot, agent) in fleet.iter() {
+            for grant in &agent.in_flight {
+                let there = self.flight.get(*grant).is_some_and(|grant| grant.agent == Some(slot));
+                ensure(there, || format!("agent {slot} waits for an answer to grant {grant}, which is not there"))?;
+            }
+        }
+        let noted: usize = fleet.iter().map(|(_, agent)| agent.in_flight.len()).sum();
+        let placed = self.flight.iter().filter(|(_, grant)| grant.agent.is_some()).count();
+        ensure(noted == placed, || format!("{placed} grants on agents, {noted} noted there"))
+    }
+}
+
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}

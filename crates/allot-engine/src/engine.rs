@@ -1,0 +1,246 @@
+//! The engine: the protocol with the offers service around the decisions of a pass.
+
+use allot_model::{
+    AllocatorMessage, BEAT_EVERY, Core, Epoch, Feed, FeedItem, GrantId, InstanceId, JobId, Placement, QueueName,
+    RefusalCode, Span, Time,
+};
+
+use crate::explain::Explanation;
+use crate::flight::{Flight, Unanswered};
+use crate::policy::Policy;
+use crate::pool::Pool;
+use crate::session::{Apply, Session};
+
+/// How long a grant may be without an answer before a full account is asked for.
+const ANSWER_WITHIN: Span = Span::from_secs(5);
+
+/// How long a job is set aside whose grant was refused for a reason that waiting for an offer does not mend.
+const HELD_FOR: Span = Span::from_secs(5);
+
+/// What can happen to an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A message of the offers service, to all or in answer to a hello. May come twice, late or never.
+    Feed(Feed),
+}
+
+/// What an engine wants done, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Ask for a full account with [`AllocatorMessage::Hello`], as a request.
+    Hello,
+    /// Tell the offers service.
+    Say(AllocatorMessage),
+}
+
+/// Bounds on what an engine does at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Grants of one pass; the next pass goes on where it left off.
+    pub grants_per_pass: usize,
+    /// Grants without an answer; beyond that it waits for answers.
+    pub unanswered: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { grants_per_pass: 2_000, unanswered: 20_000 }
+    }
+}
+
+/// Follows the feed of a pool and, while it is the active allocator, answers offers with grants as its policy says.
+///
+/// Messages only change what it knows. Decisions are made in [`Core::wake`], which is due at once after a message:
+/// a shell hands over all messages that are ready and then wakes it, so that one pass sees them all.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    me: InstanceId,
+    policy: Policy,
+    limits: Limits,
+    session: Session,
+    pub(crate) pool: Pool,
+    pub(crate) flight: Flight,
+    /// The generation it decides in, where it is the active allocator.
+    active: Option<Epoch>,
+    beat_at: Time,
+    /// Since when there may be something to decide.
+    work_since: Option<Time>,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet and says hello when first woken.
+    #[must_use]
+    pub fn new(me: InstanceId, policy: Policy) -> Self {
+        Self::with_limits(me, policy, Limits::default())
+    }
+
+    /// An engine with other bounds than the default.
+    #[must_use]
+    pub fn with_limits(me: InstanceId, policy: Policy, limits: Limits) -> Self {
+        let (session, pool, flight) = (Session::new(), Pool::new(&policy), Flight::new());
+        Self { me, policy, limits, session, pool, flight, active: None, beat_at: Time::ZERO, work_since: None }
+    }
+
+    /// The policy it decides by.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// True where it knows the state of the pool and is the allocator that decides.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.acting().is_some()
+    }
+
+    /// Why tasks of a job that wait have no place: made on demand, at the cost of one look at each agent. Nothing
+    /// where the job is not known.
+    #[must_use]
+    pub fn explain(&self, job: JobId) -> Option<Explanation> {
+        Explanation::of(&self.pool, job)
+    }
+
+    /// The queues with waiting tasks in the order in which they are preferred. One nameless place where the policy
+    /// has all stand in one line.
+    #[must_use]
+    pub fn queue_order(&mut self) -> Vec<Option<QueueName>> {
+        self.pool.refresh(&self.flight);
+        let backlog = &self.pool.backlog;
+        backlog.ranked().into_iter().map(|lane| backlog.lane(lane).queue.clone()).collect()
+    }
+
+    fn acting(&self) -> Option<Epoch> {
+        self.active.filter(|_| self.session.is_following())
+    }
+
+    fn apply(&mut self, now: Time, change: Apply) {
+        match change {
+            Apply::Reset => {
+                self.pool = Pool::new(&self.policy);
+                self.flight.clear();
+                self.active = None;
+            }
+            Apply::Items(items) => self.on_items(now, items),
+        }
+        self.work_since.get_or_insert(now);
+    }
+
+    /// Offers tell what is left after everything else in the message, so they come last, wherever they stand.
+    fn on_items(&mut self, now: Time, items: Vec<FeedItem>) {
+        let is_offer = |item: &FeedItem| matches!(item, FeedItem::Offer { .. } | FeedItem::Rescinded { .. });
+        let (offers, others): (Vec<_>, Vec<_>) = items.into_iter().partition(is_offer);
+        others.into_iter().chain(offers).for_each(|item| self.on_item(now, item));
+    }
+
+    fn on_item(&mut self, now: Time, item: FeedItem) {
+        match item {
+            FeedItem::Active { epoch, instance } => self.active = (instance == self.me).then_some(epoch),
+            FeedItem::Queue { queue, weight } => self.pool.on_queue(&queue, weight),
+            FeedItem::Job(job) => self.pool.on_job(&job),
+            FeedItem::Pending { job, tasks } => self.pool.on_pending(job, tasks),
+            FeedItem::Withdrawn { job, tasks } => self.pool.on_withdrawn(job, tasks),
+            FeedItem::JobEnded { job } => self.pool.on_job_ended(job),
+            FeedItem::Agent(facts) => self.pool.on_agent(facts),
+            FeedItem::AgentLeft { agent } => self.pool.on_agent_left(&agent, &mut self.flight),
+            FeedItem::Offer { agent, version, free, ttl } => {
+                let Pool { fleet, dims, .. } = &mut self.pool;
+                fleet.offer(&agent, version, &free, now + ttl, dims);
+            }
+            FeedItem::Rescinded { agent } => {
+                let fleet = &mut self.pool.fleet;
+                fleet.find(&agent).into_iter().for_each(|slot| fleet.rescind(slot));
+            }
+            FeedItem::Allocated { epoch, grant, placements, .. } => self.on_allocated(epoch, grant, &placements),
+            FeedItem::Released { tasks, queue, slice, .. } => self.pool.on_released(&queue, &slice, tasks),
+            FeedItem::Refused { epoch, grant, code, .. } => self.on_refused(now, epoch, grant, code),
+        }
+    }
+
+    fn on_allocated(&mut self, epoch: Epoch, number: GrantId, placements: &[Placement]) {
+        match self.flight.remove(number.0, epoch) {
+            Some(grant) => self.pool.on_committed(&grant, number.0),
+            None => placements.iter().for_each(|placement| self.pool.on_allocated(placement)),
+        }
+    }
+
+    fn on_refused(&mut self, now: Time, epoch: Epoch, number: GrantId, code: RefusalCode) {
+        let Some(grant) = self.flight.remove(number.0, epoch) else { return };
+        let all_wait = self.pool.on_refused(&grant, number.0);
+        match code {
+            RefusalCode::NotFree | RefusalCode::AgentUnavailable => self.distrust_offer(&grant),
+            RefusalCode::NotPending if !all_wait => {}
+            RefusalCode::NotPending | RefusalCode::DoesNotFit | RefusalCode::Malformed => {
+                self.pool.backlog.hold(grant.job, now + HELD_FOR);
+            }
+            RefusalCode::NotActive if self.active == Some(epoch) => self.session.ask(now),
+            RefusalCode::NotActive => {}
+        }
+    }
+
+    /// Drops the offer that a refused grant was taken from, unless a newer one has come since.
+    fn distrust_offer(&mut self, grant: &Unanswered) {
+        let fleet = &mut self.pool.fleet;
+        if let Some(slot) = grant.agent
+            && fleet.get(slot).offer.as_ref().is_some_and(|offer| offer.version <= grant.version)
+        {
+            fleet.rescind(slot);
+        }
+    }
+
+    fn answer_overdue(&self) -> Option<Time> {
+        self.flight.oldest().filter(|_| self.session.is_following()).map(|sent| sent + ANSWER_WITHIN)
+    }
+
+    fn next_pass(&self) -> Option<Time> {
+        self.work_since.filter(|_| self.is_active())
+    }
+
+    fn beat(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.session.is_following() && self.beat_at <= now {
+            self.beat_at = now + BEAT_EVERY;
+            out.push(Output::Say(AllocatorMessage::Beat { policy: self.policy.name.clone() }));
+        }
+    }
+}
+
+impl Core for Engine {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Time, input: Input, _out: &mut Vec<Output>) {
+        let Input::Feed(feed) = input;
+        for change in self.session.take(now, feed) {
+            self.apply(now, change);
+        }
+    }
+
+    fn wake(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.answer_overdue().is_some_and(|at| at <= now) {
+            self.session.ask(now);
+        }
+        if self.session.says_hello(now) {
+            out.push(Output::Hello);
+        }
+        self.beat(now, out);
+        self.pool.fleet.expire(now);
+        if self.pool.backlog.next_release().is_some_and(|at| at <= now) {
+            self.pool.backlog.unhold(now);
+            self.work_since.get_or_insert(now);
+        }
+        if let (Some(_), Some(epoch)) = (self.work_since, self.acting()) {
+            self.work_since = crate::pass::run(&mut self.pool, &mut self.flight, &self.limits, epoch, now, out);
+        }
+    }
+
+    fn next_wake(&self) -> Option<(Time, &'static str)> {
+        let times = [
+            (self.next_pass(), "pass"),
+            (self.session.next_hello(), "hello"),
+            (self.session.is_following().then_some(self.beat_at), "beat"),
+            (self.pool.fleet.next_expiry(), "offer expires"),
+            (self.pool.backlog.next_release(), "job is tried again"),
+            (self.answer_overdue(), "answer is overdue"),
+        ];
+        times.into_iter().filter_map(|(at, what)| Some((at?, what))).min_by_key(|(at, _)| *at)
+    }
+}

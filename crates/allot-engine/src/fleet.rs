@@ -1,0 +1,436 @@
+//! The agents of the pool, what is free on them, and the index that finds the one for a task.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use allot_model::constraint::Candidate;
+use allot_model::{AgentId, OfferVersion, PoolAgent, Request, Resources, Time};
+
+use crate::dims::{Dim, Dims, Need, Vector, named_part};
+use crate::name::NameKey;
+use crate::policy::{AgentKey, Placement};
+use crate::ranked::{Ranked, Summary};
+use crate::shape::{Classes, Hope, Shape, UNCONSTRAINED};
+use crate::slab::Slab;
+
+/// One agent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Agent {
+    pub(crate) facts: Option<Arc<PoolAgent>>,
+    name: NameKey,
+    total: Vector,
+    /// The latest offer, if it stands.
+    pub(crate) offer: Option<Offer>,
+    /// The latest offer less the grants that are not answered yet.
+    pub(crate) free: Free,
+    /// The grants that are not answered yet.
+    pub(crate) in_flight: Vec<u64>,
+    /// The sets of constraints that hold here.
+    classes: BTreeSet<u32>,
+    /// True while it has an entry among the expiries, which may be earlier than its offer's.
+    watched: bool,
+}
+
+/// An offer as it was made.
+#[derive(Debug, Clone)]
+pub(crate) struct Offer {
+    pub(crate) version: OfferVersion,
+    pub(crate) free: Free,
+    expires: Time,
+}
+
+/// What is free: totals of everything, and the items and ranges among it by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Free {
+    pub(crate) amounts: Vector,
+    pub(crate) named: Resources,
+}
+
+/// How many resources the index looks at; the others are checked agent by agent.
+const INDEXED: usize = 6;
+
+/// What a subtree of agents has: the most of each resource on any of them, and the constraints that hold on any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Room {
+    most: [u64; INDEXED],
+    /// Bit `class % 64` is set where a class of constraints holds.
+    classes: u64,
+}
+
+impl Summary for Room {
+    fn join(&mut self, other: &Self) {
+        for (most, other) in self.most.iter_mut().zip(other.most) {
+            *most = (*most).max(other);
+        }
+        self.classes |= other.classes;
+    }
+}
+
+impl Room {
+    /// What it takes to have room for the shape.
+    fn wanted(shape: &Shape) -> Self {
+        let mut wanted = Self { most: [0; INDEXED], classes: class_bit(shape.class) };
+        for (dim, amount) in shape.need.iter() {
+            if let Some(least) = wanted.most.get_mut(dim) {
+                *least = amount;
+            }
+        }
+        wanted
+    }
+
+    fn covers(&self, wanted: &Self) -> bool {
+        self.most.iter().zip(wanted.most).all(|(most, least)| *most >= least)
+            && self.classes & wanted.classes == wanted.classes
+    }
+}
+
+fn class_bit(class: u32) -> u64 {
+    if class == UNCONSTRAINED { 0 } else { 1 << (class % 64) }
+}
+
+impl Free {
+    fn of(resources: &Resources, dims: &mut Dims) -> Self {
+        Self { amounts: dims.vector(resources), named: named_part(resources) }
+    }
+
+    /// Takes away what `count` tasks got, of which the items and ranges are `named`.
+    pub(crate) fn subtract(&mut self, need: &Need, count: u64, named: Option<&Resources>) {
+        self.amounts.subtract_need(need, count);
+        if let Some(named) = named
+            && self.named.subtract(named).is_err()
+        {
+            // The offer does not hold what was granted from an earlier one, so nothing of the kind can be relied on.
+            self.named = Resources::new();
+        }
+    }
+
+    fn holds(&self, shape: &Shape) -> bool {
+        self.amounts.holds(&shape.need) && (self.named.is_empty() || self.take(&shape.request).is_some())
+    }
+
+    fn names_any(&self, request: &Request) -> bool {
+        !self.named.is_empty() && request.iter().any(|(name, _)| self.named.get(name).is_some())
+    }
+
+    /// The items and ranges for one task. What is merely counted is not looked at.
+    fn take(&self, request: &Request) -> Option<Resources> {
+        let named = request.iter().filter(|(name, _)| self.named.get(name).is_some());
+        self.named.take(&named.map(|(name, amount)| (name.clone(), amount)).collect())
+    }
+}
+
+/// All agents of the pool.
+#[derive(Debug, Clone)]
+pub(crate) struct Fleet {
+    placement: Placement,
+    agents: Slab<Agent>,
+    by_id: BTreeMap<AgentId, u32>,
+    /// The agents with an offer, in the order in which they are preferred.
+    index: Ranked<AgentKey, Room>,
+    /// Everything that all agents have.
+    capacity: Vector,
+    /// How many agents have how much of each resource, so that the largest is known.
+    totals: Vec<BTreeMap<u64, u32>>,
+    /// True where the largest amount of something changed, which is what fits are measured against.
+    scale_changed: bool,
+    /// The agents whose offer changed since the index was brought up to date.
+    changed: BTreeSet<u32>,
+    /// When to look whether an offer has expired.
+    expiries: BTreeSet<(Time, u32)>,
+}
+
+impl Fleet {
+    pub(crate) fn new(placement: Placement) -> Self {
+        Self {
+            placement,
+            agents: Slab::default(),
+            by_id: BTreeMap::new(),
+            index: Ranked::default(),
+            capacity: Vector::default(),
+            totals: Vec::new(),
+            scale_changed: false,
+            changed: BTreeSet::new(),
+            expiries: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn get(&self, agent: u32) -> &Agent {
+        &self.agents[agent]
+    }
+
+    pub(crate) fn find(&self, id: &AgentId) -> Option<u32> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(crate) fn capacity(&self) -> &Vector {
+        &self.capacity
+    }
+
+    /// All agents in order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Agent)> {
+        self.by_id.values().map(|slot| (*slot, &self.agents[*slot]))
+    }
+
+    /// An agent joined or is not what it was. Returns true where what there is in all has changed.
+    pub(crate) fn describe(&mut self, facts: Arc<PoolAgent>, dims: &mut Dims, classes: &Classes) -> bool {
+        let slot = self.find(&facts.agent).unwrap_or_else(|| {
+            let agent = Agent { name: NameKey::new(facts.agent.as_str()), ..Agent::default() };
+            let slot = self.agents.insert(agent);
+            self.by_id.insert(facts.agent.clone(), slot);
+            slot
+        });
+        let total = dims.vector(&facts.total);
+        let resized = self.agents[slot].total != total;
+        if resized {
+            self.uncount(slot);
+            self.count(slot, total);
+        }
+        let holding = classes.iter().filter(|(_, constraints)| all_hold(&facts, constraints));
+        self.agents[slot].classes = holding.map(|(class, _)| class).collect();
+        self.agents[slot].facts = Some(facts);
+        self.changed.insert(slot);
+        resized
+    }
+
+    /// An agent left. Returns its grants that were not answered.
+    pub(crate) fn leave(&mut self, id: &AgentId) -> Vec<u64> {
+        let Some(slot) = self.by_id.remove(id) else { return Vec::new() };
+        self.uncount(slot);
+        self.index.remove(slot);
+        self.changed.remove(&slot);
+        self.expiries.retain(|(_, watched)| *watched != slot);
+        self.agents.remove(slot).in_flight
+    }
+
+    fn count(&mut self, slot: u32, total: Vector) {
+        for (dim, amount) in total.iter() {
+            self.capacity.add(dim, amount);
+            if self.totals.len() <= dim {
+                self.totals.resize(dim + 1, BTreeMap::new());
+            }
+            let before = self.largest(dim);
+            *self.totals[dim].entry(amount).or_insert(0) += 1;
+            self.scale_changed |= self.largest(dim) != before;
+        }
+        self.agents[slot].total = total;
+    }
+
+    fn uncount(&mut self, slot: u32) {
+        let total = std::mem::take(&mut self.agents[slot].total);
+        for (dim, amount) in total.iter() {
+            self.capacity.subtract(dim, amount);
+            let before = self.largest(dim);
+            if let Some(agents) = self.totals[dim].get_mut(&amount) {
+                *agents -= 1;
+                if *agents == 0 {
+                    self.totals[dim].remove(&amount);
+                }
+            }
+            self.scale_changed |= self.largest(dim) != before;
+        }
+    }
+
+    /// The most of a resource that any agent has in all.
+    fn largest(&self, dim: Dim) -> u64 {
+        self.totals.get(dim).and_then(|totals| totals.last_key_value()).map_or(0, |(amount, _)| *amount)
+    }
+
+    /// An offer replaces what was offered before. One of an agent that was never described is ignored.
+    pub(crate) fn offer(
+        &mut self,
+        id: &AgentId,
+        version: OfferVersion,
+        free: &Resources,
+        expires: Time,
+        dims: &mut Dims,
+    ) {
+        let Some(slot) = self.find(id) else { return };
+        let agent = &mut self.agents[slot];
+        agent.offer = Some(Offer { version, free: Free::of(free, dims), expires });
+        if !agent.watched {
+            agent.watched = true;
+            self.expiries.insert((expires, slot));
+        }
+        self.changed.insert(slot);
+    }
+
+    /// The offer of an agent stands no longer.
+    pub(crate) fn rescind(&mut self, slot: u32) {
+        if self.agents[slot].offer.take().is_some() {
+            self.changed.insert(slot);
+        }
+    }
+
+    /// Drops the offers that have expired.
+    pub(crate) fn expire(&mut self, now: Time) {
+        while let Some((at, slot)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
+            self.expiries.remove(&(at, slot));
+            self.agents[slot].watched = false;
+            match self.agents[slot].offer.as_ref().map(|offer| offer.expires) {
+                Some(expires) if expires <= now => self.rescind(slot),
+                Some(expires) => {
+                    self.agents[slot].watched = true;
+                    self.expiries.insert((expires, slot));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// When to call [`Fleet::expire`] next.
+    pub(crate) fn next_expiry(&self) -> Option<Time> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// A grant was answered. Where it was committed, the offer it was taken from is less by it.
+    pub(crate) fn answered(&mut self, slot: u32, grant: u64, committed: Option<(&Need, u64, Option<&Resources>)>) {
+        let agent = &mut self.agents[slot];
+        agent.in_flight.retain(|waiting| *waiting != grant);
+        if let (Some(offer), Some((need, count, named))) = (&mut agent.offer, committed) {
+            offer.free.subtract(need, count, named);
+        } else {
+            self.changed.insert(slot);
+        }
+    }
+
+    /// A set of constraints is new: finds out where it holds.
+    pub(crate) fn add_class(&mut self, class: u32, constraints: &[allot_model::Constraint]) {
+        for slot in self.by_id.values() {
+            let agent = &mut self.agents[*slot];
+            if agent.facts.as_ref().is_some_and(|facts| all_hold(facts, constraints)) {
+                agent.classes.insert(class);
+                self.changed.insert(*slot);
+            }
+        }
+    }
+
+    /// A set of constraints is not used any more.
+    pub(crate) fn remove_class(&mut self, class: u32) {
+        for slot in self.by_id.values() {
+            self.agents[*slot].classes.remove(&class);
+        }
+    }
+
+    /// The agents whose offer changed, for [`Fleet::refresh`]. Measures all agents anew where the scale changed.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<u32> {
+        if std::mem::take(&mut self.scale_changed) && self.placement == Placement::BestFit {
+            for slot in self.index.in_order() {
+                self.reindex(slot);
+            }
+        }
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Says what is free on an agent; nothing where it has no offer.
+    pub(crate) fn refresh(&mut self, slot: u32, free: Option<Free>) {
+        let listed = free.is_some();
+        self.agents[slot].free = free.unwrap_or_default();
+        if listed {
+            self.reindex(slot);
+        } else {
+            self.index.remove(slot);
+        }
+    }
+
+    fn reindex(&mut self, slot: u32) {
+        let agent = &self.agents[slot];
+        let (free, room) = (self.measure(&agent.free.amounts), agent.room());
+        if self.index.contains(slot) {
+            self.index.update(slot, room, |key| key.free = free);
+        } else {
+            self.index.set(slot, AgentKey { free, name: agent.name.clone() }, room);
+        }
+    }
+
+    /// How much these amounts are beside the largest agent's, summed over all resources, in parts of 2^31.
+    fn measure(&self, amounts: &Vector) -> u64 {
+        if self.placement == Placement::FirstFit {
+            return 0;
+        }
+        let part = |(dim, amount): (Dim, u64)| {
+            let largest = self.largest(dim);
+            let excess = (u64::BITS - largest.leading_zeros()).saturating_sub(32);
+            ((amount.min(largest) >> excess) << 31).checked_div(largest >> excess).unwrap_or(0)
+        };
+        amounts.iter().map(part).fold(0, u64::saturating_add)
+    }
+
+    /// True where a task of the shape has room on the agent now.
+    pub(crate) fn fits(&self, slot: u32, shape: &Shape) -> bool {
+        let agent = &self.agents[slot];
+        self.index.contains(slot) && agent.allows(shape.class) && agent.free.holds(shape)
+    }
+
+    /// The agent for a task of the shape.
+    pub(crate) fn best(&self, shape: &Shape) -> Option<u32> {
+        match &shape.hope {
+            Hope::None => None,
+            Hope::Among(few) => {
+                let fitting = few.iter().copied().filter(|slot| self.fits(*slot, shape));
+                fitting.min_by_key(|slot| self.index.key(*slot))
+            }
+            Hope::Anywhere => {
+                let wanted = Room::wanted(shape);
+                self.index.find(|room| room.covers(&wanted), |slot| self.fits(slot, shape))
+            }
+        }
+    }
+
+    /// How many tasks of the shape can be taken from an agent in one go: one where items or ranges are named.
+    pub(crate) fn times(&self, slot: u32, shape: &Shape) -> u64 {
+        let free = &self.agents[slot].free;
+        if free.names_any(&shape.request) { 1 } else { free.amounts.times(&shape.need) }
+    }
+
+    /// The items and ranges that a task of the shape gets on an agent, if any are asked for there.
+    pub(crate) fn named(&self, slot: u32, shape: &Shape) -> Option<Resources> {
+        let free = &self.agents[slot].free;
+        if free.names_any(&shape.request) { free.take(&shape.request) } else { None }
+    }
+
+    /// Takes `count` tasks of the shape from what is free on an agent.
+    pub(crate) fn take(&mut self, slot: u32, shape: &Shape, count: u64, named: Option<&Resources>) {
+        self.agents[slot].free.subtract(&shape.need, count, named);
+        self.reindex(slot);
+    }
+
+    /// Notes that a grant on an agent waits for its answer.
+    pub(crate) fn note_grant(&mut self, slot: u32, grant: u64) {
+        self.agents[slot].in_flight.push(grant);
+    }
+
+    /// The agents with an offer in the order of the index, and what the index believes of each, for checks.
+    pub(crate) fn indexed(&self) -> Vec<(u32, bool)> {
+        let listed = self.index.in_order().into_iter();
+        listed.map(|slot| (slot, self.index.key(slot).is_some_and(|key| self.is_current(slot, key)))).collect()
+    }
+
+    fn is_current(&self, slot: u32, key: &AgentKey) -> bool {
+        let agent = &self.agents[slot];
+        key.name == agent.name && (self.scale_changed || key.free == self.measure(&agent.free.amounts))
+    }
+}
+
+impl Agent {
+    pub(crate) fn allows(&self, class: u32) -> bool {
+        class == UNCONSTRAINED || self.classes.contains(&class)
+    }
+
+    pub(crate) fn total(&self) -> &Vector {
+        &self.total
+    }
+
+    fn room(&self) -> Room {
+        let mut room = Room::default();
+        for (dim, amount) in self.free.amounts.iter().take(INDEXED) {
+            room.most[dim] = amount;
+        }
+        room.classes = self.classes.iter().fold(0, |bits, class| bits | class_bit(*class));
+        room
+    }
+}
+
+fn all_hold(facts: &PoolAgent, constraints: &[allot_model::Constraint]) -> bool {
+    let candidate = Candidate { id: &facts.agent, host: &facts.host, attributes: &facts.attributes };
+    constraints.iter().all(|constraint| constraint.holds(candidate))
+}

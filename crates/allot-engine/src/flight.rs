@@ -1,0 +1,96 @@
+//! Grants on their way: made, and neither committed nor refused yet.
+
+use std::collections::VecDeque;
+
+use allot_model::{Epoch, JobId, OfferVersion, Resources, TaskRange, Time};
+
+/// One grant that was not answered yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Unanswered {
+    pub(crate) epoch: Epoch,
+    pub(crate) sent_at: Time,
+    /// Where; nothing once the agent has left.
+    pub(crate) agent: Option<u32>,
+    pub(crate) version: OfferVersion,
+    pub(crate) lane: u32,
+    pub(crate) shape: u32,
+    pub(crate) job: JobId,
+    pub(crate) tasks: TaskRange,
+    /// The items and ranges in it.
+    pub(crate) named: Option<Resources>,
+}
+
+/// Unanswered grants by number. Numbers only grow, so that none is used twice whatever the epoch.
+#[derive(Debug, Clone)]
+pub(crate) struct Flight {
+    first: u64,
+    grants: VecDeque<Option<Unanswered>>,
+    count: usize,
+}
+
+impl Flight {
+    pub(crate) fn new() -> Self {
+        Self { first: 1, grants: VecDeque::new(), count: 0 }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The number of the next grant.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.first + self.grants.len() as u64
+    }
+
+    /// Notes a grant under the next number.
+    pub(crate) fn add(&mut self, grant: Unanswered) {
+        self.grants.push_back(Some(grant));
+        self.count += 1;
+    }
+
+    fn place(&self, number: u64) -> Option<usize> {
+        number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok())
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<&Unanswered> {
+        self.grants.get(self.place(number)?)?.as_ref()
+    }
+
+    /// The agent of the grant has left.
+    pub(crate) fn ground(&mut self, number: u64) {
+        let place = self.place(number);
+        if let Some(Some(grant)) = place.and_then(|place| self.grants.get_mut(place)) {
+            grant.agent = None;
+        }
+    }
+
+    /// Takes the grant out if it was made in this epoch.
+    pub(crate) fn remove(&mut self, number: u64, epoch: Epoch) -> Option<Unanswered> {
+        let place = self.place(number)?;
+        let grant = self.grants.get_mut(place)?.take_if(|grant| grant.epoch == epoch)?;
+        self.count -= 1;
+        while let Some(None) = self.grants.front() {
+            self.grants.pop_front();
+            self.first += 1;
+        }
+        Some(grant)
+    }
+
+    /// Forgets all of them; their numbers stay used.
+    pub(crate) fn clear(&mut self) {
+        self.first += self.grants.len() as u64;
+        self.grants.clear();
+        self.count = 0;
+    }
+
+    /// When the oldest was sent.
+    pub(crate) fn oldest(&self) -> Option<Time> {
+        self.grants.iter().flatten().next().map(|grant| grant.sent_at)
+    }
+
+    /// All of them with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Unanswered)> {
+        (self.first..).zip(&self.grants).filter_map(|(number, grant)| grant.as_ref().map(|grant| (number, grant)))
+    }
+}

@@ -1,0 +1,188 @@
+//! A lane: the jobs that stand in one line behind each other, which is a queue, or everyone where queues do not
+//! rank.
+
+use std::collections::BTreeMap;
+
+use allot_model::QueueName;
+
+use crate::dims::{Need, Vector};
+use crate::name::NameKey;
+use crate::policy::{Backfill, JobKey, LaneKey, Rank};
+use crate::ranked::Ranked;
+use crate::shape::Mask;
+use crate::share::Share;
+use crate::slab::Slab;
+
+/// Jobs in order, and what they hold.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lane {
+    /// Whose it is; nobody's where all stand in one line.
+    pub(crate) queue: Option<QueueName>,
+    name: NameKey,
+    pub(crate) weight: u32,
+    /// What its tasks hold, those granted and not yet answered among them.
+    pub(crate) used: Vector,
+    share: Share,
+    /// One cell for each shape that some waiting job has.
+    cells: Slab<Cell>,
+    by_shape: BTreeMap<u32, u32>,
+    /// The cells in order of their first jobs.
+    heads: Ranked<JobKey, Mask>,
+    /// How many jobs, grants in flight and the like need it to be there.
+    pub(crate) users: u64,
+}
+
+/// The waiting jobs of one shape in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cell {
+    pub(crate) shape: u32,
+    jobs: BTreeMap<JobKey, u32>,
+}
+
+impl Lane {
+    pub(crate) fn new(queue: Option<QueueName>, weight: u32) -> Self {
+        let name = NameKey::new(queue.as_ref().map_or("", QueueName::as_str));
+        Self { queue, name, weight, ..Self::default() }
+    }
+
+    pub(crate) fn key(&self) -> LaneKey {
+        LaneKey { share: self.share, name: self.name.clone() }
+    }
+
+    pub(crate) fn share(&self) -> Share {
+        self.share
+    }
+
+    /// True where nothing would be lost without it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.users == 0 && self.used.is_zero()
+    }
+
+    /// Puts a job in its place.
+    pub(crate) fn enter(&mut self, shape: u32, key: JobKey, job: u32) {
+        let slot = match self.by_shape.get(&shape) {
+            Some(slot) => *slot,
+            None => self.open_cell(shape),
+        };
+        let cell = &mut self.cells[slot];
+        cell.jobs.insert(key, job);
+        if cell.first().is_some_and(|(first, _)| first == key) {
+            self.heads.set(slot, key, Mask::of(shape));
+        }
+    }
+
+    fn open_cell(&mut self, shape: u32) -> u32 {
+        let slot = self.cells.insert(Cell { shape, jobs: BTreeMap::new() });
+        self.by_shape.insert(shape, slot);
+        slot
+    }
+
+    /// Takes a job out of its place.
+    pub(crate) fn leave(&mut self, shape: u32, key: JobKey) {
+        let Some(slot) = self.by_shape.get(&shape).copied() else { return };
+        self.cells[slot].jobs.remove(&key);
+        match self.cells[slot].first() {
+            Some((first, _)) if first > key => self.heads.set(slot, first, Mask::of(shape)),
+            Some(_) => {}
+            None => {
+                self.heads.remove(slot);
+                self.by_shape.remove(&shape);
+                self.cells.remove(slot);
+            }
+        }
+    }
+
+    pub(crate) fn cell(&self, slot: u32) -> &Cell {
+        &self.cells[slot]
+    }
+
+    /// The cells with waiting jobs.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Cell> {
+        self.by_shape.values().map(|slot| &self.cells[*slot])
+    }
+
+    /// The shapes that could be next.
+    pub(crate) fn mask(&self, backfill: Backfill) -> Mask {
+        match backfill {
+            Backfill::Skip => self.heads.summary(),
+            Backfill::None => self.heads.first().map_or_else(Mask::default, |slot| Mask::of(self.cells[slot].shape)),
+        }
+    }
+
+    /// The cell of the first job in order whose shape may fit somewhere.
+    pub(crate) fn next(&self, backfill: Backfill, open: Mask, is_open: impl Fn(u32) -> bool) -> Option<u32> {
+        match backfill {
+            Backfill::Skip => self.heads.find(|mask| mask.meets(open), |slot| is_open(self.cells[slot].shape)),
+            Backfill::None => self.heads.first().filter(|slot| is_open(self.cells[*slot].shape)),
+        }
+    }
+
+    /// Its tasks hold `count` times `need` more.
+    pub(crate) fn charge(&mut self, need: &Need, count: u64, rank: &Measure<'_>) {
+        self.used.add_need(need, count);
+        self.share = rank.share(&self.used, self.weight);
+    }
+
+    /// Its tasks hold `count` times `need` less.
+    pub(crate) fn refund(&mut self, need: &Need, count: u64, rank: &Measure<'_>) {
+        self.used.subtract_need(need, count);
+        self.share = rank.share(&self.used, self.weight);
+    }
+
+    /// What there is, or its weight, has changed.
+    pub(crate) fn measure(&mut self, rank: &Measure<'_>) {
+        self.share = rank.share(&self.used, self.weight);
+    }
+
+    /// How many of `most` tasks go one after the other before a rival with this key is preferred. At least 1.
+    pub(crate) fn stretch(&self, need: &Need, most: u64, rival: Option<&LaneKey>, rank: &Measure<'_>) -> u64 {
+        let Some(rival) = rival else { return most };
+        let stays_first = |count: u64| {
+            let mut used = self.used.clone();
+            used.add_need(need, count);
+            LaneKey { share: rank.share(&used, self.weight), name: self.name.clone() } < *rival
+        };
+        // The share only grows, so the tasks after which it is still first are those below some number.
+        let (mut stays, mut yields) = (0, most);
+        while stays + 1 < yields {
+            let middle = stays + (yields - stays) / 2;
+            if stays_first(middle) { stays = middle } else { yields = middle }
+        }
+        yields
+    }
+}
+
+impl Cell {
+    /// The first job in order, and its slot.
+    pub(crate) fn first(&self) -> Option<(JobKey, u32)> {
+        self.jobs.first_key_value().map(|(key, job)| (*key, *job))
+    }
+
+    /// All waiting jobs.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (&JobKey, u32)> {
+        self.jobs.iter().map(|(key, job)| (key, *job))
+    }
+}
+
+/// How shares are measured: by which rule, and against how much.
+pub(crate) struct Measure<'a> {
+    pub(crate) rank: &'a Rank,
+    /// The place of the resource of [`Rank::Fair`].
+    pub(crate) dim: usize,
+    pub(crate) capacity: &'a Vector,
+}
+
+impl Measure<'_> {
+    fn share(&self, used: &Vector, weight: u32) -> Share {
+        match self.rank {
+            Rank::Line => Share::ZERO,
+            Rank::Fair { .. } => Share::of(used.get(self.dim), 1, weight),
+            Rank::Drf => self.dominant(used, weight),
+        }
+    }
+
+    fn dominant(&self, used: &Vector, weight: u32) -> Share {
+        let shares = used.iter().map(|(dim, amount)| Share::of(amount, self.capacity.get(dim), weight));
+        shares.max().unwrap_or(Share::ZERO)
+    }
+}

@@ -1,0 +1,33 @@
+//! The allocator engine: it follows the feed of the offers service and answers offers with grants, as its policy
+//! says. `README.md` beside this crate names the properties it keeps, by letter.
+//!
+//! Pure: an [`Engine`] is an [`allot_model::Core`]. Its parts, from the inside out:
+//!
+//! - [`Share`], [`Policy`]: what is preferred to what, in exact integers.
+//! - `ranked`: one ordered tree, used three times: queues by share, jobs by order, agents by fit.
+//! - `shape`, `fleet`, `backlog`: what is asked for, what is free, and who waits.
+//! - `pass`: the decisions. `engine`, `session`, `flight`: the protocol around them.
+
+mod backlog;
+mod check;
+mod dims;
+mod engine;
+mod explain;
+mod fleet;
+mod flight;
+mod lane;
+mod name;
+mod pass;
+mod policy;
+mod pool;
+mod ranked;
+mod session;
+mod shape;
+mod share;
+mod slab;
+mod tasks;
+
+pub use engine::{Engine, Input, Limits, Output};
+pub use explain::{Explanation, Hindrance};
+pub use policy::{Backfill, InvalidPolicy, Order, Placement, Policy, Rank};
+pub use share::Share;

@@ -1,0 +1,175 @@
+//! The pool as the feed describes it: what is free, who waits, who has what.
+
+use std::sync::Arc;
+
+use allot_model::{JobId, Placement, PoolAgent, PoolJob, QueueName, Resources, TaskRange};
+
+use crate::backlog::Backlog;
+use crate::dims::Dims;
+use crate::fleet::Fleet;
+use crate::flight::{Flight, Unanswered};
+use crate::policy::{Policy, Rank};
+use crate::shape::{Classes, Shapes};
+
+/// Everything a policy looks at.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool {
+    pub(crate) dims: Dims,
+    pub(crate) classes: Classes,
+    pub(crate) shapes: Shapes,
+    pub(crate) fleet: Fleet,
+    pub(crate) backlog: Backlog,
+    /// True where what there is in all has changed since shares were measured.
+    resized: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(policy: &Policy) -> Self {
+        let mut dims = Dims::new();
+        let dim = match &policy.rank {
+            Rank::Fair { resource } => dims.place(resource),
+            Rank::Line | Rank::Drf => 0,
+        };
+        Self {
+            dims,
+            classes: Classes::new(),
+            shapes: Shapes::new(),
+            fleet: Fleet::new(policy.placement),
+            backlog: Backlog::new(policy, dim),
+            resized: false,
+        }
+    }
+
+    pub(crate) fn on_queue(&mut self, queue: &QueueName, weight: u32) {
+        self.backlog.weigh(queue, weight, self.fleet.capacity());
+    }
+
+    pub(crate) fn on_job(&mut self, job: &PoolJob) {
+        if self.backlog.find(job.job).is_some() {
+            return;
+        }
+        let (class, is_new) = self.classes.use_for(&job.constraints);
+        if is_new {
+            self.fleet.add_class(class, &job.constraints);
+        }
+        let shape = self.shapes.use_for(&job.resources, class, &mut self.dims);
+        self.backlog.admit(job, shape);
+    }
+
+    pub(crate) fn on_job_ended(&mut self, job: JobId) {
+        if let Some(shape) = self.backlog.end(job) {
+            self.release_shape(shape);
+        }
+    }
+
+    fn release_shape(&mut self, shape: u32) {
+        let class = self.shapes.get(shape).class;
+        self.shapes.release(shape);
+        if self.classes.release(class) {
+            self.fleet.remove_class(class);
+        }
+    }
+
+    pub(crate) fn on_pending(&mut self, job: JobId, tasks: TaskRange) {
+        if let Some(slot) = self.backlog.find(job) {
+            self.backlog.wait(slot, tasks);
+        }
+    }
+
+    pub(crate) fn on_withdrawn(&mut self, job: JobId, tasks: TaskRange) {
+        if let Some(slot) = self.backlog.find(job) {
+            self.backlog.withdraw(slot, tasks);
+        }
+    }
+
+    pub(crate) fn on_agent(&mut self, facts: Arc<PoolAgent>) {
+        self.resized |= self.fleet.describe(facts, &mut self.dims, &self.classes);
+    }
+
+    /// Allocated by someone else, or before this engine came.
+    pub(crate) fn on_allocated(&mut self, placement: &Placement) {
+        self.on_withdrawn(placement.run.job, placement.run.tasks);
+        let held = self.dims.held(&placement.slice);
+        let count = placement.run.tasks.count();
+        self.backlog.charge_queue(&placement.queue, &held, count, self.fleet.capacity());
+    }
+
+    pub(crate) fn on_released(&mut self, queue: &QueueName, slice: &Resources, tasks: TaskRange) {
+        let held = self.dims.held(slice);
+        self.backlog.refund_queue(queue, &held, tasks.count(), self.fleet.capacity());
+    }
+
+    /// A grant of this engine is on its way.
+    pub(crate) fn on_granted(&mut self, grant: &Unanswered, number: u64) {
+        self.shapes.share(grant.shape);
+        self.classes.share(self.shapes.get(grant.shape).class);
+        self.backlog.reuse(grant.lane);
+        if let Some(agent) = grant.agent {
+            self.fleet.note_grant(agent, number);
+        }
+    }
+
+    /// A grant of this engine was committed.
+    pub(crate) fn on_committed(&mut self, grant: &Unanswered, number: u64) {
+        self.on_withdrawn(grant.job, grant.tasks);
+        if let Some(agent) = grant.agent {
+            let need = &self.shapes.get(grant.shape).need;
+            let taken = (need, grant.tasks.count(), grant.named.as_ref());
+            self.fleet.answered(agent, number, Some(taken));
+        }
+        self.forget_grant(grant);
+    }
+
+    /// A grant of this engine came to nothing. Returns true where all its tasks still wait.
+    pub(crate) fn on_refused(&mut self, grant: &Unanswered, number: u64) -> bool {
+        let need = &self.shapes.get(grant.shape).need;
+        self.backlog.refund(grant.lane, need, grant.tasks.count(), self.fleet.capacity());
+        if let Some(agent) = grant.agent {
+            self.fleet.answered(agent, number, None);
+        }
+        let slot = self.backlog.find(grant.job);
+        let waiting = slot.map_or(0, |slot| {
+            self.backlog.put_back(slot, grant.tasks);
+            self.backlog.job(slot).wanted.within(grant.tasks).into_iter().map(TaskRange::count).sum()
+        });
+        self.forget_grant(grant);
+        waiting == grant.tasks.count()
+    }
+
+    fn forget_grant(&mut self, grant: &Unanswered) {
+        self.backlog.unuse(grant.lane);
+        self.release_shape(grant.shape);
+    }
+
+    /// Brings everything that decisions look at up to date with what was heard.
+    pub(crate) fn refresh(&mut self, flight: &Flight) {
+        if std::mem::take(&mut self.resized) {
+            self.backlog.measure_all(self.fleet.capacity());
+        }
+        for agent in self.fleet.take_changed() {
+            let free = self.free_on(agent, flight);
+            let listed = free.is_some();
+            self.fleet.refresh(agent, free);
+            if listed {
+                let fleet = &self.fleet;
+                self.shapes.offered(agent, |shape| fleet.fits(agent, shape));
+            }
+        }
+    }
+
+    /// The offer of an agent less the grants that are on their way to it.
+    pub(crate) fn free_on(&self, agent: u32, flight: &Flight) -> Option<crate::fleet::Free> {
+        let agent = self.fleet.get(agent);
+        let mut free = agent.offer.as_ref()?.free.clone();
+        for grant in agent.in_flight.iter().filter_map(|number| flight.get(*number)) {
+            free.subtract(&self.shapes.get(grant.shape).need, grant.tasks.count(), grant.named.as_ref());
+        }
+        Some(free)
+    }
+
+    /// An agent left. Its unanswered grants wait for their answers without it.
+    pub(crate) fn on_agent_left(&mut self, agent: &allot_model::AgentId, flight: &mut Flight) {
+        self.resized = true;
+        self.fleet.leave(agent).into_iter().for_each(|grant| flight.ground(grant));
+    }
+}

@@ -1,0 +1,269 @@
+//! One ordered tree with summaries, for every ranking of the engine.
+//!
+//! Members are slots, ordered by key; each has a summary, and each subtree has the joined summary of its members.
+//! The first member in order that satisfies a condition is found without looking at subtrees whose summary rules
+//! it out. It is a treap whose heap order is a fixed hash of the slot, so that equal input makes equal trees.
+
+/// What a subtree says about its members. The default says that there are none, and changes nothing when joined.
+pub(crate) trait Summary: Copy + Default + PartialEq + std::fmt::Debug {
+    /// What both say together.
+    fn join(&mut self, other: &Self);
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Slots in order of their keys. No two keys may be equal.
+#[derive(Debug, Clone)]
+pub(crate) struct Ranked<K, S> {
+    nodes: Vec<Node<K, S>>,
+    root: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Node<K, S> {
+    key: K,
+    /// What the member itself says.
+    own: S,
+    /// What it and everything below it say.
+    all: S,
+    left: u32,
+    right: u32,
+    /// Larger is nearer to the root.
+    height: u32,
+    linked: bool,
+}
+
+impl<K, S> Default for Ranked<K, S> {
+    fn default() -> Self {
+        Self { nodes: Vec::new(), root: NONE }
+    }
+}
+
+/// Spreads slots over the numbers, so that the tree is flat.
+fn spread(slot: u32) -> u32 {
+    let mut bits = slot.wrapping_mul(0x9E37_79B9) ^ 0x5bd1_e995;
+    bits = (bits ^ (bits >> 16)).wrapping_mul(0x85eb_ca6b);
+    bits = (bits ^ (bits >> 13)).wrapping_mul(0xc2b2_ae35);
+    bits ^ (bits >> 16)
+}
+
+impl<K: Ord + Default, S: Summary> Ranked<K, S> {
+    /// True where the slot is a member.
+    pub(crate) fn contains(&self, slot: u32) -> bool {
+        self.nodes.get(slot as usize).is_some_and(|node| node.linked)
+    }
+
+    /// The key of a member.
+    pub(crate) fn key(&self, slot: u32) -> Option<&K> {
+        self.nodes.get(slot as usize).filter(|node| node.linked).map(|node| &node.key)
+    }
+
+    /// What all members say together.
+    pub(crate) fn summary(&self) -> S {
+        self.nodes.get(self.root as usize).map_or_else(S::default, |root| root.all)
+    }
+
+    /// Makes the slot a member, or moves it to where its new key belongs.
+    pub(crate) fn set(&mut self, slot: u32, key: K, own: S) {
+        self.remove(slot);
+        while self.nodes.len() <= slot as usize {
+            let height = spread(u32::try_from(self.nodes.len()).unwrap_or(NONE));
+            let (own, all) = (S::default(), S::default());
+            let key = K::default();
+            self.nodes.push(Node { key, own, all, left: NONE, right: NONE, height, linked: false });
+        }
+        let node = &mut self.nodes[slot as usize];
+        (node.key, node.own, node.linked) = (key, own, true);
+        self.root = self.link(self.root, slot);
+    }
+
+    /// Moves a member to where its changed key belongs. Does nothing where the slot is no member.
+    pub(crate) fn update(&mut self, slot: u32, own: S, change: impl FnOnce(&mut K)) {
+        if !self.contains(slot) {
+            return;
+        }
+        self.root = self.unlink(self.root, slot);
+        let node = &mut self.nodes[slot as usize];
+        change(&mut node.key);
+        node.own = own;
+        self.root = self.link(self.root, slot);
+    }
+
+    /// Takes the slot out, if it is a member.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        if self.contains(slot) {
+            self.root = self.unlink(self.root, slot);
+            self.nodes[slot as usize].linked = false;
+        }
+    }
+
+    /// The first member in order that `accept` takes, among those whose subtrees' summaries pass `enter`.
+    pub(crate) fn find(&self, enter: impl Fn(&S) -> bool, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.find_below(self.root, &enter, &mut accept)
+    }
+
+    fn find_below(
+        &self,
+        root: u32,
+        enter: &impl Fn(&S) -> bool,
+        accept: &mut impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        let node = self.nodes.get(root as usize).filter(|node| enter(&node.all))?;
+        let earlier = self.find_below(node.left, enter, accept);
+        if earlier.is_some() {
+            return earlier;
+        }
+        if enter(&node.own) && accept(root) {
+            return Some(root);
+        }
+        self.find_below(node.right, enter, accept)
+    }
+
+    /// The first member in order.
+    pub(crate) fn first(&self) -> Option<u32> {
+        self.find(|_| true, |_| true)
+    }
+
+    /// All members in order.
+    pub(crate) fn in_order(&self) -> Vec<u32> {
+        let mut slots = Vec::new();
+        self.find(|_| true, |slot| {
+            slots.push(slot);
+            false
+        });
+        slots
+    }
+
+    fn pull(&mut self, slot: u32) {
+        let node = &self.nodes[slot as usize];
+        let mut all = node.own;
+        for child in [node.left, node.right] {
+            if let Some(child) = self.nodes.get(child as usize) {
+                all.join(&child.all);
+            }
+        }
+        self.nodes[slot as usize].all = all;
+    }
+
+    fn is_before(&self, left: u32, right: u32) -> bool {
+        self.nodes[left as usize].key < self.nodes[right as usize].key
+    }
+
+    /// Puts `slot` into the tree under `root` and returns the new root.
+    fn link(&mut self, root: u32, slot: u32) -> u32 {
+        let top = if root == NONE || self.nodes[slot as usize].height > self.nodes[root as usize].height {
+            let (left, right) = self.split(root, slot);
+            let node = &mut self.nodes[slot as usize];
+            (node.left, node.right) = (left, right);
+            slot
+        } else if self.is_before(slot, root) {
+            let left = self.link(self.nodes[root as usize].left, slot);
+            self.nodes[root as usize].left = left;
+            root
+        } else {
+            let right = self.link(self.nodes[root as usize].right, slot);
+            self.nodes[root as usize].right = right;
+            root
+        };
+        self.pull(top);
+        top
+    }
+
+    /// Takes `slot` out of the tree under `root` and returns the new root.
+    fn unlink(&mut self, root: u32, slot: u32) -> u32 {
+        if root == NONE {
+            return NONE;
+        }
+        let Node { left, right, .. } = self.nodes[root as usize];
+        if root == slot {
+            return self.merge(left, right);
+        }
+        if self.is_before(slot, root) {
+            self.nodes[root as usize].left = self.unlink(left, slot);
+        } else {
+            self.nodes[root as usize].right = self.unlink(right, slot);
+        }
+        self.pull(root);
+        root
+    }
+
+    /// The members under `root` before and after the key of `slot`.
+    fn split(&mut self, root: u32, slot: u32) -> (u32, u32) {
+        if root == NONE {
+            return (NONE, NONE);
+        }
+        let Node { left, right, .. } = self.nodes[root as usize];
+        let halves = if self.is_before(root, slot) {
+            let (before, after) = self.split(right, slot);
+            self.nodes[root as usize].right = before;
+            (root, after)
+        } else {
+            let (before, after) = self.split(left, slot);
+            self.nodes[root as usize].left = after;
+            (before, root)
+        };
+        self.pull(root);
+        halves
+    }
+
+    /// One tree of two, all of the first before all of the second.
+    fn merge(&mut self, first: u32, second: u32) -> u32 {
+        if first == NONE || second == NONE {
+            return first.min(second);
+        }
+        let top = if self.nodes[first as usize].height >= self.nodes[second as usize].height {
+            let right = self.merge(self.nodes[first as usize].right, second);
+            self.nodes[first as usize].right = right;
+            first
+        } else {
+            let left = self.merge(first, self.nodes[second as usize].left);
+            self.nodes[second as usize].left = left;
+            second
+        };
+        self.pull(top);
+        top
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, Clone, Copy, Default, PartialEq)]
+    struct Bits(u8);
+
+    impl Summary for Bits {
+        fn join(&mut self, other: &Self) {
+            self.0 |= other.0;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_tree_equals_a_sorted_list(ops in proptest::collection::vec((0_u32..24, 0_u16..500, 0_u8..9), 1..120)) {
+            let mut tree: Ranked<(u16, u32), Bits> = Ranked::default();
+            let mut plain: BTreeMap<u32, (u16, u8)> = BTreeMap::new();
+            for (slot, key, bit) in ops {
+                if bit == 8 {
+                    tree.remove(slot);
+                    plain.remove(&slot);
+                } else if plain.contains_key(&slot) && key % 2 == 0 {
+                    tree.update(slot, Bits(1 << bit), |k| k.0 = key);
+                    plain.insert(slot, (key, 1 << bit));
+                } else {
+                    tree.set(slot, (key, slot), Bits(1 << bit));
+                    plain.insert(slot, (key, 1 << bit));
+                }
+                let mut sorted: Vec<(u16, u32, u8)> = plain.iter().map(|(s, (k, b))| (*k, *s, *b)).collect();
+                sorted.sort_unstable();
+                prop_assert_eq!(tree.in_order(), sorted.iter().map(|m| m.1).collect::<Vec<_>>());
+                prop_assert_eq!(tree.summary().0, sorted.iter().fold(0, |all, m| all | m.2));
+                let wanted = 1_u8 << (key % 8);
+                let found = tree.find(|s| s.0 & wanted != 0, |_| true);
+                prop_assert_eq!(found, sorted.iter().find(|m| m.2 & wanted != 0).map(|m| m.1));
+            }
+        }
+    }
+}

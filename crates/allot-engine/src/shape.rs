@@ -1,0 +1,244 @@
+//! Shapes: what tasks ask for, each kept once however many jobs ask for it, and whether it is worth looking for a
+//! place for it now.
+
+use std::collections::BTreeMap;
+
+use allot_model::{Constraint, Request, Resources};
+
+use crate::dims::{Dims, Need};
+use crate::ranked::Summary;
+use crate::slab::Slab;
+
+/// Resources and constraints that some job asks for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shape {
+    pub(crate) request: Request,
+    /// What a task gets on an agent that counts all that is asked for.
+    pub(crate) slice: Resources,
+    pub(crate) need: Need,
+    /// Its constraints, as one of the [`Classes`].
+    pub(crate) class: u32,
+    pub(crate) hope: Hope,
+    users: u64,
+}
+
+/// Where a shape may fit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Hope {
+    /// Nowhere, until something is offered that has room for it.
+    #[default]
+    None,
+    /// On one of these agents or nowhere: what was offered since it was found to fit nowhere.
+    Among(Vec<u32>),
+    /// Anywhere.
+    Anywhere,
+}
+
+/// More agents than these are better searched through the index.
+const FEW: usize = 8;
+
+/// A set of shapes as bits, where two shapes may share a bit: what it rules out is certain, what it lets pass is
+/// not. Exact for up to 128 shapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Mask(u128);
+
+impl Mask {
+    pub(crate) fn of(shape: u32) -> Self {
+        Self(1 << (shape % 128))
+    }
+
+    pub(crate) fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl Summary for Mask {
+    fn join(&mut self, other: &Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// All shapes in use.
+#[derive(Debug, Clone)]
+pub(crate) struct Shapes {
+    shapes: Slab<Shape>,
+    by_ask: BTreeMap<(Request, u32), u32>,
+    /// The shapes with hope; those without are not looked at until one of them gets some.
+    open: Mask,
+    open_per_bit: [u32; 128],
+}
+
+impl Shapes {
+    pub(crate) fn new() -> Self {
+        Self { shapes: Slab::default(), by_ask: BTreeMap::new(), open: Mask::default(), open_per_bit: [0; 128] }
+    }
+
+    pub(crate) fn get(&self, shape: u32) -> &Shape {
+        &self.shapes[shape]
+    }
+
+    /// Which shapes may fit somewhere.
+    pub(crate) fn open(&self) -> Mask {
+        self.open
+    }
+
+    pub(crate) fn is_open(&self, shape: u32) -> bool {
+        self.shapes[shape].hope != Hope::None
+    }
+
+    /// The shape of these asks for one more user.
+    pub(crate) fn use_for(&mut self, request: &Request, class: u32, dims: &mut Dims) -> u32 {
+        let ask = (request.clone(), class);
+        if let Some(shape) = self.by_ask.get(&ask).copied() {
+            self.shapes[shape].users += 1;
+            return shape;
+        }
+        let (slice, need) = (request.as_scalars(), dims.need(request));
+        let shape = Shape { request: request.clone(), slice, need, class, hope: Hope::None, users: 1 };
+        let shape = self.shapes.insert(shape);
+        self.by_ask.insert(ask, shape);
+        self.set_hope(shape, Hope::Anywhere);
+        shape
+    }
+
+    /// One user more of a shape that has some.
+    pub(crate) fn share(&mut self, shape: u32) {
+        self.shapes[shape].users += 1;
+    }
+
+    /// One user less; a shape without users is forgotten.
+    pub(crate) fn release(&mut self, shape: u32) {
+        let users = &mut self.shapes[shape].users;
+        *users = users.saturating_sub(1);
+        if *users == 0 {
+            self.set_hope(shape, Hope::None);
+            let gone = self.shapes.remove(shape);
+            self.by_ask.remove(&(gone.request, gone.class));
+        }
+    }
+
+    pub(crate) fn set_hope(&mut self, shape: u32, hope: Hope) {
+        let bit = (shape % 128) as usize;
+        let (was, is) = (self.is_open(shape), hope != Hope::None);
+        self.shapes[shape].hope = hope;
+        match (was, is) {
+            (false, true) => self.open_per_bit[bit] += 1,
+            (true, false) => self.open_per_bit[bit] -= 1,
+            _ => {}
+        }
+        if self.open_per_bit[bit] > 0 {
+            self.open.join(&Mask::of(shape));
+        } else {
+            self.open.0 &= !Mask::of(shape).0;
+        }
+    }
+
+    /// Something was offered on `agent`: the shapes that `fits` says have room there get hope.
+    pub(crate) fn offered(&mut self, agent: u32, fits: impl Fn(&Shape) -> bool) {
+        for shape in self.shapes.slots() {
+            let known = &self.shapes[shape];
+            if known.users == 0 || known.hope == Hope::Anywhere || !fits(known) {
+                continue;
+            }
+            let hope = match &known.hope {
+                Hope::Among(few) if few.contains(&agent) => continue,
+                Hope::Among(few) if few.len() >= FEW => Hope::Anywhere,
+                Hope::Among(few) => Hope::Among(few.iter().copied().chain([agent]).collect()),
+                _ => Hope::Among(vec![agent]),
+            };
+            self.set_hope(shape, hope);
+        }
+    }
+
+    /// What was offered on `agent` was taken in part: the shapes that hoped for it alone and do not fit any more
+    /// lose their hope.
+    pub(crate) fn taken(&mut self, agent: u32, fits: impl Fn(&Shape) -> bool) {
+        for shape in self.shapes.slots() {
+            let known = &self.shapes[shape];
+            if matches!(&known.hope, Hope::Among(few) if few[..] == [agent]) && !fits(known) {
+                self.set_hope(shape, Hope::None);
+            }
+        }
+    }
+
+    /// All shapes in use.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Shape)> {
+        self.shapes.iter().filter(|(_, shape)| shape.users > 0)
+    }
+
+    /// The number of users of a shape, for checks.
+    pub(crate) fn users(&self, shape: u32) -> u64 {
+        self.shapes[shape].users
+    }
+}
+
+/// The class of no constraints at all.
+pub(crate) const UNCONSTRAINED: u32 = 0;
+
+/// Sets of constraints, each kept once.
+#[derive(Debug, Clone)]
+pub(crate) struct Classes {
+    classes: Slab<Class>,
+    by_text: BTreeMap<Vec<String>, u32>,
+}
+
+/// A set of constraints that some users of shapes have.
+#[derive(Debug, Clone, Default)]
+struct Class {
+    constraints: Vec<Constraint>,
+    users: u64,
+}
+
+impl Classes {
+    pub(crate) fn new() -> Self {
+        let mut classes = Slab::default();
+        classes.insert(Class::default());
+        Self { classes, by_text: BTreeMap::new() }
+    }
+
+    pub(crate) fn get(&self, class: u32) -> &[Constraint] {
+        &self.classes[class].constraints
+    }
+
+    /// The class of these constraints for one more user, and whether it is new.
+    pub(crate) fn use_for(&mut self, constraints: &[Constraint]) -> (u32, bool) {
+        if constraints.is_empty() {
+            return (UNCONSTRAINED, false);
+        }
+        let text = texts(constraints);
+        if let Some(class) = self.by_text.get(&text).copied() {
+            self.share(class);
+            return (class, false);
+        }
+        let class = self.classes.insert(Class { constraints: constraints.to_vec(), users: 1 });
+        self.by_text.insert(text, class);
+        (class, true)
+    }
+
+    /// One user more of a class that has some.
+    pub(crate) fn share(&mut self, class: u32) {
+        self.classes[class].users += 1;
+    }
+
+    /// One user less; true where it was the last and the class is forgotten.
+    pub(crate) fn release(&mut self, class: u32) -> bool {
+        let users = &mut self.classes[class].users;
+        *users = users.saturating_sub(1);
+        if *users > 0 || class == UNCONSTRAINED {
+            return false;
+        }
+        let gone = self.classes.remove(class);
+        self.by_text.remove(&texts(&gone.constraints));
+        true
+    }
+
+    /// The classes in use other than that of no constraints.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &[Constraint])> {
+        let used = self.classes.iter().filter(|(_, class)| !class.constraints.is_empty());
+        used.map(|(slot, class)| (slot, &class.constraints[..]))
+    }
+}
+
+fn texts(constraints: &[Constraint]) -> Vec<String> {
+    constraints.iter().map(ToString::to_string).collect()
+}

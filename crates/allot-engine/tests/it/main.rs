@@ -1,0 +1,6 @@
+//! The engine from outside, against worked examples, a plain reference, its laws and its protocol.
+
+mod goldens;
+mod laws;
+mod protocol;
+mod support;

@@ -1,0 +1,1 @@
+//! The protocol around the decisions.

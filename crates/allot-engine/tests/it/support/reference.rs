@@ -1,0 +1,130 @@
+//! The policies once more, as plainly as they can be said: one task at a time, everything looked at each time.
+
+use std::collections::BTreeMap;
+
+use allot_engine::{Backfill, Order, Placement, Policy, Rank};
+use allot_model::constraint::Candidate;
+use allot_model::{PoolAgent, PoolJob, QueueName, Request, ResourceName, Resources};
+
+use super::{AgentTruth, Cluster, JobTruth, Placed};
+
+/// What the policy would place, task by task.
+pub(crate) fn place_all(policy: &Policy, cluster: &Cluster) -> Vec<Placed> {
+    let mut state = State {
+        policy,
+        agents: cluster.agents.values().cloned().collect(),
+        jobs: cluster.jobs.values().cloned().collect(),
+        weights: &cluster.weights,
+    };
+    let mut placed = Vec::new();
+    while let Some(next) = state.place_one() {
+        placed.push(next);
+    }
+    placed
+}
+
+struct State<'a> {
+    policy: &'a Policy,
+    agents: Vec<AgentTruth>,
+    jobs: Vec<JobTruth>,
+    weights: &'a BTreeMap<QueueName, u32>,
+}
+
+impl State<'_> {
+    fn place_one(&mut self) -> Option<Placed> {
+        let (job, agent) = self.candidates().into_iter().find_map(|job| Some((job, self.agent_for(job)?)))?;
+        let request = self.jobs[job].facts.resources.clone();
+        let slice = self.agents[agent].free.take(&request).unwrap();
+        self.agents[agent].free.subtract(&slice).unwrap();
+        let task = self.jobs[job].pending.take_first(1)[0];
+        let id = self.agents[agent].facts.agent.clone();
+        self.jobs[job].running.push((id.clone(), task, slice));
+        let facts = &self.jobs[job].facts;
+        Some(Placed { queue: facts.queue.clone(), job: facts.job, task: task.first, agent: id })
+    }
+
+    /// The jobs that may be next, best first.
+    fn candidates(&self) -> Vec<usize> {
+        let mut waiting: Vec<usize> = (0..self.jobs.len()).filter(|j| !self.jobs[*j].pending.is_empty()).collect();
+        waiting.sort_by_key(|j| self.job_order(&self.jobs[*j].facts));
+        if self.policy.rank == Rank::Line {
+            return if self.policy.backfill == Backfill::None { waiting.into_iter().take(1).collect() } else { waiting };
+        }
+        let mut queues: Vec<QueueName> = waiting.iter().map(|j| self.jobs[*j].facts.queue.clone()).collect();
+        queues.sort();
+        queues.dedup();
+        queues.sort_by(|a, b| {
+            let ((n1, d1), (n2, d2)) = (self.share(a), self.share(b));
+            (n1 * d2).cmp(&(n2 * d1)).then_with(|| a.cmp(b))
+        });
+        let of_queue = |queue: &QueueName| {
+            let most = if self.policy.backfill == Backfill::None { 1 } else { usize::MAX };
+            let jobs = waiting.iter().copied().filter(|j| self.jobs[*j].facts.queue == *queue);
+            jobs.take(most).collect::<Vec<_>>()
+        };
+        queues.iter().flat_map(of_queue).collect()
+    }
+
+    fn job_order(&self, job: &PoolJob) -> (i64, u64, u64) {
+        let priority = if self.policy.order == Order::Priority { i64::from(job.priority) } else { 0 };
+        (-priority, job.submitted_at.as_micros(), job.job.0)
+    }
+
+    /// A queue's share as a fraction; what the pool has none of counts as more than everything.
+    fn share(&self, queue: &QueueName) -> (u128, u128) {
+        let weight = u128::from(self.weights.get(queue).copied().unwrap_or(1));
+        let used = |name: &ResourceName| {
+            let jobs = self.jobs.iter().filter(|job| job.facts.queue == *queue);
+            let runs = jobs.flat_map(|job| &job.running);
+            runs.map(|(_, tasks, slice)| u128::from(slice.total(name)) * u128::from(tasks.count())).sum::<u128>()
+        };
+        if let Rank::Fair { resource } = &self.policy.rank {
+            return (used(resource), weight);
+        }
+        let names = self.jobs.iter().flat_map(|job| job.facts.resources.iter().map(|(name, _)| name.clone()));
+        let mut largest = (0, 1);
+        for name in names {
+            let (has, whole) = (used(&name), self.total(&name) * weight);
+            if has > 0 && has * largest.1 > largest.0 * whole {
+                largest = (has, whole);
+            }
+        }
+        largest
+    }
+
+    fn total(&self, name: &ResourceName) -> u128 {
+        self.agents.iter().map(|agent| u128::from(agent.facts.total.total(name))).sum()
+    }
+
+    fn agent_for(&self, job: usize) -> Option<usize> {
+        let facts = &self.jobs[job].facts;
+        let fits = |a: &usize| fits(&self.agents[*a], &facts.resources) && allows(&self.agents[*a].facts, facts);
+        let fitting = (0..self.agents.len()).filter(fits);
+        match self.policy.placement {
+            Placement::FirstFit => fitting.min_by_key(|a| &self.agents[*a].facts.agent),
+            Placement::BestFit => {
+                fitting.min_by_key(|a| (self.measure(&self.agents[*a].free), &self.agents[*a].facts.agent))
+            }
+        }
+    }
+
+    /// What is free beside the largest agent, summed over all resources, in parts of 2^31.
+    fn measure(&self, free: &Resources) -> u64 {
+        let largest = |name| self.agents.iter().map(|agent| agent.facts.total.total(name)).max().unwrap();
+        free.iter().map(|(name, amount)| (amount.total() << 31) / largest(name)).sum()
+    }
+}
+
+fn fits(agent: &AgentTruth, request: &Request) -> bool {
+    agent.free.take(request).is_some()
+}
+
+fn allows(agent: &PoolAgent, job: &PoolJob) -> bool {
+    let candidate = Candidate { id: &agent.agent, host: &agent.host, attributes: &agent.attributes };
+    job.constraints.iter().all(|constraint| constraint.holds(candidate))
+}
+
+/// True where a task of the job has room on some agent.
+pub(crate) fn fits_anywhere(cluster: &Cluster, job: &PoolJob) -> bool {
+    cluster.agents.values().any(|agent| fits(agent, &job.resources) && allows(&agent.facts, job))
+}

@@ -1,0 +1,265 @@
+//! The Standard Workload Format of the Parallel Workloads Archive: comments, then 18 numbers a job.
+
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+
+/// The names of a row's fields, for messages.
+const FIELDS: [&str; 18] = [
+    "job",
+    "submit time",
+    "wait time",
+    "run time",
+    "allocated processors",
+    "average CPU time",
+    "used memory",
+    "requested processors",
+    "requested time",
+    "requested memory",
+    "status",
+    "user",
+    "group",
+    "executable",
+    "queue",
+    "partition",
+    "preceding job",
+    "think time",
+];
+
+/// The one field that may have decimals: the average CPU time.
+const FIELD_WITH_DECIMALS: usize = 5;
+
+/// What a compressed file begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// A log as it stands in its file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Log {
+    /// How many processors the machine had, where the comments say so.
+    pub machine_procs: Option<u64>,
+    /// The jobs, in the order of the file.
+    pub rows: Vec<Row>,
+}
+
+/// One job of a log. A negative number, mostly -1, means that the value is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Row {
+    /// Its number in the log.
+    pub job: i64,
+    /// When it was submitted, seconds since the log begins.
+    pub submit_s: i64,
+    /// How long it waited then.
+    pub wait_s: i64,
+    /// How long it ran.
+    pub run_s: i64,
+    /// How many processors it was given.
+    pub allocated_procs: i64,
+    /// How much CPU time each of them spent on it, decimals cut off.
+    pub average_cpu_s: i64,
+    /// How much memory each of them used for it.
+    pub used_mem_kb: i64,
+    /// How many processors it asked for.
+    pub requested_procs: i64,
+    /// How long it was said to run.
+    pub requested_time_s: i64,
+    /// How much memory it asked for on each of them.
+    pub requested_mem_kb: i64,
+    /// 1 where it was completed, 0 where it failed, 5 where it was cancelled.
+    pub status: i64,
+    /// Who submitted it.
+    pub user: i64,
+    /// Which group that user is of.
+    pub group: i64,
+    /// What it ran.
+    pub executable: i64,
+    /// Which queue it was submitted to.
+    pub queue: i64,
+    /// Which part of the machine it ran on.
+    pub partition: i64,
+    /// The job that it waited for.
+    pub preceding_job: i64,
+    /// How long after that one's end it was submitted.
+    pub think_time_s: i64,
+}
+
+/// Why bytes are not a log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct InvalidLog {
+    /// Counted from 1; 0 where the whole cannot be read.
+    pub line: usize,
+    /// What was given there, what is expected.
+    pub message: String,
+}
+
+impl Log {
+    /// The largest log, uncompressed.
+    pub const MOST_BYTES: u64 = 1 << 30;
+
+    /// Reads a log, compressed with gzip or not.
+    ///
+    /// # Errors
+    /// [`InvalidLog`], which names the line.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidLog> {
+        if !bytes.starts_with(&GZIP) {
+            return read_lines(bytes);
+        }
+        let mut plain = Vec::new();
+        let read = MultiGzDecoder::new(bytes).take(Self::MOST_BYTES + 1).read_to_end(&mut plain);
+        read.map_err(|error| unreadable(format!("the file cannot be uncompressed: {error}")))?;
+        read_lines(&plain)
+    }
+}
+
+fn unreadable(message: String) -> InvalidLog {
+    InvalidLog { line: 0, message }
+}
+
+fn read_lines(bytes: &[u8]) -> Result<Log, InvalidLog> {
+    if bytes.len() as u64 > Log::MOST_BYTES {
+        return Err(unreadable(format!("the log is larger than {} bytes", Log::MOST_BYTES)));
+    }
+    let mut log = Log::default();
+    let mut machine_nodes = None;
+    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim();
+        if let Some(comment) = text.strip_prefix(';') {
+            log.machine_procs = log.machine_procs.or_else(|| header(comment, "MaxProcs"));
+            machine_nodes = machine_nodes.or_else(|| header(comment, "MaxNodes"));
+        } else if !text.is_empty() {
+            log.rows.push(read_row(text).map_err(|message| InvalidLog { line: index + 1, message })?);
+        }
+    }
+    log.machine_procs = log.machine_procs.or(machine_nodes);
+    Ok(log)
+}
+
+/// The number in a comment such as ` MaxProcs: 100`.
+fn header(comment: &str, name: &str) -> Option<u64> {
+    let (key, value) = comment.split_once(':')?;
+    let number = value.split_whitespace().next()?;
+    (key.trim() == name).then(|| number.parse().ok())?
+}
+
+fn read_row(line: &str) -> Result<Row, String> {
+    let mut values = [0_i64; 18];
+    let mut count = 0;
+    for (index, text) in line.split_whitespace().enumerate() {
+        count += 1;
+        if let Some(value) = values.get_mut(index) {
+            *value = read_value(index, text)?;
+        }
+    }
+    if count == values.len() {
+        Ok(row(values))
+    } else {
+        Err(format!("{count} fields are given: a job has 18"))
+    }
+}
+
+fn read_value(index: usize, text: &str) -> Result<i64, String> {
+    let whole = match text.split_once('.') {
+        Some((whole, decimals)) if index == FIELD_WITH_DECIMALS && is_digits(decimals) => whole,
+        _ => text,
+    };
+    let name = FIELDS.get(index).copied().unwrap_or_default();
+    whole.parse().map_err(|_| {
+        let given: String = text.chars().take(40).collect();
+        format!("field {} ({name}): {given:?} is not a whole number, or too large", index + 1)
+    })
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn row(values: [i64; 18]) -> Row {
+    let [
+        job,
+        submit_s,
+        wait_s,
+        run_s,
+        allocated_procs,
+        average_cpu_s,
+        used_mem_kb,
+        requested_procs,
+        requested_time_s,
+        rest @ ..,
+    ] = values;
+    let [requested_mem_kb, status, user, group, executable, queue, partition, preceding_job, think_time_s] =
+        rest;
+    Row {
+        job,
+        submit_s,
+        wait_s,
+        run_s,
+        allocated_procs,
+        average_cpu_s,
+        used_mem_kb,
+        requested_procs,
+        requested_time_s,
+        requested_mem_kb,
+        status,
+        user,
+        group,
+        executable,
+        queue,
+        partition,
+        preceding_job,
+        think_time_s,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const LOG: &str = "; Version: 2\r\n;  MaxNodes: 64\n; MaxProcs: 128 (two a node)\n;MaxProcs: 7\n\n\
+        1 10 5 60 4 7.38 -1 8 120 -1 1 2 3 4 5 6 -1 -1\r\n   2\t20 -1 0 1 -1 -1 -1 -1 -1 0 -1 -1 -1 -1 -1 1 30\n";
+
+    #[test]
+    fn a_log_is_read_row_by_row() {
+        let log = Log::parse(LOG.as_bytes()).unwrap();
+        assert_eq!(log.machine_procs, Some(128));
+        assert_eq!(log.rows[0], row([1, 10, 5, 60, 4, 7, -1, 8, 120, -1, 1, 2, 3, 4, 5, 6, -1, -1]));
+        assert_eq!((log.rows[0].partition, log.rows[1].preceding_job, log.rows[1].think_time_s), (6, 1, 30));
+        assert_eq!(log.rows.len(), 2);
+    }
+
+    #[test]
+    fn a_compressed_log_is_read_as_the_plain_one() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(LOG.as_bytes()).unwrap();
+        let bytes = gzip.finish().unwrap();
+        assert_eq!(Log::parse(&bytes), Log::parse(LOG.as_bytes()));
+        let error = Log::parse(&bytes[..bytes.len() / 2]).unwrap_err().to_string();
+        assert!(error.starts_with("line 0: the file cannot be uncompressed"), "{error}");
+    }
+
+    #[test]
+    fn nodes_stand_for_processors_where_the_log_counts_only_those() {
+        assert_eq!(Log::parse(b"; MaxNodes: 256\n").unwrap().machine_procs, Some(256));
+        assert_eq!(Log::parse(b"").unwrap(), Log::default());
+    }
+
+    #[test]
+    fn errors_name_the_line_and_the_field() {
+        let row = "1 10 5 60 4 7.38 -1 8 120 -1 1 2 3 4 5 6 -1 -1";
+        let cases = [
+            (format!("{row}\n\n1 2 3\n"), "line 3: 3 fields are given: a job has 18"),
+            (format!("; x\n{row} 19"), "line 2: 19 fields are given: a job has 18"),
+            (row.replace("60", "x"), "line 1: field 4 (run time): \"x\" is not a whole number, or too large"),
+            (row.replace("60", "6.5"), "line 1: field 4 (run time): \"6.5\" is not a whole number"),
+            (row.replace("7.38", "7.x"), "line 1: field 6 (average CPU time): \"7.x\" is not a whole number"),
+            (row.replace("60", "99999999999999999999"), "line 1: field 4 (run time)"),
+            ("\u{0}\u{1}".to_owned(), "line 1: field 1 (job)"),
+        ];
+        for (text, message) in cases {
+            let error = Log::parse(text.as_bytes()).expect_err(message).to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+        assert_eq!(Log::parse(b"\xff").unwrap_err().line, 1);
+    }
+}

@@ -50,6 +50,7 @@ const FORBIDDEN: [&str; 12] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Layer {
     Model,
+    Bus,
     Foundation,
     Core,
     Shell,
@@ -63,7 +64,8 @@ impl Layer {
     fn of(name: &str) -> Self {
         match name {
             "allot-model" => Self::Model,
-            "allot-proto" | "allot-bus" | "allot-engine" | "allot-workload" => Self::Foundation,
+            "allot-bus" => Self::Bus,
+            "allot-proto" | "allot-engine" | "allot-workload" => Self::Foundation,
             "allot-sim" | "allot-shell" => Self::Shell,
             "allot-testkit" => Self::Testkit,
             "allot" => Self::Cli,

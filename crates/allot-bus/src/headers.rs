@@ -17,3 +17,30 @@ pub const ALLOT_ENDED: &str = "Allot-Ended";
 pub const JSON: &str = "application/json";
 /// The content type of a protobuf message of `allot.v1`.
 pub const PROTOBUF: &str = "application/protobuf";
+
+/// How a submission is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// As JSON text.
+    Json,
+    /// As a protobuf message.
+    Protobuf,
+}
+
+impl Encoding {
+    /// The encoding that the content type names. Where it names none that is known the first byte decides: `{` or
+    /// white space, or nothing at all, is JSON.
+    #[must_use]
+    pub fn of(content_type: Option<&str>, payload: &[u8]) -> Self {
+        let named = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+        if named.eq_ignore_ascii_case(JSON) {
+            Self::Json
+        } else if named.eq_ignore_ascii_case(PROTOBUF) {
+            Self::Protobuf
+        } else {
+            let looks_like_json =
+                payload.first().is_none_or(|byte| *byte == b'{' || byte.is_ascii_whitespace());
+            if looks_like_json { Self::Json } else { Self::Protobuf }
+        }
+    }
+}

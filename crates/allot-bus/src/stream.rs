@@ -53,9 +53,9 @@ impl Stream {
     /// All streams.
     pub const ALL: [Self; 3] = [Self::Inbox, Self::Ledger, Self::Output];
 
-    /// The largest submission. An admitted job has to fit into one ledger message beside other records, and those
-    /// are bounded by the server's `max_payload` of 1 MiB.
-    pub const MAX_SUBMISSION_BYTES: u32 = 256 * 1024;
+    /// The largest submission: a job of [`allot_model::JobSpec::MOST_BYTES`], and 16 KiB for headers. An admitted job has to fit
+    /// into one ledger message beside other records, and those are bounded by the server's `max_payload` of 1 MiB.
+    pub const MAX_SUBMISSION_BYTES: u32 = (256 + 16) * 1024;
 
     /// The stream's name.
     #[must_use]

@@ -1,9 +1,10 @@
 //! What holds for every subject.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use allot_bus::headers::Encoding;
 use allot_bus::{Kind, Stream, Subject, kind};
 use allot_model::view::LogStream;
-use allot_model::{AgentId, AttemptId, JobId, PoolName, QueueName, Writer};
+use allot_model::{AgentId, AttemptId, JobId, JobSpec, PoolName, QueueName, Writer};
 use proptest::prelude::*;
 
 const TOKEN: &str = "[A-Za-z0-9_-]{1,64}";
@@ -133,8 +134,30 @@ fn a_submission_to_no_queue_still_says_what_was_given() {
 }
 
 #[test]
+fn the_inbox_has_room_for_the_largest_job_and_its_headers() {
+    assert!(Stream::MAX_SUBMISSION_BYTES as usize >= JobSpec::MOST_BYTES + 4 * 1024);
+}
+
+#[test]
 fn patterns_cover_exactly_what_the_streams_store() {
     let stored: Vec<_> = Stream::ALL.iter().flat_map(|stream| stream.settings().subjects).collect();
     assert_eq!(stored, ["allot.v1.submit.>", "allot.v1.ledger.*", "allot.v1.output.*.*.*.*"]);
     assert_eq!(Kind::AgentReports.pattern(), Subject::pattern_agent_reports());
+}
+
+#[test]
+fn a_submission_is_written_as_its_header_says_or_as_its_first_byte_looks() {
+    let cases: [(Option<&str>, &[u8], Encoding); 8] = [
+        (Some("application/json"), b"\x12\x03", Encoding::Json),
+        (Some("Application/JSON; charset=utf-8"), b"", Encoding::Json),
+        (Some("application/protobuf"), b"{", Encoding::Protobuf),
+        (Some("text/plain"), b"{}", Encoding::Json),
+        (None, b"{}", Encoding::Json),
+        (None, b"\n {}", Encoding::Json),
+        (None, b"", Encoding::Json),
+        (None, b"\x12\x06\x0a\x04true", Encoding::Protobuf),
+    ];
+    for (content_type, payload, encoding) in cases {
+        assert_eq!(Encoding::of(content_type, payload), encoding, "{content_type:?} {payload:?}");
+    }
 }

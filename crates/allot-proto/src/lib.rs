@@ -6,10 +6,12 @@
 mod batch;
 mod convert;
 mod error;
+mod submission;
 mod wire;
 
 pub use batch::{BatchEncoder, batch_epoch};
 pub use error::WireError;
+pub use submission::decode_submission;
 pub use wire::Wire;
 
 /// The messages as they stand on the wire, generated from the schemas.

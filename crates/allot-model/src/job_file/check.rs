@@ -12,7 +12,7 @@ use crate::time::Span;
 
 impl JobSpec {
     /// The largest submission, and the most bytes that all texts of a job may have together.
-    pub const MOST_BYTES: usize = 512 * 1024;
+    pub const MOST_BYTES: usize = 256 * 1024;
     /// The longest name, in characters.
     pub const MOST_NAME_CHARACTERS: usize = 200;
     /// The most words of a command, the program included.

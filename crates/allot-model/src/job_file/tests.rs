@@ -176,7 +176,7 @@ fn what_is_not_a_job_at_all_is_rejected_as_a_whole() {
     let deep = rejected(&"[".repeat(100_000));
     assert!(deep.message.contains("recursion limit exceeded"), "{deep}");
     let large = rejected(&format!("{{\"command\": \"{}\"}}", "x".repeat(JobSpec::MOST_BYTES)));
-    assert_eq!(large.message, "524,303 bytes are given: a job has at most 524,288");
+    assert_eq!(large.message, "262,159 bytes are given: a job has at most 262,144");
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! The real programs as processes, to be killed and started again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Context;
+use tempfile::TempDir;
+
+use crate::nats::NatsServer;
+
+/// A cluster of real processes over a nats-server of its own. Whatever still runs is killed when it is dropped.
+#[derive(Debug)]
+pub struct Programs {
+    /// The bus.
+    pub nats: NatsServer,
+    dir: TempDir,
+    running: BTreeMap<String, Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    program: String,
+    settings: Vec<String>,
+    process: Child,
+}
+
+impl Programs {
+    /// A nats-server, and nothing else yet.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub async fn start() -> anyhow::Result<Self> {
+        Ok(Self { nats: NatsServer::start().await?, dir: TempDir::new()?, running: BTreeMap::new() })
+    }
+
+    /// A cluster: the three services, an allocator of this policy, and agents `a1`, `a2`, … with so many cpus each.
+    ///
+    /// # Errors
+    /// Where a program is not built or does not start.
+    pub async fn cluster(policy: &str, agents: usize, cpus: u32) -> anyhow::Result<Self> {
+        let mut programs = Self::start().await?;
+        for service in ["registry", "offers", "dispatcher"] {
+            programs.spawn(service, &format!("allot-{service}"), &[])?;
+        }
+        programs.spawn("allocator", &format!("allot-allocator-{policy}"), &[])?;
+        for number in 1..=agents {
+            programs.spawn_agent(&format!("a{number}"), cpus)?;
+        }
+        Ok(programs)
+    }
+
+    /// An agent with this id and so many cpus.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn spawn_agent(&mut self, id: &str, cpus: u32) -> anyhow::Result<()> {
+        let data_dir = self.dir.path().join(id);
+        let settings = [
+            format!("id={id}"),
+            format!("data_dir={}", data_dir.display()),
+            format!("resources.cpus={cpus}"),
+            "resources.mem=4GiB".to_owned(),
+        ];
+        self.spawn(id, "allot-agent", &settings)
+    }
+
+    /// Starts a program under this name, with settings such as `id=a1`.
+    ///
+    /// # Errors
+    /// Where it is not built or does not start.
+    pub fn spawn(&mut self, name: &str, program: &str, settings: &[String]) -> anyhow::Result<()> {
+        let log = self.dir.path().join(format!("{name}.log"));
+        let log = std::fs::File::options().create(true).append(true).open(log)?;
+        let path = built(program)?;
+        let mut command = Command::new(&path);
+        command.args(["--nats", &self.nats.url()]);
+        settings.iter().for_each(|setting| {
+            command.args(["--set", setting]);
+        });
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(log.try_clone()?))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .with_context(|| format!("cannot start {}", path.display()))?;
+        let running = Running { program: program.to_owned(), settings: settings.to_vec(), process };
+        self.running.insert(name.to_owned(), running);
+        Ok(())
+    }
+
+    /// Kills the process of this name with SIGKILL; nothing where there is none.
+    pub fn kill(&mut self, name: &str) {
+        if let Some(running) = self.running.get_mut(name) {
+            // Both fail only where it has ended already.
+            let _ = running.process.kill();
+            let _ = running.process.wait();
+        }
+    }
+
+    /// Kills it and starts it again as it was started.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn restart(&mut self, name: &str) -> anyhow::Result<()> {
+        self.kill(name);
+        let was = self.running.remove(name).with_context(|| format!("no process is called {name}"))?;
+        self.spawn(name, &was.program, &was.settings)
+    }
+
+    /// What the process of this name has logged.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// The end of every log, for the message of a test that fails.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let tail = |name: &String| {
+            let log = self.log(name);
+            let lines: Vec<&str> = log.lines().collect();
+            format!("── {name} ──\n{}\n", lines[lines.len().saturating_sub(20)..].join("\n"))
+        };
+        self.running.keys().map(tail).collect()
+    }
+
+    /// A directory for the test's own files.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        let names: Vec<String> = self.running.keys().cloned().collect();
+        names.iter().for_each(|name| self.kill(name));
+    }
+}
+
+/// A program of this workspace, from the directory in which this test was built.
+///
+/// # Errors
+/// Where it is not there.
+pub fn built(program: &str) -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let here = test.ancestors().map(|dir| dir.join(program)).find(|path| path.is_file());
+    here.with_context(|| format!("{program} is not built: run `cargo build --workspace --bins` first"))
+}

@@ -1,0 +1,88 @@
+//! The edge between the core and the bus.
+
+use std::sync::Arc;
+
+use allot_bus::{Kind, Subject, headers};
+use allot_dispatcher_core::{DispatcherCore, Input, Output, Submission};
+use allot_model::{Entry, Epoch, JobId, QueueName, Rejection, ReportBatch, Time, Writer};
+use allot_proto::Wire;
+use allot_shell::{Effect, Incoming, LedgerService, Malformed, StreamInfo};
+
+pub(crate) struct Edge;
+
+impl LedgerService for Edge {
+    type Core = DispatcherCore;
+
+    const WRITER: Writer = Writer::Dispatcher;
+
+    fn replay(entry: Entry) -> Input {
+        Input::Replay(entry)
+    }
+
+    fn ledger(entry: Entry) -> Input {
+        Input::Ledger(entry)
+    }
+
+    fn resume(epoch: Epoch) -> Input {
+        Input::Resume { epoch }
+    }
+
+    fn subscriptions(&self) -> Vec<String> {
+        [Kind::AgentReports, Kind::JobsList, Kind::JobShow, Kind::JobCancel, Kind::QueuesSet]
+            .map(Kind::pattern)
+            .into()
+    }
+
+    fn inbox_from(core: &DispatcherCore) -> Option<u64> {
+        Some(core.inbox_from())
+    }
+
+    fn decode(&mut self, _now: Time, message: Incoming) -> Result<Input, Malformed> {
+        if let Some(place) = message.stream {
+            return Ok(Input::Submission(submission(&message, place)));
+        }
+        Ok(match message.subject.parse()? {
+            Subject::AgentReports(_) => {
+                Input::Reports(ReportBatch::decode(&message.payload).map_err(Malformed::new)?)
+            }
+            Subject::JobsList => Input::ListJobs(message.reply_to()?, message.json()?),
+            Subject::JobShow(job) => Input::ShowJob(message.reply_to()?, job, message.json()?),
+            Subject::JobCancel(job) => Input::Cancel(message.reply_to()?, job),
+            Subject::QueuesSet => Input::SetQueue(message.reply_to()?, message.json()?),
+            other => return Err(Malformed::new(format!("{other} is not for the dispatcher"))),
+        })
+    }
+
+    fn effect(&mut self, output: Output) -> Effect {
+        match output {
+            Output::Append(record) => Effect::Append(record),
+            Output::Orders(agent, batch) => {
+                Effect::Publish { subject: Subject::AgentOrders(agent).to_string(), payload: batch.encode() }
+            }
+            Output::Done(to, answer) => Effect::answer(to, &answer),
+            Output::Jobs(to, answer) => Effect::answer(to, &answer),
+            Output::Job(to, answer) => Effect::answer(to, &answer),
+        }
+    }
+}
+
+/// Reads a message of the inbox. Whatever it holds, it becomes a submission: one that cannot be read is one to reject.
+fn submission(message: &Incoming, place: StreamInfo) -> Submission {
+    let given = Subject::queue_as_given(&message.subject).unwrap_or_default();
+    let content = read_queue(given).and_then(|queue| {
+        let content_type = message.header(headers::CONTENT_TYPE);
+        let spec = allot_proto::decode_submission(&message.payload, content_type)?.for_queue(&queue)?;
+        Ok((queue, Arc::new(spec)))
+    });
+    Submission {
+        job: JobId(place.sequence),
+        queue: given.into(),
+        submitted_at: place.published_at,
+        message_id: message.message_id().map(Arc::from),
+        content,
+    }
+}
+
+fn read_queue(given: &str) -> Result<QueueName, Rejection> {
+    QueueName::new(given).map_err(|invalid| Rejection { field: "queue".into(), message: invalid.to_string() })
+}

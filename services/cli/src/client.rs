@@ -21,7 +21,7 @@ use crate::failure::Failure;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a server that is not there is waited for.
-const CONNECT_WITHIN: Span = Span::from_secs(2);
+const CONNECT_WITHIN: Span = Span::from_millis(300);
 
 /// A connection to a cluster.
 #[derive(Clone)]

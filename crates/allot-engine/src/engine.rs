@@ -22,6 +22,8 @@ const HELD_FOR: Span = Span::from_secs(5);
 pub enum Input {
     /// A message of the offers service, to all or in answer to a hello. May come twice, late or never.
     Feed(Feed),
+    /// A message of the offers service that cannot be read.
+    Unreadable,
 }
 
 /// What an engine wants done, in order.
@@ -208,9 +210,13 @@ impl Core for Engine {
     type Output = Output;
 
     fn handle(&mut self, now: Time, input: Input, _out: &mut Vec<Output>) {
-        let Input::Feed(feed) = input;
-        for change in self.session.take(now, feed) {
-            self.apply(now, change);
+        match input {
+            Input::Feed(feed) => {
+                for change in self.session.take(now, feed) {
+                    self.apply(now, change);
+                }
+            }
+            Input::Unreadable => self.session.ask(now),
         }
     }
 

@@ -1,4 +1,5 @@
 //! The engine from outside, against worked examples, a plain reference, its laws and its protocol.
+#![cfg(test)]
 
 mod goldens;
 mod laws;

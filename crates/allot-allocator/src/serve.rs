@@ -1,0 +1,99 @@
+//! The loop: hear everything that is there, decide once, say it.
+
+use std::future::pending;
+
+use allot_engine::{Engine, Input, Output};
+use allot_model::{Core, Time};
+use allot_shell::{Shutdown, clock};
+use tracing::{debug, info, warn};
+
+use crate::link::{Heard, Link};
+
+/// How many messages are heard before what they lead to is decided.
+const MOST_AT_ONCE: usize = 1_024;
+
+/// What woke the loop.
+enum Woken {
+    Stop,
+    Due,
+    Heard(Heard),
+    Closed,
+}
+
+pub(crate) async fn serve(mut engine: Engine, mut link: Link, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let mut was_active = false;
+    loop {
+        match wait(&engine, &mut link, shutdown).await {
+            Woken::Stop => return link.goodbye().await,
+            Woken::Due => {}
+            Woken::Heard(heard) => hear(&mut engine, &mut link, heard),
+            Woken::Closed => anyhow::bail!("the connection to NATS is closed"),
+        }
+        let mut out = Vec::new();
+        engine.wake(clock::now(), &mut out);
+        if engine.is_active() != was_active {
+            was_active = engine.is_active();
+            tell_role(was_active);
+        }
+        say(&link, out).await?;
+    }
+}
+
+fn tell_role(is_active: bool) {
+    if is_active {
+        info!("this allocator decides now");
+    } else {
+        info!("this allocator does not decide any more: another does, or the feed was interrupted");
+    }
+}
+
+async fn wait(engine: &Engine, link: &mut Link, shutdown: &Shutdown) -> Woken {
+    tokio::select! {
+        biased;
+        () = shutdown.wait() => Woken::Stop,
+        heard = link.next() => heard.map_or(Woken::Closed, Woken::Heard),
+        () = until(engine.next_wake()) => Woken::Due,
+    }
+}
+
+async fn until(due: Option<(Time, &'static str)>) {
+    match due {
+        Some((at, _)) => tokio::time::sleep(at.since(clock::now()).to_std()).await,
+        None => pending().await,
+    }
+}
+
+/// Gives the engine this message and all others that are there, so that one pass sees them all.
+fn hear(engine: &mut Engine, link: &mut Link, first: Heard) {
+    let now = clock::now();
+    take(engine, now, first);
+    for _ in 1..MOST_AT_ONCE {
+        let Some(heard) = link.ready() else { return };
+        take(engine, now, heard);
+    }
+}
+
+fn take(engine: &mut Engine, now: Time, heard: Heard) {
+    let input = match heard {
+        Ok(feed) => Input::Feed(feed),
+        Err(error) => {
+            warn!(%error, "a message of the offers service cannot be read, asking for everything anew");
+            Input::Unreadable
+        }
+    };
+    engine.handle(now, input, &mut Vec::new());
+}
+
+async fn say(link: &Link, out: Vec<Output>) -> anyhow::Result<()> {
+    let mut messages = Vec::new();
+    for output in out {
+        match output {
+            Output::Hello => {
+                debug!("asking the offers service for everything");
+                link.hello().await?;
+            }
+            Output::Say(message) => messages.push(message),
+        }
+    }
+    link.say(messages).await
+}

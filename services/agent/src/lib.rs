@@ -1,1 +1,117 @@
-//! Runs tasks as processes on one machine.
+//! Runs tasks as processes on one machine: the shell around [`allot_agent_core::AgentCore`].
+//!
+//! [`run`] is one agent. Several can run in one process, each with its own id and directory.
+//!
+//! An agent that is told to stop takes its tasks along: each gets SIGTERM, and SIGKILL once its grace or the agent's
+//! `stop_grace` is over, and is reported as gone with the agent, so that the dispatcher tries it elsewhere where the
+//! job allows that. What could not be reported by then is reported when the agent starts again.
+
+mod agent;
+mod config;
+mod event;
+mod executor;
+mod home;
+mod journal;
+mod keeper;
+mod logs;
+mod machine;
+mod output;
+mod publisher;
+
+use std::sync::Arc;
+
+use allot_agent_core::{AgentCore, JournalEntry, Settings};
+use allot_model::AgentFacts;
+use allot_shell::{Bus, Shutdown};
+use anyhow::Context;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::task::JoinSet;
+use tracing::{error, info};
+
+pub use config::Config;
+
+use agent::Agent;
+use executor::Executor;
+use executor::command::Surroundings;
+use home::{Home, Identity};
+use journal::{Journal, JournalError};
+use keeper::Keeper;
+use logs::Logs;
+use output::TaskDirs;
+use publisher::Publisher;
+
+/// Runs an agent until it is told to stop.
+///
+/// # Errors
+/// Where the configuration or the directory cannot be used, or NATS does not take the subscriptions.
+pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let home = Home::open(&config.data_dir)?;
+    let (identity, journal, entries) = recall(&home, &config)?;
+    let facts = facts(&config, &identity)?;
+    info!(agent = %facts.id, incarnation = %facts.incarnation, resources = %facts.resources, "agent");
+
+    let dirs = TaskDirs::new(home.tasks());
+    let (events, happened) = unbounded_channel();
+    let surroundings = Surroundings::new(facts.id.clone(), facts.incarnation, &facts.resources);
+    let executor =
+        Executor::start(surroundings, facts.incarnation, dirs.clone(), config.output_cap, events.clone())
+            .context("cannot start the threads that spawn processes")?;
+    let publisher = Publisher::start(&bus, &dirs, &events);
+
+    let (ended, has_ended) = unbounded_channel();
+    let running = executor.running().clone();
+    let logs =
+        Logs { bus: bus.clone(), agent: facts.id.clone(), dirs: dirs.clone(), running: running.clone() };
+    let mut beside = JoinSet::new();
+    beside.spawn(Keeper::open(dirs.clone(), config.keep_tasks, config.keep_for).run(has_ended));
+    beside.spawn(keeper::cap_outputs(dirs.clone(), running, config.output_cap));
+    beside.spawn(serve(logs));
+
+    let settings = Settings { noop: config.noop, output_wait: config.output_wait };
+    let core = AgentCore::new(Arc::new(facts), settings);
+    let mut agent = Agent::new(bus, core, journal, executor, publisher, events, ended);
+    agent.recover(entries, &dirs);
+    agent.run(happened, &shutdown, config.stop_grace).await
+}
+
+/// Who the agent is, and its journal. A journal that cannot be read is set aside, and with it the life it tells of.
+fn recall(home: &Home, config: &Config) -> anyhow::Result<(Identity, Journal, Vec<JournalEntry>)> {
+    let identity = home.identity(&config.agent_id()?)?;
+    match Journal::open(&home.journal()) {
+        Ok((journal, entries)) => Ok((identity, journal, entries)),
+        Err(fault @ JournalError::Line { .. }) => {
+            error!(
+                error = format!("{:#}", anyhow::Error::from(fault)),
+                "the journal is set aside; the agent begins anew"
+            );
+            executor::process::kill_marked(identity.incarnation);
+            let identity = home.reborn(&identity)?;
+            let (journal, entries) = Journal::open(&home.journal())?;
+            Ok((identity, journal, entries))
+        }
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// What the agent says of itself.
+fn facts(config: &Config, identity: &Identity) -> anyhow::Result<AgentFacts> {
+    let found = machine::Found {
+        cpus: machine::cpus(),
+        mem_bytes: machine::mem_bytes(),
+        disk_bytes: identity.disk_bytes,
+    };
+    Ok(AgentFacts {
+        id: identity.agent.clone(),
+        incarnation: identity.incarnation,
+        host: config.host(),
+        resources: config.total(&found)?,
+        attributes: config.attributes.clone(),
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+async fn serve(logs: Logs) {
+    if let Err(error) = logs.serve().await {
+        error!(error = format!("{error:#}"), "cannot answer questions about outputs");
+    }
+}

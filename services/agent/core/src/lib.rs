@@ -202,6 +202,12 @@ impl AgentCore {
         }
     }
 
+    /// What the agent is.
+    #[must_use]
+    pub fn facts(&self) -> &AgentFacts {
+        &self.facts
+    }
+
     /// What must not be forgotten, to rewrite the journal shorter.
     #[must_use]
     pub fn memory(&self) -> &Memory {

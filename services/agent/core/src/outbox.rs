@@ -65,7 +65,8 @@ impl Outbox {
     }
 
     /// Attempts whose end is on its way.
-    pub(crate) fn ended(&self) -> &AttemptSet {
+    #[must_use]
+    pub fn ended(&self) -> &AttemptSet {
         &self.ended
     }
 

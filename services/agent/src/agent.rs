@@ -1,0 +1,292 @@
+//! The loop that drives the core: inputs in, journal, effects out.
+
+use std::time::Duration;
+
+use allot_agent_core::{AgentCore, Input, JournalEntry, Output};
+use allot_bus::Subject;
+use allot_model::{AttemptId, Beat, Core, Hello, OrderBatch, ReportBatch, Span, Time, Welcome};
+use allot_proto::{Wire, WireError};
+use allot_shell::{Bus, Shutdown, clock};
+use async_nats::connection::State;
+use async_nats::{Message, PublishError, Subscriber};
+use futures::{FutureExt, StreamExt};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tracing::{debug, trace, warn};
+
+use crate::event::Event;
+use crate::executor::Executor;
+use crate::journal::Journal;
+use crate::output::TaskDirs;
+use crate::publisher::Publisher;
+
+/// How much is taken in before what it causes is carried out.
+const MOST_AT_ONCE: usize = 256;
+/// How long an answer of the registry is waited for.
+const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an agent that stops waits for its last reports to be acknowledged.
+const LAST_WORDS: Span = Span::from_secs(1);
+/// How long an agent that stops waits, beyond the grace, for processes that do not go.
+const LAST_KILLS: Span = Span::from_secs(5);
+
+/// An agent at work.
+pub(crate) struct Agent {
+    bus: Bus,
+    core: AgentCore,
+    journal: Journal,
+    executor: Executor,
+    publisher: Publisher,
+    /// For answers that come later.
+    events: UnboundedSender<Event>,
+    /// Attempts that have ended, for the keeper of their directories.
+    ended: UnboundedSender<AttemptId>,
+    subjects: Subjects,
+    connected: bool,
+    stopping: Option<Stopping>,
+    /// What the core wants done and is not done yet.
+    wanted: Vec<Output>,
+}
+
+/// Where the agent speaks and listens.
+struct Subjects {
+    hello: String,
+    beat: String,
+    reports: String,
+    orders: String,
+    /// Where beats are answered.
+    welcomes: String,
+}
+
+/// How long an agent that is to stop goes on.
+#[derive(Clone, Copy)]
+struct Stopping {
+    /// Processes that run by then are left to themselves.
+    kills_by: Time,
+    /// Set once nothing runs: reports that are not acknowledged by then are left for the next life.
+    words_by: Option<Time>,
+}
+
+impl Agent {
+    pub(crate) fn new(
+        bus: Bus,
+        core: AgentCore,
+        journal: Journal,
+        executor: Executor,
+        publisher: Publisher,
+        events: UnboundedSender<Event>,
+        ended: UnboundedSender<AttemptId>,
+    ) -> Self {
+        let id = core.facts().id.clone();
+        let subjects = Subjects {
+            hello: Subject::AgentHello(id.clone()).to_string(),
+            beat: Subject::AgentBeat(id.clone()).to_string(),
+            reports: Subject::AgentReports(id.clone()).to_string(),
+            orders: Subject::AgentOrders(id).to_string(),
+            welcomes: bus.client().new_inbox(),
+        };
+        let (connected, stopping, wanted) = (true, None, Vec::new());
+        Self { bus, core, journal, executor, publisher, events, ended, subjects, connected, stopping, wanted }
+    }
+
+    /// Remembers what the journal says. The outputs of ends that are not acknowledged may not have been stored.
+    pub(crate) fn recover(&mut self, entries: Vec<JournalEntry>, dirs: &TaskDirs) {
+        for entry in entries {
+            self.give(Input::Replay(entry));
+        }
+        let ended = self.core.memory().outbox().ended();
+        let unsure = dirs.attempts().into_iter().filter(|attempt| ended.contains(*attempt));
+        unsure.for_each(|attempt| self.publisher.store(attempt));
+    }
+
+    /// Works until it is told to stop, and everything has ended.
+    pub(crate) async fn run(
+        mut self,
+        mut events: UnboundedReceiver<Event>,
+        shutdown: &Shutdown,
+        stop_grace: Span,
+    ) -> anyhow::Result<()> {
+        let client = self.bus.client().clone();
+        let mut orders = client.subscribe(self.subjects.orders.clone()).await?;
+        let mut welcomes = client.subscribe(self.subjects.welcomes.clone()).await?;
+        // Whoever hears the hello may answer with orders: the subscriptions must be there first.
+        client.flush().await?;
+        self.give(Input::Resume);
+        self.carry_out().await;
+        let mut batch = Vec::with_capacity(MOST_AT_ONCE);
+        while !self.is_done() {
+            tokio::select! {
+                _ = events.recv_many(&mut batch, MOST_AT_ONCE) => batch.drain(..).for_each(|event| self.on_event(event)),
+                message = orders.next() => self.on_orders(message, &mut orders)?,
+                message = welcomes.next() => self.on_welcome(message)?,
+                () = tokio::time::sleep(self.pause()) => self.core.wake(clock::now(), &mut self.wanted),
+                () = shutdown.wait(), if self.stopping.is_none() => self.on_stop(stop_grace),
+            }
+            self.notice_connection();
+            self.carry_out().await;
+        }
+        client.flush().await?;
+        Ok(())
+    }
+
+    fn give(&mut self, input: Input) {
+        self.core.handle(clock::now(), input, &mut self.wanted);
+    }
+
+    fn on_event(&mut self, event: Event) {
+        trace!(?event, "event");
+        match event {
+            Event::Started { attempt, at, process } => self.give(Input::Started { attempt, at, process }),
+            Event::LaunchFailed { attempt, at, message } => {
+                self.executor.forget(attempt);
+                self.has_ended(attempt);
+                self.give(Input::LaunchFailed { attempt, at, message });
+            }
+            Event::Ended { attempt, at } => {
+                let exit = self.executor.reap(attempt, at);
+                self.has_ended(attempt);
+                if exit.has_output {
+                    self.publisher.store(attempt);
+                }
+                self.give(Input::Exited { attempt, exit });
+            }
+            Event::OutputStored(attempt) => self.give(Input::OutputStored { attempt }),
+            Event::Welcomed(welcome) => self.give(Input::Welcome(welcome)),
+        }
+    }
+
+    /// Tells the keeper of directories, which is gone only where the agent is about to end.
+    fn has_ended(&self, attempt: AttemptId) {
+        let _ = self.ended.send(attempt);
+    }
+
+    /// Takes a message with orders, and those that are there behind it.
+    fn on_orders(&mut self, first: Option<Message>, more: &mut Subscriber) -> anyhow::Result<()> {
+        let mut next = Some(first.ok_or_else(closed)?);
+        let mut left = MOST_AT_ONCE;
+        while let Some(message) = next {
+            match OrderBatch::decode(&message.payload) {
+                Ok(batch) => self.give(Input::Orders(batch)),
+                Err(error) => unreadable("orders", &error),
+            }
+            left -= 1;
+            next = if left > 0 { more.next().now_or_never().flatten() } else { None };
+        }
+        Ok(())
+    }
+
+    fn on_welcome(&mut self, message: Option<Message>) -> anyhow::Result<()> {
+        match Welcome::decode(&message.ok_or_else(closed)?.payload) {
+            Ok(welcome) => self.give(Input::Welcome(welcome)),
+            Err(error) => unreadable("an answer of the registry", &error),
+        }
+        Ok(())
+    }
+
+    fn on_stop(&mut self, grace: Span) {
+        self.stopping = Some(Stopping { kills_by: clock::now() + grace + LAST_KILLS, words_by: None });
+        self.give(Input::Stop { grace });
+    }
+
+    /// Tells the core when the connection is back after it was not there. Beats bring us here often enough.
+    fn notice_connection(&mut self) {
+        let connected = self.is_connected();
+        if connected && !self.connected {
+            self.give(Input::Reconnected);
+        }
+        self.connected = connected;
+    }
+
+    fn is_connected(&self) -> bool {
+        self.bus.client().connection_state() == State::Connected
+    }
+
+    fn is_done(&mut self) -> bool {
+        let Some(stopping) = &mut self.stopping else { return false };
+        let now = clock::now();
+        if self.core.runs_nothing() && stopping.words_by.is_none() {
+            stopping.words_by = Some(now + LAST_WORDS);
+        }
+        self.core.is_idle() || stopping.kills_by <= now || stopping.words_by.is_some_and(|at| at <= now)
+    }
+
+    /// How long nothing is due.
+    fn pause(&self) -> Duration {
+        let core = self.core.next_wake().map(|(at, _)| at);
+        let stop = self.stopping.map(|stopping| stopping.words_by.unwrap_or(stopping.kills_by));
+        let due = core.into_iter().chain(stop).min();
+        due.map_or(Duration::MAX, |at| at.since(clock::now()).to_std())
+    }
+
+    /// Does what the core wants. All that is to be noted is written first, in one go: that notes something earlier
+    /// than it has to be, and never later.
+    async fn carry_out(&mut self) {
+        let mut effects = Vec::new();
+        for output in std::mem::take(&mut self.wanted) {
+            match output {
+                Output::Journal(entry) => self.journal.push(&entry),
+                // Before the note that these attempts have ended, after which nobody would look for them again.
+                Output::KillLeftovers(left) => self.executor.kill_leftovers(&left),
+                effect => effects.push(effect),
+            }
+        }
+        self.journal.write().await;
+        for effect in effects {
+            self.carry_out_one(effect).await;
+        }
+        self.journal.rewrite_if_long(self.core.memory());
+    }
+
+    async fn carry_out_one(&self, effect: Output) {
+        trace!(?effect, "effect");
+        match effect {
+            // Done before.
+            Output::Journal(_) | Output::KillLeftovers(_) => {}
+            Output::Spawn { attempt, launch } => self.executor.spawn(attempt, launch),
+            Output::Signal { attempt, signal } => self.executor.signal(attempt, signal),
+            Output::Refused { message } => warn!(message, "the registry does not take this agent"),
+            // What is said while nobody listens would pile up in memory. The core says it again.
+            Output::Hello(_) | Output::Beat(_) | Output::Report(_) if !self.is_connected() => {}
+            Output::Hello(hello) => self.hello(&hello),
+            Output::Beat(beat) => said("beat", self.beat(&beat).await),
+            Output::Report(batch) => said("report", self.report(&batch).await),
+        }
+    }
+
+    fn hello(&self, hello: &Hello) {
+        let (client, events) = (self.bus.client().clone(), self.events.clone());
+        let (subject, payload) = (self.subjects.hello.clone(), hello.encode());
+        tokio::spawn(async move {
+            match tokio::time::timeout(HELLO_PATIENCE, client.request(subject, payload.into())).await {
+                Ok(Ok(answer)) => match Welcome::decode(&answer.payload) {
+                    Ok(welcome) => drop(events.send(Event::Welcomed(welcome))),
+                    Err(error) => unreadable("an answer of the registry", &error),
+                },
+                Ok(Err(error)) => debug!(%error, "no answer to hello"),
+                Err(_) => debug!("no answer to hello in time"),
+            }
+        });
+    }
+
+    async fn beat(&self, beat: &Beat) -> Result<(), PublishError> {
+        let (subject, reply) = (self.subjects.beat.clone(), self.subjects.welcomes.clone());
+        self.bus.client().publish_with_reply(subject, reply, beat.encode().into()).await
+    }
+
+    async fn report(&self, batch: &ReportBatch) -> Result<(), PublishError> {
+        self.bus.client().publish(self.subjects.reports.clone(), batch.encode().into()).await
+    }
+}
+
+/// What could not be said is said again.
+fn said(what: &str, result: Result<(), PublishError>) {
+    if let Err(error) = result {
+        debug!(what, %error, "cannot be said now");
+    }
+}
+
+fn unreadable(what: &str, error: &WireError) {
+    warn!(what, %error, "a message cannot be read, it is ignored");
+}
+
+fn closed() -> anyhow::Error {
+    anyhow::anyhow!("the connection to NATS is closed for good")
+}

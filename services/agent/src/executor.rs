@@ -1,0 +1,233 @@
+//! Runs attempts as processes.
+//!
+//! A fixed pool of threads spawns, because spawning blocks; the kernel says through a pidfd when a process has ended,
+//! so that nothing polls and no thread waits; the one who signals is the one who reaps, so that no signal meets a
+//! process that got the number of one that is gone.
+
+pub(crate) mod command;
+pub(crate) mod process;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use allot_agent_core::{Exit, ProcessId, Signal};
+use allot_model::view::LogStream;
+use allot_model::{AttemptId, Incarnation, Launch, Time};
+use allot_shell::clock;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::warn;
+
+use crate::event::Event;
+use crate::output::{self, STREAMS, TaskDirs};
+use command::Surroundings;
+
+/// How many processes are being spawned at a time.
+const SPAWNERS: usize = 2;
+/// The kernel stamps a process up to a tick before or after we look at its clock.
+const TICK: u64 = 1;
+
+/// Attempts whose process is being started, runs, or has not been reaped.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Running(Arc<Mutex<BTreeMap<AttemptId, Option<Pid>>>>);
+
+impl Running {
+    pub(crate) fn contains(&self, attempt: AttemptId) -> bool {
+        self.with(|running| running.contains_key(&attempt))
+    }
+
+    pub(crate) fn attempts(&self) -> Vec<AttemptId> {
+        self.with(|running| running.keys().copied().collect())
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut BTreeMap<AttemptId, Option<Pid>>) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Starts, signals and reaps processes.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    spawners: Sender<(AttemptId, Arc<Launch>)>,
+    running: Running,
+    dirs: TaskDirs,
+    incarnation: Incarnation,
+    output_cap: u64,
+}
+
+impl Executor {
+    /// Starts the pool of spawners. They end when the executor is dropped.
+    pub(crate) fn start(
+        surroundings: Surroundings,
+        incarnation: Incarnation,
+        dirs: TaskDirs,
+        output_cap: u64,
+        events: UnboundedSender<Event>,
+    ) -> std::io::Result<Self> {
+        let running = Running::default();
+        let (spawners, orders) = channel();
+        let orders = Arc::new(Mutex::new(orders));
+        for _ in 0..SPAWNERS {
+            let spawner = Spawner {
+                surroundings: surroundings.clone(),
+                dirs: dirs.clone(),
+                running: running.clone(),
+                runtime: Handle::current(),
+                events: events.clone(),
+            };
+            let orders = Arc::clone(&orders);
+            std::thread::Builder::new().name("allot-spawner".into()).spawn(move || spawner.run(&orders))?;
+        }
+        Ok(Self { spawners, running, dirs, incarnation, output_cap })
+    }
+
+    /// The attempts it has.
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// Starts a process; what comes of it is an [`Event`].
+    pub(crate) fn spawn(&self, attempt: AttemptId, launch: Arc<Launch>) {
+        self.running.with(|running| running.insert(attempt, None));
+        // The spawners live as long as this sender.
+        let _ = self.spawners.send((attempt, launch));
+    }
+
+    /// Sends a signal to the process group of an attempt.
+    pub(crate) fn signal(&self, attempt: AttemptId, signal: Signal) {
+        if let Some(pid) = self.running.with(|running| running.get(&attempt).copied().flatten()) {
+            process::signal_group(pid, signal);
+        }
+    }
+
+    /// Takes note that no process was started.
+    pub(crate) fn forget(&self, attempt: AttemptId) {
+        self.running.with(|running| running.remove(&attempt));
+    }
+
+    /// Takes the end of a process, and kills what is left of its group. Its number belongs to it until it is reaped.
+    pub(crate) fn reap(&self, attempt: AttemptId, at: Time) -> Exit {
+        let pid = self.running.with(|running| running.remove(&attempt).flatten());
+        let reaped = pid.and_then(|pid| {
+            process::signal_group(pid, Signal::Kill);
+            process::reap(pid)
+                .inspect_err(|error| warn!(%attempt, %error, "cannot learn how a process ended"))
+                .ok()
+        });
+        STREAMS.into_iter().for_each(|stream| self.keep_under_cap(attempt, stream));
+        Exit {
+            at,
+            exit_code: reaped.and_then(|reaped| reaped.exit_code),
+            signal: reaped.and_then(|reaped| reaped.signal),
+            cpu_us: reaped.map_or(0, |reaped| reaped.cpu_us),
+            peak_mem_bytes: reaped.map_or(0, |reaped| reaped.peak_mem_bytes),
+            has_output: STREAMS.into_iter().any(|stream| self.dirs.size(attempt, stream) > 0),
+        }
+    }
+
+    /// Kills what is left of attempts that an earlier life of the agent began.
+    pub(crate) fn kill_leftovers(&self, left: &[(AttemptId, Option<ProcessId>)]) {
+        left.iter().filter_map(|(_, process)| *process).for_each(process::kill_leftover);
+        process::kill_marked(self.incarnation);
+    }
+
+    fn keep_under_cap(&self, attempt: AttemptId, stream: LogStream) {
+        keep_under_cap(&self.dirs, attempt, stream, self.output_cap);
+    }
+}
+
+/// Drops the oldest part of an output that is too long.
+pub(crate) fn keep_under_cap(dirs: &TaskDirs, attempt: AttemptId, stream: LogStream, cap: u64) {
+    if let Err(error) = dirs.keep_under(attempt, stream, cap) {
+        warn!(%attempt, ?stream, %error, "cannot keep an output under its cap");
+    }
+}
+
+/// A thread of the pool.
+struct Spawner {
+    surroundings: Surroundings,
+    dirs: TaskDirs,
+    running: Running,
+    runtime: Handle,
+    events: UnboundedSender<Event>,
+}
+
+impl Spawner {
+    fn run(&self, orders: &Mutex<Receiver<(AttemptId, Arc<Launch>)>>) {
+        let next = || orders.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        while let Ok((attempt, launch)) = next() {
+            if let Err(message) = self.spawn(attempt, &launch) {
+                self.tell(Event::LaunchFailed { attempt, at: clock::now(), message: message.into() });
+            }
+        }
+    }
+
+    fn spawn(&self, attempt: AttemptId, launch: &Launch) -> Result<(), String> {
+        let own =
+            self.dirs.make(attempt).map_err(|error| format!("cannot make the task's directory: {error}"))?;
+        let dir = launch.spec.workdir.as_ref().map_or_else(|| own.clone(), |workdir| own.join(workdir));
+        let mut command = self.surroundings.command(attempt, launch, &dir)?;
+        let file = |stream| {
+            output::create(&own, stream).map_err(|error| format!("cannot make the task's output: {error}"))
+        };
+        command.stdin(Stdio::null()).stdout(file(LogStream::Stdout)?).stderr(file(LogStream::Stderr)?);
+        let not_before_ticks = process::ticks_since_boot().saturating_sub(TICK);
+        let mut child = command.spawn().map_err(|error| explain(&command, &error))?;
+        let at = clock::now();
+        let not_after_ticks = process::ticks_since_boot() + TICK;
+        let (pid, end) = self.watch(&child).map_err(|error| {
+            // Both fail only where it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+            format!("cannot watch the process: {error}")
+        })?;
+        self.running.with(|running| running.insert(attempt, Some(pid)));
+        let process = ProcessId { pid: pid.as_raw_nonzero().get(), not_before_ticks, not_after_ticks };
+        self.tell(Event::Started { attempt, at, process });
+        let events = self.events.clone();
+        self.runtime.spawn(async move {
+            // An error would mean that the descriptor is not one; reaping then says what is so.
+            let _ = end.readable().await;
+            let _ = events.send(Event::Ended { attempt, at: clock::now() });
+        });
+        Ok(())
+    }
+
+    /// What becomes readable when the process has ended.
+    #[allow(
+        deprecated,
+        reason = "an `OwnedFd` stays the same open file, which is all that the unsafe successor asks for"
+    )]
+    fn watch(&self, child: &Child) -> std::io::Result<(Pid, AsyncFd<OwnedFd>)> {
+        let pid =
+            i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::InvalidData)?;
+        let _runtime = self.runtime.enter();
+        Ok((pid, AsyncFd::with_interest(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)?))
+    }
+
+    /// Tells the agent, which is gone only where the whole process is about to end.
+    fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+}
+
+/// Why a program that is there could not be run, for people.
+fn explain(command: &Command, error: &std::io::Error) -> String {
+    let program = command.get_program().display();
+    match error.raw_os_error() {
+        Some(libc::ENOEXEC) => {
+            format!("`{program}` is no program: it may lack a first line such as `#!/bin/sh`")
+        }
+        Some(libc::ENOENT) => {
+            format!("`{program}` cannot be run: the interpreter that it names is not there")
+        }
+        Some(libc::E2BIG) => "the command and its environment are too long for the system".to_owned(),
+        _ => format!("`{program}` cannot be run: {error}"),
+    }
+}

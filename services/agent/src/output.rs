@@ -1,0 +1,226 @@
+//! What an attempt writes: two files in its directory, each with a cap.
+//!
+//! The process writes to the files itself. A file that grows over the cap loses its oldest part: a hole is punched
+//! there, so that places in the output keep their numbers and the process never notices.
+
+use std::fs::{self, File};
+use std::io::{Error, ErrorKind, Result};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use allot_model::AttemptId;
+use allot_model::view::LogStream;
+use rustix::fs::{FallocateFlags, SeekFrom};
+
+use crate::home::{attempt_of_dir, task_dir_name};
+
+/// Both outputs.
+pub(crate) const STREAMS: [LogStream; 2] = [LogStream::Stdout, LogStream::Stderr];
+/// Holes begin and end at the borders of blocks.
+const BLOCK: u64 = 4_096;
+
+/// A part of an output.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Chunk {
+    /// The place of its first byte.
+    pub(crate) offset: u64,
+    /// How long the output is so far, what was dropped included.
+    pub(crate) size: u64,
+    /// The part itself.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Where attempts have their directories.
+#[derive(Debug, Clone)]
+pub(crate) struct TaskDirs {
+    root: PathBuf,
+}
+
+impl TaskDirs {
+    /// Directories below this one.
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The attempts that have a directory.
+    pub(crate) fn attempts(&self) -> Vec<AttemptId> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        entries.filter_map(|entry| attempt_of_dir(entry.file_name().to_str()?)).collect()
+    }
+
+    /// The directory of an attempt.
+    pub(crate) fn of(&self, attempt: AttemptId) -> PathBuf {
+        self.root.join(task_dir_name(attempt))
+    }
+
+    /// Makes the directory of an attempt, empty.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub(crate) fn make(&self, attempt: AttemptId) -> Result<PathBuf> {
+        let dir = self.of(attempt);
+        match fs::create_dir(&dir) {
+            // Of another cluster, or of a life that is not remembered.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                fs::remove_dir_all(&dir)?;
+                fs::create_dir(&dir)?;
+            }
+            other => other?,
+        }
+        Ok(dir)
+    }
+
+    /// Removes the directory of an attempt and all that is in it.
+    ///
+    /// # Errors
+    /// Where something in it cannot be removed.
+    pub(crate) fn remove(&self, attempt: AttemptId) -> Result<()> {
+        fs::remove_dir_all(self.of(attempt))
+    }
+
+    /// How much an attempt has written; nothing where there is no such output.
+    pub(crate) fn size(&self, attempt: AttemptId, stream: LogStream) -> u64 {
+        fs::metadata(path(&self.of(attempt), stream)).map_or(0, |file| file.len())
+    }
+
+    /// Drops the oldest part of an output that is longer than `cap`.
+    ///
+    /// # Errors
+    /// Where the file cannot be changed.
+    pub(crate) fn keep_under(&self, attempt: AttemptId, stream: LogStream, cap: u64) -> Result<()> {
+        if self.size(attempt, stream) <= cap {
+            return Ok(());
+        }
+        let file = File::options().write(true).open(path(&self.of(attempt), stream))?;
+        let over = file.metadata()?.len().saturating_sub(cap);
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&file, hole, 0, over.next_multiple_of(BLOCK)) {
+            // A filesystem without holes: all of it goes, and places count from there.
+            Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(0),
+            other => Ok(other?),
+        }
+    }
+
+    /// Reads a part of an output: from `offset`, counted from the end where negative, at most `limit` bytes. What was
+    /// dropped is passed over.
+    ///
+    /// # Errors
+    /// Where there is no such output, or it cannot be read.
+    pub(crate) fn read(
+        &self,
+        attempt: AttemptId,
+        stream: LogStream,
+        offset: i64,
+        limit: usize,
+    ) -> Result<Chunk> {
+        let file = File::open(path(&self.of(attempt), stream))?;
+        let size = file.metadata()?.len();
+        let wanted = match u64::try_from(offset) {
+            Ok(offset) => offset.min(size),
+            Err(_) => size.saturating_sub(offset.unsigned_abs()),
+        };
+        let offset = wanted.max(first_kept(&file, size)?);
+        let mut bytes = read_at(&file, offset, limit)?;
+        // More may have been dropped meanwhile, and then zeros were read.
+        let kept = first_kept(&file, size)?.max(offset);
+        bytes.drain(..usize::try_from(kept - offset).unwrap_or(usize::MAX).min(bytes.len()));
+        Ok(Chunk { offset: kept, size, bytes })
+    }
+}
+
+/// The file of an output.
+pub(crate) fn path(dir: &Path, stream: LogStream) -> PathBuf {
+    dir.join(match stream {
+        LogStream::Stdout => "stdout",
+        LogStream::Stderr => "stderr",
+    })
+}
+
+/// Makes the file of an output, for the process to write to.
+pub(crate) fn create(dir: &Path, stream: LogStream) -> Result<File> {
+    File::options().create(true).append(true).mode(0o640).open(path(dir, stream))
+}
+
+/// The place of the first byte that was not dropped.
+fn first_kept(file: &File, size: u64) -> Result<u64> {
+    match rustix::fs::seek(file, SeekFrom::Data(0)) {
+        Ok(first) => Ok(first),
+        // Nothing but a hole.
+        Err(rustix::io::Errno::NXIO) => Ok(size),
+        Err(rustix::io::Errno::INVAL) => Ok(0),
+        Err(error) => Err(Error::from(error)),
+    }
+}
+
+fn read_at(file: &File, offset: u64, limit: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; limit];
+    let mut length = 0;
+    while length < limit {
+        match file.read_at(&mut bytes[length..], offset + length as u64) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn written(bytes: &[u8]) -> (tempfile::TempDir, TaskDirs, AttemptId) {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = TaskDirs::new(root.path().to_owned());
+        let attempt: AttemptId = "7.0#1".parse().unwrap();
+        create(&dirs.make(attempt).unwrap(), LogStream::Stdout).unwrap().write_all(bytes).unwrap();
+        (root, dirs, attempt)
+    }
+
+    #[test]
+    fn any_part_of_an_output_can_be_read() {
+        let (_root, dirs, attempt) = written(b"0123456789");
+        let cases: [(i64, usize, u64, &[u8]); 6] = [
+            (0, 100, 0, b"0123456789"),
+            (3, 4, 3, b"3456"),
+            (-3, 100, 7, b"789"),
+            (-100, 2, 0, b"01"),
+            (10, 5, 10, b""),
+            (99, 5, 10, b""),
+        ];
+        for (from, limit, offset, bytes) in cases {
+            let chunk = Chunk { offset, size: 10, bytes: bytes.to_vec() };
+            assert_eq!(dirs.read(attempt, LogStream::Stdout, from, limit).unwrap(), chunk, "{from} {limit}");
+        }
+        assert!(dirs.read(attempt, LogStream::Stderr, 0, 1).is_err());
+    }
+
+    #[test]
+    fn what_is_over_the_cap_is_dropped_from_the_beginning_and_places_stay() {
+        let text: Vec<u8> = (0..100_000_u32).flat_map(|n| format!("{n:07}\n").into_bytes()).collect();
+        let (_root, dirs, attempt) = written(&text);
+        dirs.keep_under(attempt, LogStream::Stdout, 1 << 20).unwrap();
+        assert_eq!(
+            dirs.read(attempt, LogStream::Stdout, 0, 16).unwrap().bytes,
+            b"0000000\n0000001\n",
+            "under the cap"
+        );
+        dirs.keep_under(attempt, LogStream::Stdout, 10_000).unwrap();
+        let chunk = dirs.read(attempt, LogStream::Stdout, 0, 1 << 20).unwrap();
+        assert_eq!(chunk.size, 800_000);
+        assert!(chunk.offset > 0 && chunk.bytes.len() <= 10_000, "{} bytes are kept", chunk.bytes.len());
+        assert_eq!(chunk.bytes, text[usize::try_from(chunk.offset).unwrap()..]);
+        dirs.keep_under(attempt, LogStream::Stdout, 0).unwrap();
+        assert_eq!(dirs.read(attempt, LogStream::Stdout, 0, 9).unwrap().offset, 800_000);
+    }
+
+    #[test]
+    fn a_directory_that_is_left_over_is_emptied() {
+        let (_root, dirs, attempt) = written(b"old");
+        dirs.make(attempt).unwrap();
+        assert!(!dirs.of(attempt).join("stdout").exists());
+    }
+}

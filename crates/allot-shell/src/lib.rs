@@ -23,7 +23,7 @@ pub use bus::{Bus, ConnectFailed, NatsConfig, Secret};
 pub use config::ConfigError;
 pub use drive::{DriveError, drive};
 pub use identity::{host_name, instance_id};
-pub use message::{Effect, Incoming, Malformed, StreamInfo};
+pub use message::{Effect, Incoming, Malformed, StreamInfo, speaks_for};
 pub use program::{Program, main_with};
 pub use service::{Input, LedgerService, Output};
 pub use shutdown::Shutdown;

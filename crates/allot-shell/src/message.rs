@@ -3,7 +3,7 @@
 use allot_bus::headers;
 use allot_model::ledger::Record;
 use allot_model::view::{Answer, Refusal, RefusalKind};
-use allot_model::{ReplyTo, Time};
+use allot_model::{AgentId, ReplyTo, Time};
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use serde::Serialize;
@@ -101,6 +101,18 @@ impl From<async_nats::Message> for Incoming {
             stream: None,
         }
     }
+}
+
+/// Checks that an agent speaks for itself: NATS permissions bind it to its own subjects, and so what it says must
+/// name the same agent.
+///
+/// # Errors
+/// [`Malformed`] where it names another.
+pub fn speaks_for(subject: &AgentId, named: &AgentId) -> Result<(), Malformed> {
+    if subject == named {
+        return Ok(());
+    }
+    Err(Malformed::new(format!("a message on a subject of agent {subject} speaks for agent {named}")))
 }
 
 /// What an output of a core means on the bus.

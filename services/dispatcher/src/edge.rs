@@ -42,8 +42,10 @@ impl LedgerService for Edge {
             return Ok(Input::Submission(submission(&message, place)));
         }
         Ok(match message.subject.parse()? {
-            Subject::AgentReports(_) => {
-                Input::Reports(ReportBatch::decode(&message.payload).map_err(Malformed::new)?)
+            Subject::AgentReports(agent) => {
+                let batch = ReportBatch::decode(&message.payload).map_err(Malformed::new)?;
+                allot_shell::speaks_for(&agent, &batch.agent)?;
+                Input::Reports(batch)
             }
             Subject::JobsList => Input::ListJobs(message.reply_to()?, message.json()?),
             Subject::JobShow(job) => Input::ShowJob(message.reply_to()?, job, message.json()?),

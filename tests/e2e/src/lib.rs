@@ -66,7 +66,11 @@ impl User {
     ///
     /// # Errors
     /// Where it does not answer, or refuses.
-    pub async fn ask<Q: Serialize, A: DeserializeOwned>(&self, subject: Subject, query: &Q) -> anyhow::Result<A> {
+    pub async fn ask<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        subject: Subject,
+        query: &Q,
+    ) -> anyhow::Result<A> {
         let payload = serde_json::to_vec(query)?;
         let message = self.bus.client().request(subject.to_string(), payload.into()).await?;
         match serde_json::from_slice(&message.payload).context("the answer is not readable")? {

@@ -82,7 +82,9 @@ async fn killing_each_service_in_turn_loses_no_task_and_runs_none_twice() {
     // Without, the only tasks that did not finish are those that were lost with their agent; none ran again.
     let counts = careful_view.summary.counts;
     assert_eq!(counts.finished + counts.gone, u64::from(TASKS), "{counts:?}");
-    assert!(journal.started.keys().filter(|(job, ..)| *job == careful.0).all(|(_, _, attempt)| *attempt == 1));
+    assert!(
+        journal.started.keys().filter(|(job, ..)| *job == careful.0).all(|(_, _, attempt)| *attempt == 1)
+    );
 
     for (job, view) in [(careful, &careful_view), (retried, &retried_view)] {
         for run in view.runs.iter().filter(|run| run.attempt.state == TaskState::Finished) {

@@ -1,0 +1,57 @@
+//! An agent as the ledger tells it.
+
+use std::sync::Arc;
+
+use allot_model::{AgentFacts, AgentState, Time};
+
+/// How far an operator's drain has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drain {
+    /// Not wanted.
+    No,
+    /// Nothing new goes there; tasks are still there, to be killed where `kill` is set.
+    Under { kill: bool },
+    /// Nothing is there any more.
+    Over,
+}
+
+/// An agent that has joined at some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Agent {
+    pub(crate) facts: Arc<AgentFacts>,
+    pub(crate) joined_at: Time,
+    pub(crate) changed_at: Time,
+    /// Silent for the timeout.
+    pub(crate) away: bool,
+    /// Declared gone by an operator.
+    pub(crate) gone: bool,
+    pub(crate) drain: Drain,
+    /// How many attempts hold an allocation on it.
+    pub(crate) attempts: u64,
+}
+
+impl Agent {
+    pub(crate) fn new(at: Time, facts: Arc<AgentFacts>) -> Self {
+        Self { facts, joined_at: at, changed_at: at, away: false, gone: false, drain: Drain::No, attempts: 0 }
+    }
+
+    /// True where signs of life are expected of it.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.away && !self.gone
+    }
+
+    /// True where it was to be drained and nothing is left to wait for.
+    pub(crate) fn is_emptied(&self) -> bool {
+        matches!(self.drain, Drain::Under { .. }) && self.is_there() && self.attempts == 0
+    }
+
+    pub(crate) fn state(&self) -> AgentState {
+        match self.drain {
+            _ if self.gone => AgentState::Gone,
+            _ if self.away => AgentState::Unreachable,
+            Drain::No => AgentState::Ready,
+            Drain::Under { .. } => AgentState::Draining,
+            Drain::Over => AgentState::Drained,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The registry as a pure state machine: it alone admits an agent, and calls it unreachable, gone or draining.
+//!
+//! What it knows of agents is a fold over its own records; how many attempts an agent holds, a fold over the others'.
+//! When an agent was last heard from is soft: a new registry takes every agent as heard at the moment it takes over.
+
+mod agent;
+mod commands;
+mod fold;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use allot_model::{
+    AgentFacts, AgentId, AgentState, AgentView, Answer, Beat, Core, Done, DrainCommand, Entry, Epoch, Hello,
+    Record, RegistryRecord, ReplyTo, Span, Time, Welcome,
+};
+
+use agent::Agent;
+
+/// Everything that can happen to the registry.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A record of any writer from before this instance took over.
+    Replay(Entry),
+    /// A record of another writer.
+    Ledger(Entry),
+    /// Replay is over: this instance writes from now on.
+    Resume {
+        /// Its generation.
+        epoch: Epoch,
+    },
+    /// An agent wants to join.
+    Hello(ReplyTo, Hello),
+    /// An agent is alive; answered only where it has to say hello first.
+    Beat(Option<ReplyTo>, Beat),
+    /// An operator wants nothing new on an agent.
+    Drain(ReplyTo, AgentId, DrainCommand),
+    /// An operator lets an agent work again.
+    Undrain(ReplyTo, AgentId),
+    /// An operator declares an agent gone for good.
+    Gone(ReplyTo, AgentId),
+    /// Someone asks for the agents.
+    ListAgents(ReplyTo),
+}
+
+/// Everything the registry can want done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Append this record; what follows waits for it.
+    Append(Record),
+    /// Answer an agent.
+    Welcome(ReplyTo, Welcome),
+    /// Answer a command.
+    Done(ReplyTo, Answer<Done>),
+    /// Answer a question.
+    Agents(ReplyTo, Answer<Vec<AgentView>>),
+}
+
+/// What may be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How long an agent may be silent before it is unreachable.
+    pub agent_timeout: Span,
+    /// How often agents are to say that they are alive.
+    pub beat_every: Span,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { agent_timeout: Span::from_secs(15), beat_every: Span::from_secs(5) }
+    }
+}
+
+/// The registry.
+#[derive(Debug, Clone)]
+pub struct RegistryCore {
+    options: Options,
+    agents: BTreeMap<AgentId, Agent>,
+    /// This instance's generation; nothing until it writes.
+    epoch: Option<Epoch>,
+    /// Draining agents that may hold nothing any more.
+    emptied: BTreeSet<AgentId>,
+    /// Soft: when each agent that is there was last heard from.
+    heard: BTreeMap<AgentId, Time>,
+    /// Soft: the same, by time.
+    silences: BTreeSet<(Time, AgentId)>,
+}
+
+impl RegistryCore {
+    /// A registry that knows nothing yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            agents: BTreeMap::new(),
+            epoch: None,
+            emptied: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            silences: BTreeSet::new(),
+        }
+    }
+
+    fn append(&mut self, now: Time, record: RegistryRecord, out: &mut Vec<Output>) {
+        let entry = Entry { at: now, record: Record::Registry(record) };
+        self.fold(&entry);
+        out.push(Output::Append(entry.record));
+    }
+
+    fn on_resume(&mut self, now: Time, epoch: Epoch, out: &mut Vec<Output>) {
+        self.epoch = Some(epoch);
+        let there: Vec<AgentId> =
+            self.agents.iter().filter(|(_, agent)| agent.is_there()).map(|(id, _)| id.clone()).collect();
+        there.iter().for_each(|id| self.hear(now, id));
+        self.emptied = self.agents.keys().cloned().collect();
+        self.react(now, out);
+    }
+
+    /// Draining is over where nothing is allocated any more.
+    fn react(&mut self, now: Time, out: &mut Vec<Output>) {
+        while let Some(id) = self.emptied.pop_first() {
+            if self.agents.get(&id).is_some_and(Agent::is_emptied) {
+                self.append(now, RegistryRecord::AgentDrained { agent: id }, out);
+            }
+        }
+    }
+
+    fn on_hello(&mut self, now: Time, reply: ReplyTo, facts: &Arc<AgentFacts>, out: &mut Vec<Output>) {
+        let id = &facts.id;
+        let known = self.agents.get(id);
+        if known.is_some_and(|agent| agent.gone && agent.facts.incarnation == facts.incarnation) {
+            let message = format!(
+                "agent {id} was declared gone by an operator and its tasks are given up: remove its data directory, or \
+                 give it another id, to let it join as a new agent"
+            );
+            out.push(Output::Welcome(reply, Welcome::Refused { message }));
+            return;
+        }
+        match known {
+            Some(agent) if agent.facts == *facts && agent.away && !agent.gone => {
+                self.append(now, RegistryRecord::AgentReturned { agent: id.clone() }, out);
+            }
+            Some(agent) if agent.facts == *facts && !agent.gone => {}
+            _ => self.append(now, RegistryRecord::AgentJoined { facts: facts.clone() }, out),
+        }
+        self.hear(now, id);
+        let beat_every = self.options.beat_every;
+        out.push(Output::Welcome(reply, Welcome::Admitted { beat_every }));
+        self.react(now, out);
+    }
+
+    fn on_beat(&mut self, now: Time, reply: Option<ReplyTo>, beat: &Beat, out: &mut Vec<Output>) {
+        let known = self.agents.get(&beat.agent);
+        let known = known.filter(|agent| agent.facts.incarnation == beat.incarnation && !agent.gone);
+        match (known, reply) {
+            (Some(agent), _) => {
+                if agent.away {
+                    self.append(now, RegistryRecord::AgentReturned { agent: beat.agent.clone() }, out);
+                }
+                self.hear(now, &beat.agent);
+                self.react(now, out);
+            }
+            (None, Some(reply)) => out.push(Output::Welcome(reply, Welcome::HelloNeeded)),
+            (None, None) => {}
+        }
+    }
+
+    /// Notes a sign of life.
+    fn hear(&mut self, now: Time, id: &AgentId) {
+        self.stop_listening(id);
+        self.heard.insert(id.clone(), now);
+        self.silences.insert((now, id.clone()));
+    }
+
+    fn stop_listening(&mut self, id: &AgentId) {
+        if let Some(before) = self.heard.remove(id) {
+            self.silences.remove(&(before, id.clone()));
+        }
+    }
+
+    /// Agents that have been silent for the timeout are unreachable.
+    fn miss_silent(&mut self, now: Time, out: &mut Vec<Output>) {
+        while let Some((heard_at, id)) = self.silences.first().cloned()
+            && heard_at + self.options.agent_timeout <= now
+        {
+            self.stop_listening(&id);
+            if self.agents.get(&id).is_some_and(Agent::is_there) {
+                self.append(now, RegistryRecord::AgentUnreachable { agent: id }, out);
+            }
+        }
+    }
+
+    fn views(&self) -> Vec<AgentView> {
+        let view = |(id, agent): (&AgentId, &Agent)| AgentView {
+            agent: id.clone(),
+            host: agent.facts.host.clone(),
+            state: agent.state(),
+            total: agent.facts.resources.to_json(),
+            attributes: agent.facts.attributes.clone(),
+            attempts: agent.attempts,
+            joined_at: agent.joined_at,
+            heard_at: self.heard.get(id).copied().unwrap_or(agent.changed_at),
+            program_version: agent.facts.program_version.clone(),
+        };
+        self.agents.iter().map(view).collect()
+    }
+
+    /// Checks every cross-reference; for tests and the simulator.
+    ///
+    /// # Panics
+    /// Where something does not add up.
+    pub fn sanity_check(&self) {
+        let by_time: BTreeSet<(Time, AgentId)> =
+            self.heard.iter().map(|(id, at)| (*at, id.clone())).collect();
+        assert_eq!(by_time, self.silences, "signs of life by time");
+        for (id, agent) in self.agents.iter().filter(|_| self.epoch.is_some()) {
+            assert!(!agent.is_there() || self.heard.contains_key(id), "nobody listens for {id}");
+            assert!(
+                agent.state() != AgentState::Draining || !agent.is_emptied() || agent.away,
+                "{id} is drained"
+            );
+        }
+    }
+
+    /// True where the durable state of both is the same.
+    #[must_use]
+    pub fn same_state(&self, other: &Self) -> bool {
+        self.agents == other.agents
+    }
+}
+
+impl Core for RegistryCore {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Replay(entry) => self.fold(&entry),
+            Input::Ledger(entry) => {
+                self.fold(&entry);
+                self.react(now, out);
+            }
+            Input::Resume { epoch } => self.on_resume(now, epoch, out),
+            Input::Hello(reply, hello) => self.on_hello(now, reply, &hello.facts, out),
+            Input::Beat(reply, beat) => self.on_beat(now, reply, &beat, out),
+            Input::Drain(reply, agent, command) => self.on_drain(now, reply, &agent, command, out),
+            Input::Undrain(reply, agent) => self.on_undrain(now, reply, &agent, out),
+            Input::Gone(reply, agent) => self.on_gone(now, reply, &agent, out),
+            Input::ListAgents(reply) => out.push(Output::Agents(reply, Answer::Ok(self.views()))),
+        }
+    }
+
+    fn wake(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.epoch.is_some() {
+            self.miss_silent(now, out);
+        }
+    }
+
+    fn next_wake(&self) -> Option<(Time, &'static str)> {
+        self.epoch?;
+        let (heard_at, _) = self.silences.first()?;
+        Some((*heard_at + self.options.agent_timeout, "an agent may be silent"))
+    }
+}

@@ -35,11 +35,11 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 pub(super) fn parse(source: &str) -> Parsed<Constraint> {
-    let mut parser = Parser { source, at: 0 };
     if source.chars().nth(Constraint::MOST_CHARACTERS).is_some() {
         let message = format!("a constraint has at most {} characters", Constraint::MOST_CHARACTERS);
         return Err(InvalidConstraint { column: Constraint::MOST_CHARACTERS + 1, message });
     }
+    let mut parser = Parser { source, at: 0 };
     let constraint = parser.constraint()?;
     parser.end()?;
     Ok(constraint)

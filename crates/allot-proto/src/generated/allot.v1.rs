@@ -5,9 +5,6 @@
 /// the default that it names; the same rules hold as for a job file (docs/job.md).
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JobSpec {
-    /// A name for people; need not be unique. None unless set.
-    #[prost(string, optional, tag = "1")]
-    pub name: ::core::option::Option<::prost::alloc::string::String>,
     /// Environment variables for the command, beside those that allot sets.
     #[prost(btree_map = "string, string", tag = "4")]
     pub env: ::prost::alloc::collections::BTreeMap<
@@ -54,6 +51,9 @@ pub struct JobSpec {
     /// How agents run it. As a process unless set.
     #[prost(enumeration = "Executor", tag = "16")]
     pub executor: i32,
+    /// A name for people; need not be unique. None unless set.
+    #[prost(string, optional, tag = "17")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
     /// What each task runs. Exactly one has to be set.
     #[prost(oneof = "job_spec::Command", tags = "2, 3")]
     pub command: ::core::option::Option<job_spec::Command>,

@@ -14,7 +14,7 @@ mod home;
 mod journal;
 mod keeper;
 mod logs;
-mod machine;
+pub mod machine;
 mod output;
 mod publisher;
 

@@ -5,13 +5,13 @@ use std::path::Path;
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found {
+pub struct Found {
     /// Whole processors that this process may use.
-    pub(crate) cpus: u64,
+    pub cpus: u64,
     /// Memory for tasks, bytes.
-    pub(crate) mem_bytes: u64,
+    pub mem_bytes: u64,
     /// Space for tasks, bytes.
-    pub(crate) disk_bytes: u64,
+    pub disk_bytes: u64,
 }
 
 /// The most that is left to the agent and the system of the memory there is.
@@ -19,6 +19,12 @@ const MOST_MEM_RESERVE: u64 = 1 << 30;
 /// Amounts are rounded down to this, so that people can read them.
 const MEM_STEP: u64 = 1 << 20;
 const DISK_STEP: u64 = 1 << 30;
+
+/// What is found now, for tasks whose directories are in `dir`.
+#[must_use]
+pub fn found(dir: &Path) -> Found {
+    Found { cpus: cpus(), mem_bytes: mem_bytes(), disk_bytes: disk_bytes(dir) }
+}
 
 /// Processors by affinity and container limit, rounded down.
 pub(crate) fn cpus() -> u64 {

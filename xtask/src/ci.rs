@@ -22,6 +22,10 @@ const STEPS: &[Step] = &[
     Step { name: "codegen", run: || generated::codegen(Mode::Check) },
     Step { name: "docs", run: || generated::docs(Mode::Check) },
     Step { name: "tools", run: || tools::nats_server().map(drop) },
+    Step {
+        name: "build",
+        run: || run(cargo().args(["build", "--quiet", "--locked", "--workspace", "--bins"])),
+    },
     Step { name: "test", run: test },
     Step { name: "doctest", run: || run(cargo().args(["test", "--quiet", "--workspace", "--doc"])) },
     Step { name: "compose", run: compose_test::compose_test },

@@ -2,6 +2,7 @@
 
 mod ci;
 mod compose_test;
+mod demo;
 mod deny;
 mod generated;
 mod graph;
@@ -28,6 +29,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Starts a cluster on this machine, runs jobs of several queues in it, shows them and stops
+    Demo,
     /// Runs all that CI runs, in order, up to the first step that fails
     Ci {
         /// Begins with this step
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
 
 fn carry_out(task: Task) -> Result<()> {
     match task {
+        Task::Demo => demo::demo(),
         Task::Ci { list: true, .. } => ci::list(),
         Task::Ci { from, .. } => ci::ci(from.as_deref()),
         Task::Codegen { check } => generated::codegen(Mode::checking(check)),

@@ -9,6 +9,9 @@ pub const FILTER: &str = "ALLOT_LOG";
 /// The environment variable that chooses between `text` and `json`.
 pub const FORMAT: &str = "ALLOT_LOG_FORMAT";
 
+/// What is logged unless that says otherwise.
+const DEFAULT: &str = "info";
+
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -36,7 +39,16 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`] where one of the two variables cannot be read.
 pub fn init() -> Result<(), TelemetryError> {
-    let filter = read_filter(&std::env::var(FILTER).unwrap_or_default())?;
+    init_at(DEFAULT)
+}
+
+/// As [`init`], with another filter where `ALLOT_LOG` is not set.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_at(default: &str) -> Result<(), TelemetryError> {
+    let given = std::env::var(FILTER).unwrap_or_default();
+    let filter = read_filter(if given.is_empty() { default } else { &given })?;
     let json = wants_json(&std::env::var(FORMAT).unwrap_or_default())?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Fails only where a subscriber is already installed, which then stays.
@@ -49,8 +61,7 @@ pub fn init() -> Result<(), TelemetryError> {
 }
 
 fn read_filter(given: &str) -> Result<EnvFilter, TelemetryError> {
-    let text = if given.is_empty() { "info" } else { given };
-    EnvFilter::try_new(text).map_err(|source| TelemetryError::Filter { given: given.to_owned(), source })
+    EnvFilter::try_new(given).map_err(|source| TelemetryError::Filter { given: given.to_owned(), source })
 }
 
 fn wants_json(given: &str) -> Result<bool, TelemetryError> {
@@ -67,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_wrong_filter_or_format_is_refused_with_what_is_allowed() {
-        assert!(read_filter("").is_ok());
+        assert!(read_filter(DEFAULT).is_ok());
         assert!(read_filter("info,allot_shell=trace").is_ok());
         assert!(read_filter("a=b=c").unwrap_err().to_string().contains("ALLOT_LOG"));
         assert!(wants_json("json").unwrap());

@@ -14,9 +14,11 @@ use crate::logs::LogsArgs;
 use crate::output::{Format, Output};
 use crate::policy::PolicyArgs;
 use crate::queues::{QueueArgs, QueuesArgs};
+use crate::replay::ReplayArgs;
 use crate::run::RunArgs;
 use crate::submit::SubmitArgs;
-use crate::{agents, cancel, completions, events, job, jobs, logs, policy, queues, run, submit};
+use crate::up::UpArgs;
+use crate::{agents, cancel, completions, events, job, jobs, logs, policy, queues, replay, run, submit, up};
 
 /// Schedule jobs on a cluster of machines, or on this one.
 ///
@@ -55,6 +57,7 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Up(UpArgs),
     Submit(SubmitArgs),
     Run(RunArgs),
     Jobs(JobsArgs),
@@ -67,6 +70,7 @@ enum Command {
     Queue(QueueArgs),
     Policy(PolicyArgs),
     Events(EventsArgs),
+    Replay(ReplayArgs),
     Completions(CompletionsArgs),
 }
 
@@ -79,6 +83,7 @@ impl Cli {
         let Self { global, command } = self;
         let output = Output::stdout(global.output, global.exact, allot_shell::clock::now());
         match command {
+            Command::Up(args) => up::run(args, global.nats, &output).await,
             Command::Completions(args) => completions::run(&args),
             command => {
                 let client = Client::connect(global.nats.as_deref()).await?;
@@ -104,7 +109,8 @@ impl Command {
             Self::Queue(args) => queues::run(args, client, output).await,
             Self::Policy(args) => policy::run(args, client, output).await,
             Self::Events(args) => events::run(args, client, output).await,
-            Self::Completions(_) => Ok(()),
+            Self::Replay(args) => replay::run(args, client, output).await,
+            Self::Up(_) | Self::Completions(_) => Ok(()),
         }
     }
 }

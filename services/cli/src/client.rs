@@ -154,7 +154,8 @@ impl Client {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct NoSettings {}
 
-fn settings(url: Option<&str>) -> Result<NatsConfig, Failure> {
+/// How to reach the NATS server at `url`, or where the environment says.
+pub(crate) fn settings(url: Option<&str>) -> Result<NatsConfig, Failure> {
     let address = url.map(|url| format!("nats.url={url}"));
     let layers = Layers::new(None, address.into_iter().collect());
     let loaded: Loaded<NoSettings> =

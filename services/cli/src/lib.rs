@@ -18,9 +18,11 @@ pub mod output;
 pub mod policy;
 pub mod queues;
 pub mod reference;
+pub mod replay;
 pub mod run;
 pub mod states;
 pub mod submit;
+pub mod up;
 pub mod watch;
 
 pub use cli::Cli;

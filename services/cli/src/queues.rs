@@ -56,7 +56,7 @@ pub async fn list(_: QueuesArgs, client: &Client, output: &Output) -> Result<(),
     let queues: Vec<QueueView> = client.ask(&Subject::QueuesList, &json!({})).await?;
     output.print(&queues, |queues| table(queues, output))?;
     if queues.is_empty() && !output.is_json() {
-        note("no queues: a queue comes to be with its first job, or with `allot queue set`");
+        note("no queue has jobs, and none was ever set");
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The `allot` binary against a real nats-server, with services that answer what a test makes them say.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
+
 use std::process::{Output, Stdio};
 
 use allot_bus::{Stream, Subject, headers};

@@ -1,0 +1,270 @@
+//! `allot up`: a whole cluster in one process.
+
+mod data_dir;
+mod machine;
+mod nats;
+mod services;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use allot_bus::Subject;
+use allot_model::view::{AgentState, AgentView, Done, PolicyUseCommand, PolicyView};
+use allot_model::{AgentId, PolicyName, PoolName, Resources, Span};
+use allot_shell::{Bus, NatsConfig, telemetry};
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{interval, timeout};
+
+use crate::client::{Client, settings};
+use crate::failure::Failure;
+use crate::output::{Output, note};
+use data_dir::DataDir;
+use nats::NatsServer;
+use services::Services;
+
+/// What is logged unless `ALLOT_LOG` says otherwise: what needs a person.
+const LOG: &str = "warn";
+/// How long the cluster may take until it takes tasks.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How often it is looked whether it does.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Start a whole cluster on this machine, in one process.
+///
+/// Starts a nats-server that keeps everything under the data directory and listens on the loopback interface only,
+/// then the registry, the offers service, the dispatcher, the agents and the policy's allocator. Prints one line once
+/// it takes jobs. Ctrl-C stops all of it, running tasks included; what was submitted is still there at the next start.
+/// With --nats the server is one that runs already.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  allot up
+  allot up --agents 3 --agent-resources cpus=4,mem=8GiB
+  allot up --policy fair,fifo              fair decides, fifo stands by for `allot policy use fifo`
+  allot up --data-dir ./cluster --port 0   several clusters on one machine
+  allot up --nats nats://bus.example.org:4222
+
+nats-server is looked for in ALLOT_NATS_SERVER, in .tools/ here and in the directories above, and on the PATH.
+ALLOT_LOG=info logs what the services do.")]
+pub struct UpArgs {
+    /// Where everything is kept [default: $XDG_STATE_HOME/allot, or ~/.local/state/allot].
+    #[arg(long, value_name = "DIR", env = "ALLOT_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// The port of nats-server; 0 for any that is free.
+    #[arg(long, value_name = "PORT", default_value_t = 4222)]
+    port: u16,
+    /// How many agents.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    agents: u32,
+    /// What each agent has, such as cpus=4,mem=8GiB or {"gpus": ["0", "1"]}; its part of this machine unless given.
+    #[arg(long, value_name = "RESOURCES", value_parser = machine::resources)]
+    agent_resources: Option<Resources>,
+    /// The policies: the first one decides, the others stand by.
+    #[arg(long, value_name = "POLICY", env = "ALLOT_POLICY", default_value = "drf", value_delimiter = ',', value_parser = policy)]
+    policy: Vec<PolicyName>,
+    /// Let agents take tasks of the `noop` executor, which run nothing: for measuring the control plane.
+    #[arg(long)]
+    noop: bool,
+}
+
+fn policy(text: &str) -> Result<PolicyName, String> {
+    allot_engine::Policy::named(text).map(|policy| policy.name).map_err(|error| error.to_string())
+}
+
+/// Starts a cluster and keeps it up until a signal comes or a part of it fails.
+///
+/// # Errors
+/// Where it cannot be started, or a part of it fails.
+pub async fn run(args: UpArgs, nats: Option<String>, output: &Output) -> Result<(), Failure> {
+    telemetry::init_at(LOG).map_err(|error| Failure::Usage(error.to_string()))?;
+    let mut signals = Signals::listen()?;
+    let data_dir = DataDir::take(args.data_dir.clone().unwrap_or_else(data_dir::default_path))?;
+    let mut server = match nats {
+        None => Some(NatsServer::start(&data_dir, args.port).await?),
+        Some(_) => None,
+    };
+    let url = nats.or_else(|| server.as_ref().map(|server| server.url().to_owned()));
+    let config = settings(url.as_deref())?;
+    let mut cluster = Services::default();
+    let came_up = tokio::select! {
+        up = come_up(&mut cluster, &args, &config, &data_dir, output) => up,
+        () = signals.next() => Err(Failure::Exit(0)),
+    };
+    let ended = match came_up {
+        Ok(()) => stay_up(&mut cluster, server.as_mut(), &mut signals).await,
+        Err(failure) => Err(failure),
+    };
+    tokio::select! {
+        () = cluster.stop() => {}
+        () = signals.next() => note("allot: told again to stop, leaving the tasks to the next start"),
+    }
+    if let Some(server) = server {
+        server.stop().await;
+    }
+    ended
+}
+
+/// Starts the services, and says so once the cluster takes tasks.
+async fn come_up(
+    cluster: &mut Services,
+    args: &UpArgs,
+    config: &NatsConfig,
+    data_dir: &DataDir,
+    output: &Output,
+) -> Result<(), Failure> {
+    let bus = connect(config, "allot-up").await?;
+    bus.ensure_streams().await.map_err(|error| Failure::failed(format!("{error:#}")))?;
+    cluster.start_core(config).await?;
+    let agents = machine::agents(args.agents, args.agent_resources.as_ref(), data_dir, args.noop)?;
+    let ids: Vec<AgentId> = agents.iter().filter_map(|agent| agent.id.clone()).collect();
+    cluster.start_agents(config, agents).await?;
+    cluster.start_allocators(config, &args.policy).await?;
+    let client = Client::new(bus);
+    let ready = timeout(READY_WITHIN, until_ready(&client, &ids, args));
+    tokio::select! {
+        ready = ready => ready.map_err(|_| not_ready())??,
+        failure = cluster.failed() => return Err(failure),
+    }
+    let ready = Ready {
+        url: config.url.clone(),
+        agents: ids.len(),
+        policy: args.policy.first().map(ToString::to_string).unwrap_or_default(),
+        data_dir: data_dir.path().to_owned(),
+    };
+    output.print_line(&ready, Ready::text)
+}
+
+fn not_ready() -> Failure {
+    let waited = Span::from_secs(READY_WITHIN.as_secs());
+    Failure::failed(format!(
+        "the cluster takes no tasks after {waited}: ALLOT_LOG=info shows what its parts do"
+    ))
+}
+
+/// Keeps the cluster up; returns where it is to be stopped, with the failure of the part that ended by itself.
+async fn stay_up(
+    cluster: &mut Services,
+    server: Option<&mut NatsServer>,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let server_ended = async {
+        match server {
+            Some(server) => server.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = signals.next() => Ok(()),
+        failure = cluster.failed() => Err(failure),
+        failure = server_ended => Err(failure),
+    }
+}
+
+/// What is said once the cluster takes jobs.
+#[derive(Debug, Serialize)]
+struct Ready {
+    url: String,
+    agents: usize,
+    policy: String,
+    data_dir: PathBuf,
+}
+
+impl Ready {
+    fn text(&self) -> String {
+        let Self { url, agents, policy, data_dir } = self;
+        let agents = if *agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") };
+        let at = if url.ends_with(":4222") { String::new() } else { format!(" --nats {url}") };
+        format!(
+            "ready at {url} with {agents} and policy {policy}, data in {}: submit with `allot{at} run -- hostname`",
+            data_dir.display()
+        )
+    }
+}
+
+/// Waits until all agents are admitted and the wanted policy decides.
+async fn until_ready(client: &Client, agents: &[AgentId], args: &UpArgs) -> Result<(), Failure> {
+    let mut look = interval(LOOK_EVERY);
+    loop {
+        look.tick().await;
+        // Services that are still on their way answer nothing yet.
+        if all_ready(client, agents).await.unwrap_or(false) && decides(client, args).await.unwrap_or(false) {
+            return Ok(());
+        }
+    }
+}
+
+async fn all_ready(client: &Client, agents: &[AgentId]) -> Result<bool, Failure> {
+    let views: Vec<AgentView> = client.ask(&Subject::AgentsList, &json!({})).await?;
+    let working = |state| matches!(state, AgentState::Ready | AgentState::Draining | AgentState::Drained);
+    let is_there = |agent: &&AgentId| views.iter().any(|view| view.agent == **agent && working(view.state));
+    Ok(agents.iter().filter(is_there).count() == agents.len())
+}
+
+/// True once the first policy decides. Asks for it where another does, such as the one chosen before.
+async fn decides(client: &Client, args: &UpArgs) -> Result<bool, Failure> {
+    let Some(wanted) = args.policy.first() else { return Ok(false) };
+    let pool = PoolName::default_pool();
+    let view: PolicyView = client.ask(&Subject::PoolPolicy(pool.clone()), &json!({})).await?;
+    if view.allocators.iter().any(|allocator| allocator.active && allocator.policy == *wanted) {
+        return Ok(true);
+    }
+    if view.chosen.as_ref() != Some(wanted) {
+        let command = PolicyUseCommand { policy: wanted.clone() };
+        let _: Done = client.ask(&Subject::PoolUse(pool), &command).await?;
+    }
+    Ok(false)
+}
+
+async fn connect(config: &NatsConfig, name: &str) -> Result<Bus, Failure> {
+    let failed = |error| Failure::Unreachable(format!("{:#}", anyhow::Error::from(error)));
+    Bus::connect(config, name).await.map_err(failed)
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_says_how_to_submit() {
+        let mut ready = Ready {
+            url: "nats://127.0.0.1:4222".into(),
+            agents: 1,
+            policy: "drf".into(),
+            data_dir: "/d".into(),
+        };
+        assert_eq!(
+            ready.text(),
+            "ready at nats://127.0.0.1:4222 with 1 agent and policy drf, data in /d: submit with `allot run -- hostname`"
+        );
+        ready.url = "nats://127.0.0.1:4000".into();
+        assert!(ready.text().ends_with("`allot --nats nats://127.0.0.1:4000 run -- hostname`"));
+    }
+
+    #[test]
+    fn a_policy_that_does_not_exist_is_refused_with_those_that_do() {
+        assert!(policy("wfq").unwrap_err().contains("drf"));
+        assert_eq!(policy("fair").unwrap().as_str(), "fair");
+    }
+}

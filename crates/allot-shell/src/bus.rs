@@ -1,6 +1,7 @@
 //! The connection to NATS.
 
 use std::fmt;
+use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use allot_model::Span;
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use serde::{Deserialize, Serialize, Serializer};
+use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::retry::Backoff;
@@ -144,6 +146,7 @@ pub struct Bus {
     client: Client,
     jetstream: jetstream::Context,
     replicas: usize,
+    connections: watch::Receiver<u64>,
 }
 
 impl Bus {
@@ -153,11 +156,12 @@ impl Bus {
     /// [`ConnectFailed`], which says what to do.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, ConnectFailed> {
         let addresses = addresses(&config.url)?;
-        let options = options(config, name)?;
+        let (counter, connections) = watch::channel(0);
+        let options = options(config, name, counter)?;
         let mut backoff = Backoff::new(config.connect_timeout);
         loop {
             let failed = match options.clone().connect(addresses.clone()).await {
-                Ok(client) => return Ok(Self::new(client, config.replicas)),
+                Ok(client) => return Ok(Self::new(client, config.replicas, connections)),
                 Err(failed) => failed,
             };
             let url = config.url.clone();
@@ -174,9 +178,21 @@ impl Bus {
         }
     }
 
-    fn new(client: Client, replicas: usize) -> Self {
+    fn new(client: Client, replicas: usize, connections: watch::Receiver<u64>) -> Self {
         let jetstream = ContextBuilder::new().timeout(API_TIMEOUT).build(client.clone());
-        Self { client, jetstream, replicas }
+        Self { client, jetstream, replicas, connections }
+    }
+
+    /// Waits until there is another connection than there was when this was called: what was asked over the old one
+    /// may never be answered.
+    pub(crate) fn reconnected(&self) -> impl Future<Output = ()> + use<> {
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        async move {
+            if connections.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
     }
 
     /// For publishing, subscribing and requests.
@@ -215,7 +231,11 @@ fn inbox_prefix(given: &str) -> Result<String, ConnectFailed> {
     valid.then(|| given.to_owned()).ok_or_else(|| ConnectFailed::InboxPrefix { given: given.to_owned() })
 }
 
-fn options(config: &NatsConfig, name: &str) -> Result<ConnectOptions, ConnectFailed> {
+fn options(
+    config: &NatsConfig,
+    name: &str,
+    connections: watch::Sender<u64>,
+) -> Result<ConnectOptions, ConnectFailed> {
     let mut options = ConnectOptions::new()
         .name(name)
         .custom_inbox_prefix(inbox_prefix(&config.inbox_prefix)?)
@@ -224,7 +244,13 @@ fn options(config: &NatsConfig, name: &str) -> Result<ConnectOptions, ConnectFai
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .client_capacity(CLIENT_CAPACITY)
         .reconnect_delay_callback(reconnect_pause)
-        .event_callback(|event| async move { log(&event) });
+        .event_callback(move |event| {
+            if event == Event::Connected {
+                connections.send_modify(|count| *count += 1);
+            }
+            log(&event);
+            std::future::ready(())
+        });
     if let Some(user) = &config.user {
         let password = config.password.as_ref().map_or("", Secret::reveal);
         options = options.user_and_password(user.clone(), password.to_owned());

@@ -50,6 +50,10 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// How a service reaches it.
     #[must_use]
     pub fn config(&self) -> NatsConfig {

@@ -1,8 +1,10 @@
 //! Appending to one subject of the ledger, as its only writer.
 
+use std::future::IntoFuture;
+
 use allot_bus::{Stream, Subject};
 use allot_model::ledger::Writer;
-use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
@@ -71,14 +73,14 @@ impl Appender {
         }
     }
 
-    async fn publish(
-        &self,
-        expected: u64,
-        payload: Bytes,
-    ) -> Result<u64, async_nats::jetstream::context::PublishError> {
+    async fn publish(&self, expected: u64, payload: Bytes) -> Result<u64, PublishError> {
         let message = PublishMessage::build().payload(payload).expected_last_subject_sequence(expected);
+        let reconnected = self.bus.reconnected();
         let acknowledgement = self.bus.jetstream().send_publish(self.subject.clone(), message).await?;
-        Ok(acknowledgement.await?.sequence)
+        tokio::select! {
+            acknowledged = acknowledgement.into_future() => Ok(acknowledged?.sequence),
+            () = reconnected => Err(PublishError::new(PublishErrorKind::BrokenPipe)),
+        }
     }
 
     /// Looks what is last on the subject. Only this process writes with this epoch, one append at a time: what

@@ -27,7 +27,7 @@ impl WireError {
     }
 
     pub(crate) fn missing(field: impl Into<String>) -> Self {
-        Self::field(field, "is missing")
+        Self::field(field, "missing")
     }
 
     /// The same error, seen from the message that holds the part in which it is.

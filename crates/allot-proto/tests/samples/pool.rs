@@ -1,0 +1,89 @@
+//! The open protocol: all that the two sides can say.
+
+use std::sync::Arc;
+
+use allot_model::{
+    AllocatorMessage, Constraint, Epoch, Feed, FeedItem, FromAllocator, Grant, GrantId, JobId, OfferVersion,
+    Placement, PoolAgent, PoolJob, ProposedPlacement, RefusalCode, Span, SyncPart, TaskRange,
+};
+
+use super::{Sample, at, id, request, run, sample, slice, total};
+
+pub fn samples() -> Vec<Sample> {
+    let feed = |sync, items| Feed { session: Epoch(3), sequence: 1_000, sync, items };
+    vec![
+        sample("feed.wanted", feed(Some(SyncPart::Only), wanted())),
+        sample("feed.free", feed(None, free())),
+        sample("from_allocator", FromAllocator { instance: id("drf-1"), messages: messages() }),
+    ]
+}
+
+fn wanted() -> Vec<FeedItem> {
+    let (job, tasks) = (JobId(12), TaskRange { first: 0, last: 99 });
+    let pool_job = PoolJob {
+        job,
+        queue: id("research.vision"),
+        submitted_at: at(0),
+        priority: -5,
+        tasks: 100,
+        resources: request(),
+        constraints: vec![Constraint::parse("zone == b").unwrap()],
+    };
+    vec![
+        FeedItem::Active { epoch: Epoch(5), instance: id("drf-1") },
+        FeedItem::Queue { queue: id("research"), weight: 3 },
+        FeedItem::Job(Arc::new(pool_job)),
+        FeedItem::Pending { job, tasks },
+        FeedItem::Withdrawn { job, tasks },
+        FeedItem::JobEnded { job },
+    ]
+}
+
+fn free() -> Vec<FeedItem> {
+    let agent = || id("node-1");
+    let (epoch, grant, queue) = (Epoch(5), GrantId(77), "research.vision");
+    let attributes = [("zone".to_owned(), "b".to_owned())].into();
+    let described =
+        PoolAgent { agent: agent(), host: "node-1.example".to_owned(), total: total(), attributes };
+    let placements = vec![Placement { agent: agent(), run: run(0, 9), queue: id(queue), slice: slice() }];
+    vec![
+        FeedItem::Agent(Arc::new(described)),
+        FeedItem::AgentLeft { agent: agent() },
+        FeedItem::Offer { agent: agent(), version: OfferVersion(8), free: total(), ttl: Span::from_secs(5) },
+        FeedItem::Rescinded { agent: agent() },
+        FeedItem::Allocated { epoch, grant, placements, at: at(1) },
+        FeedItem::Released {
+            agent: agent(),
+            job: JobId(12),
+            tasks: TaskRange { first: 0, last: 9 },
+            queue: id(queue),
+            slice: slice(),
+        },
+        FeedItem::Refused { epoch, grant, code: RefusalCode::NotFree, message: "taken".to_owned() },
+    ]
+}
+
+fn messages() -> Vec<AllocatorMessage> {
+    let (epoch, version) = (Epoch(5), OfferVersion(8));
+    let placement = ProposedPlacement {
+        agent: id("node-1"),
+        version,
+        job: JobId(12),
+        tasks: TaskRange { first: 0, last: 9 },
+        slice: slice(),
+    };
+    vec![
+        AllocatorMessage::Hello { policy: id("drf") },
+        AllocatorMessage::Beat { policy: id("drf") },
+        AllocatorMessage::Goodbye,
+        AllocatorMessage::Grant(Grant { epoch, grant: GrantId(77), placements: vec![placement] }),
+        AllocatorMessage::Decline {
+            epoch,
+            agent: id("node-1"),
+            version,
+            filter: Span::from_secs(5),
+            reason: "nothing fits".to_owned(),
+        },
+        AllocatorMessage::Revive { epoch },
+    ]
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use allot_model::{AgentFacts, AgentState, Time};
+use allot_model::{AgentFacts, AgentState, RegistryRecord, Time};
 
 /// How far an operator's drain has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub(crate) enum Drain {
     No,
     /// Nothing new goes there; tasks are still there, to be killed where `kill` is set.
     Under { kill: bool },
-    /// Nothing is there any more.
-    Over,
+    /// Nothing is there any more; `kill` as it was.
+    Over { kill: bool },
 }
 
 /// An agent that has joined at some time.
@@ -40,9 +40,20 @@ impl Agent {
         !self.away && !self.gone
     }
 
-    /// True where it was to be drained and nothing is left to wait for.
-    pub(crate) fn is_emptied(&self) -> bool {
-        matches!(self.drain, Drain::Under { .. }) && self.is_there() && self.attempts == 0
+    /// The record by which its drain moves on. It moves back where an allocation was committed before the offers
+    /// service had read of the drain.
+    pub(crate) fn settle(&self) -> Option<RegistryRecord> {
+        let agent = || self.facts.id.clone();
+        match self.drain {
+            _ if !self.is_there() => None,
+            Drain::Under { .. } if self.attempts == 0 => {
+                Some(RegistryRecord::AgentDrained { agent: agent() })
+            }
+            Drain::Over { kill } if self.attempts > 0 => {
+                Some(RegistryRecord::AgentDraining { agent: agent(), kill })
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn state(&self) -> AgentState {
@@ -51,7 +62,7 @@ impl Agent {
             _ if self.away => AgentState::Unreachable,
             Drain::No => AgentState::Ready,
             Drain::Under { .. } => AgentState::Draining,
-            Drain::Over => AgentState::Drained,
+            Drain::Over { .. } => AgentState::Drained,
         }
     }
 }

@@ -18,7 +18,7 @@ impl RegistryCore {
     ) {
         let kill = command.kill;
         let verdict = self.present(id).map(|agent| match agent.drain {
-            Drain::Over => (None, format!("agent {id} is drained already")),
+            Drain::Over { .. } => (None, format!("agent {id} is drained already")),
             Drain::Under { kill: before } if before || !kill => {
                 (None, format!("agent {id} is draining already"))
             }
@@ -45,7 +45,7 @@ impl RegistryCore {
     pub(crate) fn on_gone(&mut self, now: Time, reply: ReplyTo, id: &AgentId, out: &mut Vec<Output>) {
         let verdict = self.present(id).map(|agent| {
             let record = RegistryRecord::AgentGone { agent: id.clone() };
-            (Some(record), format!("agent {id} is gone, and with it {} attempts", agent.attempts))
+            (Some(record), format!("agent {id} is gone, and its attempts are given up: {}", agent.attempts))
         });
         self.carry_out(now, reply, verdict, out);
     }

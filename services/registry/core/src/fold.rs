@@ -28,8 +28,8 @@ impl RegistryCore {
     fn count(&mut self, id: &AgentId, change: impl FnOnce(u64) -> u64) {
         let Some(agent) = self.agents.get_mut(id) else { return };
         agent.attempts = change(agent.attempts);
-        if agent.attempts == 0 {
-            self.emptied.insert(id.clone());
+        if agent.drain != Drain::No {
+            self.unsettled.insert(id.clone());
         }
     }
 
@@ -41,7 +41,10 @@ impl RegistryCore {
             RegistryRecord::AgentDraining { agent, kill } => {
                 self.change(at, agent, |a| a.drain = Drain::Under { kill: *kill });
             }
-            RegistryRecord::AgentDrained { agent } => self.change(at, agent, |a| a.drain = Drain::Over),
+            RegistryRecord::AgentDrained { agent } => self.change(at, agent, |a| {
+                let kill = a.drain == Drain::Under { kill: true };
+                a.drain = Drain::Over { kill };
+            }),
             RegistryRecord::AgentUndrained { agent } => self.change(at, agent, |a| a.drain = Drain::No),
             RegistryRecord::AgentGone { agent } => self.change(at, agent, |a| {
                 a.gone = true;
@@ -64,7 +67,7 @@ impl RegistryCore {
         let Some(agent) = self.agents.get_mut(id) else { return };
         change(agent);
         agent.changed_at = at;
-        self.emptied.insert(id.clone());
+        self.unsettled.insert(id.clone());
         if !agent.is_there() {
             self.stop_listening(id);
         }

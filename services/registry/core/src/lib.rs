@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allot_model::{
-    AgentFacts, AgentId, AgentState, AgentView, Answer, Beat, Core, Done, DrainCommand, Entry, Epoch, Hello,
-    Record, RegistryRecord, ReplyTo, Span, Time, Welcome,
+    AgentFacts, AgentId, AgentView, Answer, Beat, Core, Done, DrainCommand, Entry, Epoch, Hello, Record,
+    RegistryRecord, ReplyTo, Span, Time, Welcome,
 };
 
 use agent::Agent;
@@ -78,8 +78,8 @@ pub struct RegistryCore {
     agents: BTreeMap<AgentId, Agent>,
     /// This instance's generation; nothing until it writes.
     epoch: Option<Epoch>,
-    /// Draining agents that may hold nothing any more.
-    emptied: BTreeSet<AgentId>,
+    /// Agents whose drain may have to move on.
+    unsettled: BTreeSet<AgentId>,
     /// Soft: when each agent that is there was last heard from.
     heard: BTreeMap<AgentId, Time>,
     /// Soft: the same, by time.
@@ -94,7 +94,7 @@ impl RegistryCore {
             options,
             agents: BTreeMap::new(),
             epoch: None,
-            emptied: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
             heard: BTreeMap::new(),
             silences: BTreeSet::new(),
         }
@@ -111,15 +111,15 @@ impl RegistryCore {
         let there: Vec<AgentId> =
             self.agents.iter().filter(|(_, agent)| agent.is_there()).map(|(id, _)| id.clone()).collect();
         there.iter().for_each(|id| self.hear(now, id));
-        self.emptied = self.agents.keys().cloned().collect();
+        self.unsettled = self.agents.keys().cloned().collect();
         self.react(now, out);
     }
 
-    /// Draining is over where nothing is allocated any more.
+    /// A drain is over where nothing is allocated any more.
     fn react(&mut self, now: Time, out: &mut Vec<Output>) {
-        while let Some(id) = self.emptied.pop_first() {
-            if self.agents.get(&id).is_some_and(Agent::is_emptied) {
-                self.append(now, RegistryRecord::AgentDrained { agent: id }, out);
+        while let Some(id) = self.unsettled.pop_first() {
+            if let Some(record) = self.agents.get(&id).and_then(Agent::settle) {
+                self.append(now, record, out);
             }
         }
     }
@@ -214,10 +214,7 @@ impl RegistryCore {
         assert_eq!(by_time, self.silences, "signs of life by time");
         for (id, agent) in self.agents.iter().filter(|_| self.epoch.is_some()) {
             assert!(!agent.is_there() || self.heard.contains_key(id), "nobody listens for {id}");
-            assert!(
-                agent.state() != AgentState::Draining || !agent.is_emptied() || agent.away,
-                "{id} is drained"
-            );
+            assert_eq!(agent.settle(), None, "the drain of {id} stands still");
         }
     }
 

@@ -53,10 +53,13 @@ enum Layer {
     Bus,
     Foundation,
     Core,
+    /// What drives cores: for real, or on virtual time.
     Shell,
-    Testkit,
+    /// What services, and tests of them, are built with.
+    Kit,
     Service,
     Cli,
+    /// What nothing depends on.
     Tool,
 }
 
@@ -67,9 +70,9 @@ impl Layer {
             "allot-bus" => Self::Bus,
             "allot-proto" | "allot-engine" | "allot-workload" => Self::Foundation,
             "allot-sim" | "allot-shell" => Self::Shell,
-            "allot-testkit" => Self::Testkit,
+            "allot-allocator" | "allot-testkit" => Self::Kit,
             "allot" => Self::Cli,
-            "xtask" | "allot-codegen" => Self::Tool,
+            "xtask" | "allot-codegen" | "allot-e2e" => Self::Tool,
             _ if name.ends_with("-core") => Self::Core,
             _ => Self::Service,
         }

@@ -31,13 +31,12 @@ fn golden(sample: &samples::Sample) -> Vec<u8> {
     if !path.exists() && std::env::var_os(WRITE_NEW).is_some() {
         fs::write(&path, to_hex(&sample.bytes)).unwrap();
     }
-    let missing = |_| {
-        panic!(
-            "{} is new: `{WRITE_NEW}=1 cargo nextest run -p allot-proto golden`, and commit its file",
-            sample.name
-        )
-    };
-    from_hex(&fs::read_to_string(path).unwrap_or_else(missing))
+    assert!(
+        path.exists(),
+        "{} is new: `{WRITE_NEW}=1 cargo nextest run -p allot-proto golden`, and commit its file",
+        sample.name
+    );
+    from_hex(&fs::read_to_string(path).unwrap())
 }
 
 #[test]

@@ -15,11 +15,14 @@ use allot_model::{
 };
 use allot_proto::Wire;
 
+/// Says whether bytes are read as a certain message.
+pub type Reader = dyn Fn(&[u8]) -> bool;
+
 /// A message, its bytes, and whether other bytes mean the same.
 pub struct Sample {
     pub name: &'static str,
     pub bytes: Vec<u8>,
-    pub means_the_same: Box<dyn Fn(&[u8]) -> bool>,
+    pub means_the_same: Box<Reader>,
 }
 
 pub fn all() -> Vec<Sample> {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::image;
+use crate::image::{self, Profile};
 use crate::run::{root, run, succeeds};
 
 /// Builds the images and runs `tests/compose`, or says loudly that containers cannot run here.
@@ -15,7 +15,7 @@ pub(crate) fn compose_test() -> Result<()> {
         return Ok(());
     }
     image::base_images()?;
-    image::image()?;
+    image::image(Profile::Dev)?;
     let python = python()?;
     run(Command::new(python).arg("tests/compose/run.py"))
 }

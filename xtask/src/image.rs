@@ -22,24 +22,49 @@ const PROGRAMS: [&str; 9] = [
     "allot-allocator-drf",
 ];
 
-/// Builds the programs as they are released and puts them, without symbols, into `dist/`.
-pub(crate) fn dist() -> Result<PathBuf> {
+/// How programs are compiled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Profile {
+    /// As they are released: slow to build, fast to run.
+    Release,
+    /// As tests run them, which have built most of it already.
+    Dev,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "dev",
+        }
+    }
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        }
+    }
+}
+
+/// Builds the programs and puts them, without symbols, into `dist/`.
+pub(crate) fn dist(profile: Profile) -> Result<PathBuf> {
     let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
-    run(cargo().args(["build", "--release", "--locked"]).args(packages))?;
+    run(cargo().args(["build", "--locked", "--profile", profile.name()]).args(packages))?;
     let dist = root().join("dist");
     if dist.exists() {
         fs::remove_dir_all(&dist).with_context(|| format!("cannot empty {}", dist.display()))?;
     }
     fs::create_dir_all(&dist).with_context(|| format!("cannot create {}", dist.display()))?;
     for program in PROGRAMS {
-        strip(&target().join("release").join(program), &dist.join(program))?;
+        strip(&target().join(profile.folder()).join(program), &dist.join(program))?;
     }
     Ok(dist)
 }
 
-/// Builds the image `allot` around the programs in `dist/`.
-pub(crate) fn image() -> Result<()> {
-    let dist = dist()?;
+/// Builds the image `allot` around the programs.
+pub(crate) fn image(profile: Profile) -> Result<()> {
+    let dist = dist(profile)?;
     let dockerfile = root().join("deploy/Dockerfile");
     run(Command::new("docker").args(["build", "--tag", "allot", "--file"]).arg(dockerfile).arg(dist))
 }

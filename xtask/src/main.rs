@@ -18,6 +18,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::generated::Mode;
+use crate::image::Profile;
 
 /// The house's own commands.
 #[derive(Parser)]
@@ -88,8 +89,8 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Purity => purity::purity(),
         Task::Deny => deny::deny(),
         Task::Tools => tools::nats_server().map(|path| println!("nats-server: {}", path.display())),
-        Task::Dist => image::dist().map(|path| println!("programs: {}", path.display())),
-        Task::Image => image::image(),
+        Task::Dist => image::dist(Profile::Release).map(|path| println!("programs: {}", path.display())),
+        Task::Image => image::image(Profile::Release),
         Task::BaseImages => image::base_images(),
         Task::ComposeTest => compose_test::compose_test(),
     }

@@ -1,5 +1,6 @@
 //! Appending to one subject of the ledger, as its only writer.
 
+use std::cmp::Ordering;
 use std::future::IntoFuture;
 
 use allot_bus::{Stream, Subject};
@@ -22,6 +23,16 @@ pub(crate) enum AppendError {
         /// The last message of the subject.
         last: u64,
     },
+    /// The server has lost messages that it had acknowledged.
+    #[error(
+        "message {expected} of the ledger was acknowledged and is gone, {last} is the last: the server lost data"
+    )]
+    Lost {
+        /// What should be the last message of the subject.
+        expected: u64,
+        /// What is.
+        last: u64,
+    },
     /// The message is larger than the server takes.
     #[error("a ledger message of {bytes} bytes is larger than nats-server takes: raise its max_payload")]
     TooLarge {
@@ -36,6 +47,8 @@ enum Fate {
     Stored(u64),
     /// It is not there, nor is anything else new.
     Missing,
+    /// Not even the message before it is there: this is the last one.
+    Lost(u64),
     /// Something else is there, at this sequence number.
     Replaced(u64),
 }
@@ -68,6 +81,7 @@ impl Appender {
             match self.fate(expected, &payload).await {
                 Fate::Stored(sequence) => return Ok(sequence),
                 Fate::Replaced(last) => return Err(AppendError::Fenced { last }),
+                Fate::Lost(last) => return Err(AppendError::Lost { expected, last }),
                 Fate::Missing => backoff.wait("append to the ledger", &error).await,
             };
         }
@@ -86,10 +100,15 @@ impl Appender {
     /// Looks what is last on the subject. Only this process writes with this epoch, one append at a time: what
     /// follows `expected` is either exactly our bytes or another writer's.
     async fn fate(&self, expected: u64, payload: &Bytes) -> Fate {
-        match self.last().await {
-            Some(last) if last.sequence > expected && last.payload == *payload => Fate::Stored(last.sequence),
-            Some(last) if last.sequence > expected => Fate::Replaced(last.sequence),
-            _ => Fate::Missing,
+        let last = self.last().await;
+        let sequence = last.as_ref().map_or(0, |message| message.sequence);
+        match sequence.cmp(&expected) {
+            Ordering::Equal => Fate::Missing,
+            Ordering::Less => Fate::Lost(sequence),
+            Ordering::Greater if last.is_some_and(|message| message.payload == *payload) => {
+                Fate::Stored(sequence)
+            }
+            Ordering::Greater => Fate::Replaced(sequence),
         }
     }
 

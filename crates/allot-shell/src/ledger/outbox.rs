@@ -96,3 +96,80 @@ impl Outbox {
         self.groups.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use allot_model::ledger::{Batch, DispatcherRecord, Record, Rejection};
+    use allot_model::{JobId, Time};
+    use allot_proto::Wire;
+
+    fn record(job: u64, bytes: usize) -> Entry {
+        let record = Record::Dispatcher(DispatcherRecord::JobRejected {
+            job: JobId(job),
+            queue: "x".repeat(bytes).into(),
+            submitted_at: Time::ZERO,
+            rejection: Rejection { field: String::new(), message: String::new() },
+        });
+        Entry { at: Time::from_micros(job), record }
+    }
+
+    fn message(subject: &str) -> Outgoing {
+        Outgoing { subject: subject.to_owned(), headers: None, payload: Bytes::new(), is_reply: false }
+    }
+
+    fn outbox() -> Outbox {
+        Outbox::new(Writer::Dispatcher, Epoch(1))
+    }
+
+    /// The jobs of the next append.
+    fn next(outbox: &mut Outbox) -> Option<Vec<u64>> {
+        let batch = Batch::decode(&outbox.next_append()?).unwrap();
+        let job = |entry: Entry| match entry.record {
+            Record::Dispatcher(DispatcherRecord::JobRejected { job, .. }) => job.0,
+            other => panic!("{other:?}"),
+        };
+        Some(batch.entries.into_iter().map(job).collect())
+    }
+
+    fn subjects(messages: Vec<Outgoing>) -> Vec<String> {
+        messages.into_iter().map(|message| message.subject).collect()
+    }
+
+    #[test]
+    fn with_nothing_before_it_a_message_leaves_at_once() {
+        assert!(outbox().send(message("a")).is_some());
+    }
+
+    #[test]
+    fn a_message_leaves_with_the_append_of_the_last_record_before_it() {
+        let mut outbox = outbox();
+        outbox.append(&record(1, 0));
+        assert!(outbox.send(message("after 1")).is_none());
+        assert_eq!(next(&mut outbox), Some(vec![1]));
+        assert!(outbox.send(message("also after 1")).is_none());
+        outbox.append(&record(2, 0));
+        assert!(outbox.send(message("after 2")).is_none());
+        outbox.append(&record(3, 0));
+        assert_eq!(next(&mut outbox), None, "one append in flight at a time");
+        assert_eq!(subjects(outbox.acknowledged()), ["after 1", "also after 1"]);
+        assert_eq!(next(&mut outbox), Some(vec![2, 3]));
+        assert_eq!(subjects(outbox.acknowledged()), ["after 2"]);
+        assert!(outbox.is_empty() && outbox.waiting_bytes() == 0);
+    }
+
+    #[test]
+    fn what_is_too_much_for_one_append_goes_into_the_next() {
+        let mut outbox = outbox();
+        for job in 1..=5 {
+            outbox.append(&record(job, MOST_BATCH_BYTES / 2 - 1_000));
+        }
+        outbox.append(&record(6, 2 * MOST_BATCH_BYTES));
+        assert!(outbox.waiting_bytes() > 4 * MOST_BATCH_BYTES);
+        for jobs in [vec![1, 2], vec![3, 4], vec![5], vec![6]] {
+            assert_eq!(next(&mut outbox), Some(jobs));
+            outbox.acknowledged();
+        }
+        assert!(outbox.is_empty() && outbox.waiting_bytes() == 0);
+    }
+}

@@ -92,6 +92,7 @@ impl StreamReader {
         if sequence < self.next {
             return Ok(None);
         }
+        self.check_gap(sequence)?;
         let published_us = u64::try_from(info.published.unix_timestamp_nanos() / 1_000).unwrap_or(0);
         self.next = sequence + 1;
         Ok(Some(Delivered {
@@ -100,6 +101,22 @@ impl StreamReader {
             published_at: Time::from_micros(published_us),
             message: message.message,
         }))
+    }
+
+    /// Messages of the inbox and of outputs may be deleted; a hole in the ledger would make another state of it.
+    fn check_gap(&self, sequence: u64) -> anyhow::Result<()> {
+        if sequence == self.next || self.stream != Stream::Ledger {
+            return Ok(());
+        }
+        if self.next > 1 {
+            let (from, to) = (self.next, sequence - 1);
+            anyhow::bail!("messages {from} to {to} of the ledger are gone: restore the stream from a backup");
+        }
+        warn!(
+            first = sequence,
+            "the ledger does not begin with its first message: what was before is not known"
+        );
+        Ok(())
     }
 }
 

@@ -1,0 +1,68 @@
+//! What goes wrong, and what must not come of it.
+
+use allot_model::view::AgentState;
+use allot_model::{JobState, Reason, TaskState};
+use serde_json::json;
+
+use crate::cluster::{Cluster, agent_id, lines, only_run};
+
+#[tokio::test]
+async fn a_task_outlives_a_restart_of_every_service_but_its_agent() {
+    let mut cluster = Cluster::start().await;
+    let gate = cluster.scratch("gate");
+    let job = cluster.wait_for(&gate, json!({})).await;
+    cluster.runs(job, 1).await;
+    for service in ["registry", "offers", "dispatcher", "allocator"] {
+        cluster.programs.restart(service).unwrap();
+    }
+    cluster.runs(job, 1).await;
+    std::fs::write(&gate, "").unwrap();
+    let view = cluster.over(job).await;
+    assert_eq!((view.summary.state, only_run(&view).attempt.attempt), (JobState::Finished, 1));
+    let next = cluster.shell("true", json!({"resources": {"cpus": 4}})).await;
+    assert_eq!(cluster.ends(next).await, JobState::Finished, "what it held was freed");
+}
+
+#[tokio::test]
+async fn a_task_outlives_its_agent_being_killed_and_started_again() {
+    let mut cluster = Cluster::start().await;
+    let gate = cluster.scratch("gate");
+    let file = cluster.scratch("ran");
+    let wait =
+        format!("echo ran >> {}; until test -e {}; do sleep 0.01; done", file.display(), gate.display());
+    let job = cluster.shell(&wait, json!({"retries": 1, "backoff": "10ms"})).await;
+    cluster.runs(job, 1).await;
+    cluster.programs.restart("a1").unwrap();
+    std::fs::write(&gate, "").unwrap();
+    let view = cluster.over(job).await;
+    assert_eq!(view.summary.state, JobState::Finished);
+    assert_eq!(
+        lines(&file).len(),
+        usize::try_from(only_run(&view).attempt.attempt).unwrap(),
+        "each try ran once"
+    );
+}
+
+#[tokio::test]
+async fn tasks_of_a_silent_agent_wait_or_are_tried_elsewhere_as_their_job_says() {
+    let mut cluster = Cluster::of("drf", 1, 2).await;
+    cluster.programs.kill("registry");
+    let settings = ["agent_timeout=1s".to_owned(), "beat_every=200ms".to_owned()];
+    cluster.programs.spawn("registry", "allot-registry", &settings).unwrap();
+    let stays = cluster.shell("exec sleep 60", json!({"on_unreachable": "wait"})).await;
+    let moves = cluster
+        .shell("exec sleep 60", json!({"on_unreachable": "retry", "retries": 1, "backoff": "10ms"}))
+        .await;
+    cluster.runs(stays, 1).await;
+    cluster.runs(moves, 1).await;
+    cluster.programs.kill("a1");
+    cluster.agent_is("a1", AgentState::Unreachable).await;
+    cluster.another_agent("a2", 2).await;
+    let moved = cluster
+        .job_is("tried elsewhere", moves, |view| only_run(view).attempt.agent == Some(agent_id("a2")))
+        .await;
+    assert_eq!(only_run(&moved).earlier[0].reason, Reason::AgentUnreachable);
+    let waiting = cluster.user.show(stays).await.unwrap();
+    let attempt = &only_run(&waiting).attempt;
+    assert_eq!((attempt.state, attempt.reason), (TaskState::Unreachable, Reason::AgentUnreachable));
+}

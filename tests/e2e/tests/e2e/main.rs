@@ -1,0 +1,9 @@
+//! Whole clusters, each service a process of its own over a real nats-server, seen from outside only.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
+
+mod cluster;
+mod faults;
+mod jobs;
+mod operators;
+mod submissions;

@@ -1,0 +1,127 @@
+//! What operators do to a cluster that works.
+
+use allot_bus::Subject;
+use allot_model::view::AgentState;
+use allot_model::{JobState, PoolName, Reason, TaskState};
+use allot_testkit::{PATIENCE, eventually};
+use serde_json::json;
+
+use crate::cluster::{Cluster, agent_id, lines, numbers, only_run};
+
+#[tokio::test]
+async fn a_draining_agent_finishes_what_it_has_and_takes_nothing_new() {
+    let cluster = Cluster::of("drf", 1, 4).await;
+    let gate = cluster.scratch("gate");
+    let running = cluster.wait_for(&gate, json!({})).await;
+    cluster.runs(running, 1).await;
+    cluster.command(Subject::AgentDrain(agent_id("a1")), json!({})).await;
+    cluster.agent_is("a1", AgentState::Draining).await;
+    let waiting = cluster.shell("true", json!({})).await;
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(cluster.ends(running).await, JobState::Finished);
+    cluster.agent_is("a1", AgentState::Drained).await;
+    assert_eq!(cluster.user.show(waiting).await.unwrap().summary.state, JobState::Queued);
+    cluster.command(Subject::AgentUndrain(agent_id("a1")), json!({})).await;
+    assert_eq!(cluster.ends(waiting).await, JobState::Finished);
+}
+
+#[tokio::test]
+async fn tasks_of_an_agent_drained_with_kill_are_tried_elsewhere() {
+    let mut cluster = Cluster::of("drf", 1, 2).await;
+    let gate = cluster.scratch("gate");
+    let job = cluster.wait_for(&gate, json!({"retries": 1, "backoff": "10ms"})).await;
+    cluster.runs(job, 1).await;
+    cluster.another_agent("a2", 2).await;
+    cluster.command(Subject::AgentDrain(agent_id("a1")), json!({"kill": true})).await;
+    cluster.agent_is("a1", AgentState::Drained).await;
+    std::fs::write(&gate, "").unwrap();
+    let view = cluster.over(job).await;
+    assert_eq!(view.summary.state, JobState::Finished);
+    let run = only_run(&view);
+    assert_eq!(
+        (run.earlier[0].reason, run.attempt.agent.clone()),
+        (Reason::AgentDrained, Some(agent_id("a2")))
+    );
+}
+
+#[tokio::test]
+async fn queues_share_by_their_weights() {
+    let cluster = Cluster::of("drf", 1, 8).await;
+    for (queue, weight) in [("heavy", 3), ("light", 1)] {
+        cluster.command(Subject::QueuesSet, json!({"queue": queue, "weight": weight})).await;
+    }
+    let gate = cluster.scratch("gate");
+    let blocker = cluster.wait_for(&gate, json!({"resources": {"cpus": 8}})).await;
+    cluster.runs(blocker, 1).await;
+    let job = json!({"command": ["sleep", "60"], "tasks": 20, "resources": {"cpus": 1}});
+    let light = cluster.user.submit("light", &job).await.unwrap();
+    let heavy = cluster.user.submit("heavy", &job).await.unwrap();
+    for queue in ["light", "heavy"] {
+        eventually(&format!("{queue} waits"), PATIENCE, || async {
+            cluster.queue(queue).await.filter(|view| view.pending == 20)
+        })
+        .await;
+    }
+    std::fs::write(&gate, "").unwrap();
+    eventually("the machine is full", PATIENCE, || async {
+        let (heavy, light) = (cluster.queue("heavy").await?, cluster.queue("light").await?);
+        (heavy.running + light.running == 8).then_some(())
+    })
+    .await;
+    let share =
+        |queue: &'static str| async { cluster.queue(queue).await.map(|view| (view.weight, view.running)) };
+    assert_eq!((share("heavy").await, share("light").await), (Some((3, 6)), Some((1, 2))));
+    for job in [light, heavy] {
+        cluster.command(Subject::JobCancel(job), json!({})).await;
+        assert_eq!(cluster.ends(job).await, JobState::Killed);
+    }
+}
+
+#[tokio::test]
+async fn the_policy_changes_while_tasks_are_in_flight_and_none_is_lost_or_run_twice() {
+    let mut cluster = Cluster::of("drf", 2, 8).await;
+    cluster.standby("fifo").await;
+    let file = cluster.scratch("ran");
+    let line = format!("echo $ALLOT_TASK_INDEX >> {}", file.display());
+    let job = cluster.shell(&line, json!({"tasks": 300, "resources": {"cpus": 1}})).await;
+    for policy in ["fifo", "drf", "fifo"] {
+        let before = lines(&file).len();
+        cluster.command(Subject::PoolUse(PoolName::default_pool()), json!({"policy": policy})).await;
+        cluster.policy_decides(policy).await;
+        eventually("tasks go on", PATIENCE, || async {
+            (lines(&file).len() > before || lines(&file).len() == 300).then_some(())
+        })
+        .await;
+    }
+    let view = cluster.over(job).await;
+    assert_eq!((view.summary.state, view.summary.counts.finished), (JobState::Finished, 300));
+    assert_eq!(numbers(&file), (0..300).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_standby_allocator_takes_over_from_one_that_is_killed() {
+    let mut cluster = Cluster::start().await;
+    cluster.standby("fifo").await;
+    cluster.programs.kill("allocator");
+    let job = cluster.shell("true", json!({})).await;
+    assert_eq!(cluster.ends(job).await, JobState::Finished);
+    cluster.policy_decides("fifo").await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_declared_gone_takes_its_tasks_along() {
+    let mut cluster = Cluster::of("drf", 1, 4).await;
+    let job = cluster.shell("exec sleep 60", json!({})).await;
+    cluster.runs(job, 1).await;
+    cluster.programs.kill("a1");
+    cluster.command(Subject::AgentGone(agent_id("a1")), json!({})).await;
+    let view = cluster.over(job).await;
+    assert_eq!((view.summary.state, view.summary.counts.gone), (JobState::Failed, 1));
+    let attempt = &only_run(&view).attempt;
+    assert_eq!((attempt.state, attempt.reason), (TaskState::Gone, Reason::AgentGoneByOperator));
+    std::fs::remove_dir_all(cluster.scratch("a1")).unwrap();
+    cluster.programs.restart("a1").unwrap();
+    cluster.agent_is("a1", AgentState::Ready).await;
+    let next = cluster.shell("true", json!({})).await;
+    assert_eq!(cluster.ends(next).await, JobState::Finished, "without its past it joins as a new one");
+}

@@ -65,7 +65,7 @@ impl Link {
 
     /// Asks for a full account.
     pub(crate) async fn hello(&self) -> anyhow::Result<()> {
-        let payload = self.from_me(vec![AllocatorMessage::Hello { policy: self.policy.clone() }]).encode();
+        let payload = self.signed(vec![AllocatorMessage::Hello { policy: self.policy.clone() }]).encode();
         let (to, reply) = (self.grants.clone(), self.inbox.clone());
         Ok(self.client.publish_with_reply(to, reply, payload.into()).await?)
     }
@@ -88,13 +88,13 @@ impl Link {
         Ok(self.client.flush().await?)
     }
 
-    fn from_me(&self, messages: Vec<AllocatorMessage>) -> FromAllocator {
+    fn signed(&self, messages: Vec<AllocatorMessage>) -> FromAllocator {
         FromAllocator { instance: self.me.clone(), messages }
     }
 
     fn in_parts(&self, mut messages: Vec<AllocatorMessage>) -> Vec<Vec<u8>> {
         let half = messages.len() / 2;
-        let whole = self.from_me(messages.clone()).encode();
+        let whole = self.signed(messages.clone()).encode();
         if whole.len() <= MOST_BYTES || half == 0 {
             return vec![whole];
         }

@@ -1,3 +1,299 @@
-//! How fast the engine fills a cluster, and how soon a freed task is granted again.
+//! How fast the engine fills a cluster, how soon a freed task is granted again, and what a waiting job takes.
+//!
+//! `cargo bench -p allot-engine` runs all of it; `-- fill`, `-- freed`, `-- memory`, `-- growth` runs one part.
 
-fn main() {}
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use allot_engine::{Engine, Input, Limits, Output, Policy};
+use allot_model::{
+    AgentId, AllocatorMessage, AttemptRun, Core, Epoch, Feed, FeedItem, Grant, InstanceId, JobId,
+    OfferVersion, Placement, PoolAgent, PoolJob, QueueName, Request, ResourceName, Span, SyncPart,
+    TaskRange, Time,
+};
+
+const EPOCH: Epoch = Epoch(1);
+const GIB: u64 = 1 << 30;
+const TTL: Span = Span::from_secs(1_000_000);
+
+/// How large a cluster and its backlog are.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    agents: u64,
+    queues: u64,
+    tasks: u64,
+    tasks_per_job: u32,
+}
+
+const FULL: Scale = Scale { agents: 10_000, queues: 1_000, tasks: 1_000_000, tasks_per_job: 1 };
+
+fn main() {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let parts: [(&str, fn()); 4] = [("fill", fill), ("freed", freed), ("memory", memory), ("growth", growth)];
+    for (name, run) in parts {
+        if chosen.is_empty() || chosen.iter().any(|part| part == name) {
+            run();
+        }
+    }
+}
+
+/// The policies named in `ALLOT_BENCH_POLICIES`, all where it is not set.
+fn policies() -> Vec<String> {
+    let named = std::env::var("ALLOT_BENCH_POLICIES").unwrap_or_else(|_| Policy::NAMES.join(","));
+    named.split(',').map(str::to_owned).collect()
+}
+
+#[allow(clippy::disallowed_methods, reason = "a bench measures time")]
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}
+
+/// How long this thread has had a processor so far: on a machine that others use too, this is the time to look at.
+fn processor_time() -> Duration {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = schedstat.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// Fills the cluster and counts placements.
+fn fill() {
+    println!("fill: 10,000 agents, 1,000 queues, 1,000,000 pending tasks of 100 shapes");
+    for policy in policies() {
+        for tasks_per_job in [1, 100] {
+            let mut world = World::new(&policy, Scale { tasks_per_job, ..FULL });
+            let (grants, took) = world.fill();
+            let placed = tasks_of(&grants);
+            let rate = per_second(placed, took);
+            println!(
+                "  {policy:8} jobs of {tasks_per_job:3} tasks: {placed} tasks in {took:.0?}, {rate}/s, {} grants",
+                grants.len()
+            );
+        }
+    }
+}
+
+/// Frees one task at a time on a full cluster.
+fn freed() {
+    println!("freed: one task ends on the full cluster, until the grant that follows");
+    for policy in policies() {
+        let mut world = World::new(&policy, FULL);
+        let (grants, _) = world.fill();
+        world.answer(&grants);
+        let mut times = world.free_one_by_one(&grants, 20_000);
+        times.sort_unstable();
+        let at = |part: usize| times[(times.len() - 1) * part / 1_000];
+        let (p50, p99, p999, most) = (at(500), at(990), at(999), at(1_000));
+        println!("  {policy:8} p50 {p50:?}, p99 {p99:?}, p99.9 {p999:?}, max {most:?} of {}", times.len());
+    }
+}
+
+/// What a waiting job takes in memory.
+fn memory() {
+    let before = resident_bytes();
+    let world = World::new("drf", FULL);
+    let each = resident_bytes().saturating_sub(before) / FULL.tasks;
+    println!("memory: {each} bytes for each of 1,000,000 waiting jobs (10,000 agents among it)");
+    drop(world);
+}
+
+/// The time to fill clusters that grow in everything at once, and how it grows.
+fn growth() {
+    println!("growth: drf, agents and queues grow with the tasks");
+    let mut points = Vec::new();
+    for tasks in [1_000, 10_000, 100_000, 1_000_000] {
+        let scale = Scale { agents: tasks / 100, queues: tasks / 1_000, tasks, tasks_per_job: 1 };
+        let (grants, took) = World::new("drf", scale).fill();
+        println!("  {tasks:8} tasks: {took:.1?}, {}/s", per_second(tasks_of(&grants), took));
+        points.push((tasks_of(&grants), took));
+    }
+    if let [(few, short), .., (many, long)] = points[..] {
+        #[allow(clippy::cast_precision_loss)]
+        let exponent = (long.as_secs_f64() / short.as_secs_f64()).ln() / (many as f64 / few as f64).ln();
+        println!("  grows with the power {exponent:.2} of the number of tasks");
+    }
+}
+
+fn tasks_of(grants: &[Grant]) -> u64 {
+    grants.iter().flat_map(|grant| &grant.placements).map(|part| part.tasks.count()).sum()
+}
+
+#[allow(clippy::cast_possible_truncation)]
+fn per_second(count: u64, took: Duration) -> u64 {
+    (u128::from(count) * 1_000_000_000 / took.as_nanos().max(1)) as u64
+}
+
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+/// An engine and what the offers service would know.
+struct World {
+    engine: Engine,
+    sequence: u64,
+    queues: Vec<QueueName>,
+    now: Time,
+}
+
+impl World {
+    fn new(policy: &str, scale: Scale) -> Self {
+        let policy = Policy::named(policy).expect("a policy");
+        let limits = Limits { unanswered: usize::MAX, ..Limits::default() };
+        let engine = Engine::with_limits(name::<InstanceId>("bench"), policy, limits);
+        let queues = (0..scale.queues).map(|queue| name(&format!("queue{queue:04}"))).collect();
+        let mut world = Self { engine, sequence: 0, queues, now: Time::ZERO };
+        world.wake();
+        let active = vec![FeedItem::Active { epoch: EPOCH, instance: name("bench") }];
+        world.feed(Some(SyncPart::Only), active);
+        (0..scale.agents).for_each(|agent| world.feed(None, agent_items(agent)));
+        world.add_jobs(scale);
+        world
+    }
+
+    fn feed(&mut self, sync: Option<SyncPart>, items: Vec<FeedItem>) {
+        self.sequence += u64::from(sync.is_none());
+        let feed = Feed { session: Epoch(1), sequence: self.sequence, sync, items };
+        self.engine.handle(self.now, Input::Feed(feed), &mut Vec::new());
+    }
+
+    fn add_jobs(&mut self, scale: Scale) {
+        for job in 0..scale.tasks / u64::from(scale.tasks_per_job) {
+            let queue = &self.queues[usize::try_from(job % scale.queues).unwrap_or(0)];
+            let items = job_items(job, queue.clone(), scale.tasks_per_job);
+            self.feed(None, items);
+        }
+    }
+
+    fn wake(&mut self) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.engine.wake(self.now, &mut out);
+        out
+    }
+
+    /// Passes until nothing fits, and the time that the engine took.
+    fn fill(&mut self) -> (Vec<Grant>, Duration) {
+        let (mut all, mut total) = (Vec::new(), Duration::ZERO);
+        loop {
+            let before = processor_time();
+            let out = self.wake();
+            total += processor_time() - before;
+            all.extend(out.into_iter().filter_map(grant));
+            if self.engine.next_wake().is_none_or(|(_, what)| what != "pass") {
+                return (all, total);
+            }
+        }
+    }
+
+    /// Commits all grants: the cluster is full afterwards.
+    fn answer(&mut self, grants: &[Grant]) {
+        for grant in grants {
+            self.feed(None, vec![self.allocated(grant)]);
+        }
+        let agents: std::collections::BTreeSet<&AgentId> = grants.iter().map(|grant| &grant.placements[0].agent).collect();
+        let items = agents.into_iter().map(|agent| FeedItem::Rescinded { agent: agent.clone() }).collect();
+        self.feed(None, items);
+        self.wake();
+    }
+
+    fn allocated(&self, grant: &Grant) -> FeedItem {
+        let part = &grant.placements[0];
+        let run = AttemptRun { job: part.job, tasks: part.tasks, attempt: 1 };
+        let queue = self.queues[usize::try_from(part.job.0 - 1).unwrap_or(0) % self.queues.len()].clone();
+        let placement = Placement { agent: part.agent.clone(), run, queue, slice: part.slice.clone() };
+        FeedItem::Allocated { epoch: EPOCH, grant: grant.grant, placements: vec![placement], at: self.now }
+    }
+
+    /// Ends one granted task after the other; returns how long each took until its place was granted again.
+    fn free_one_by_one(&mut self, grants: &[Grant], rounds: usize) -> Vec<Duration> {
+        let mut times = Vec::with_capacity(rounds);
+        let stride = 7_919;
+        for round in 0..rounds {
+            let ended = &grants[round * stride % grants.len()];
+            let items = self.release(ended, round);
+            let (out, took) = timed(|| {
+                self.feed(None, items);
+                self.wake()
+            });
+            let grants: Vec<Grant> = out.into_iter().filter_map(grant).collect();
+            // Where all small tasks run already, nothing that waits fits what one of them held.
+            if !grants.is_empty() {
+                times.push(took);
+            }
+            self.take_up(grants);
+        }
+        times
+    }
+
+    /// One task of a grant ends, and what it held is offered.
+    fn release(&self, grant: &Grant, round: usize) -> Vec<FeedItem> {
+        let part = &grant.placements[0];
+        let FeedItem::Allocated { placements, .. } = self.allocated(grant) else { return Vec::new() };
+        let released = FeedItem::Released {
+            agent: part.agent.clone(),
+            job: part.job,
+            tasks: TaskRange::one(part.tasks.first),
+            queue: placements[0].queue.clone(),
+            slice: part.slice.clone(),
+        };
+        let version = OfferVersion(2 + round as u64);
+        let free = part.slice.clone();
+        vec![released, FeedItem::Offer { agent: part.agent.clone(), version, free, ttl: TTL }]
+    }
+
+    fn take_up(&mut self, grants: Vec<Grant>) {
+        for grant in grants {
+            let agent = grant.placements[0].agent.clone();
+            self.feed(None, vec![self.allocated(&grant), FeedItem::Rescinded { agent }]);
+        }
+        self.wake();
+    }
+}
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a name")
+}
+
+fn grant(output: Output) -> Option<Grant> {
+    match output {
+        Output::Say(AllocatorMessage::Grant(grant)) => Some(grant),
+        _ => None,
+    }
+}
+
+/// Agents of four sizes.
+fn agent_items(agent: u64) -> Vec<FeedItem> {
+    let size = 1 + agent % 4;
+    let mut text = String::new();
+    let _ = write!(text, "agent-{agent:05}");
+    let id: AgentId = name(&text);
+    let total = request(64_000 * size, 192 * GIB * size).as_scalars();
+    let facts = PoolAgent { agent: id.clone(), host: text, total: total.clone(), attributes: [].into() };
+    let offer = FeedItem::Offer { agent: id, version: OfferVersion(1), free: total, ttl: TTL };
+    vec![FeedItem::Agent(Arc::new(facts)), offer]
+}
+
+/// A hundred shapes: ten amounts of cpus by ten of memory.
+fn job_items(job: u64, queue: QueueName, tasks: u32) -> Vec<FeedItem> {
+    let shape = (job.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 100;
+    let id = JobId(job + 1);
+    let facts = PoolJob {
+        job: id,
+        queue,
+        submitted_at: Time::from_micros(job),
+        priority: i32::try_from(job % 3).unwrap_or(0),
+        tasks,
+        resources: request(250 + 500 * (shape % 10), GIB / 2 + GIB * (shape / 10)),
+        constraints: Vec::new(),
+    };
+    let all = TaskRange { first: 0, last: tasks - 1 };
+    vec![FeedItem::Job(Arc::new(facts)), FeedItem::Pending { job: id, tasks: all }]
+}
+
+fn request(cpus: u64, mem: u64) -> Request {
+    let name = |text: &str| name::<ResourceName>(text);
+    [(name("cpus"), cpus), (name("mem"), mem)].into_iter().collect()
+}
+

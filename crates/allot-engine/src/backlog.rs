@@ -152,8 +152,11 @@ impl Backlog {
         let mask = lane.mask(self.backfill);
         if mask == Mask::default() {
             self.ranking.remove(slot);
-        } else if self.ranking.contains(slot) {
+        } else if let Some(key) = self.ranking.key(slot) {
             let share = lane.share();
+            if self.ranking.says(slot) == mask && key.share == share {
+                return;
+            }
             self.ranking.update(slot, mask, |key| key.share = share);
         } else {
             self.ranking.set(slot, lane.key(), mask);
@@ -204,16 +207,23 @@ impl Backlog {
         self.requeue(slot);
     }
 
-    /// Takes up to `count` of the first tasks of a job, as one run.
-    pub(crate) fn take(&mut self, slot: u32, count: u64) -> Option<TaskRange> {
-        let job = &mut self.jobs[slot];
+    /// Takes up to `count` of the first tasks of the next job, as one run, and charges its lane for them.
+    pub(crate) fn serve(&mut self, next: Next, need: &Need, count: u64, capacity: &Vector) -> Option<TaskRange> {
+        let job = &mut self.jobs[next.job];
         let run = job.unplaced.first()?;
         let last = u64::from(run.first).saturating_add(count.saturating_sub(1)).min(u64::from(run.last));
         let taken = TaskRange::new(run.first, u32::try_from(last).unwrap_or(run.last))?;
         job.unplaced.remove(taken);
-        if job.unplaced.is_empty() {
-            self.requeue(slot);
+        if self.ranks_queues() {
+            let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
+            self.lanes[next.lane].charge(need, taken.count(), &measure);
         }
+        let job = &mut self.jobs[next.job];
+        if job.unplaced.is_empty() {
+            job.queued = false;
+            self.lanes[next.lane].leave(next.shape, job.key);
+        }
+        self.place(next.lane);
         Some(taken)
     }
 
@@ -264,19 +274,23 @@ impl Backlog {
 
     /// The next job to be served: the first in order, of the first lane in order, that may fit somewhere.
     pub(crate) fn next(&self, shapes: &Shapes) -> Option<Next> {
-        let lane = self.next_lane(shapes, None)?;
-        let cell = self.lanes[lane].next(self.backfill, shapes.open(), |shape| shapes.is_open(shape))?;
+        let (lane, cell) = self.next_cell(shapes, None)?;
         let cell = self.lanes[lane].cell(cell);
         cell.first().map(|(_, job)| Next { lane, job, shape: cell.shape })
     }
 
-    fn next_lane(&self, shapes: &Shapes, except: Option<u32>) -> Option<u32> {
+    /// The first lane in order that has something open, and its first cell that is.
+    fn next_cell(&self, shapes: &Shapes, except: Option<u32>) -> Option<(u32, u32)> {
         let open = shapes.open();
+        let mut cell = None;
         let has_next = |slot: u32| {
-            Some(slot) != except
-                && self.lanes[slot].next(self.backfill, open, |shape| shapes.is_open(shape)).is_some()
+            if Some(slot) != except {
+                cell = self.lanes[slot].next(self.backfill, open, |shape| shapes.is_open(shape));
+            }
+            cell.is_some()
         };
-        self.ranking.find(|mask| mask.meets(open), has_next)
+        let lane = self.ranking.find(|mask| mask.meets(open), has_next)?;
+        cell.map(|cell| (lane, cell))
     }
 
     /// How many of `most` tasks of the next job go one after the other before another lane is preferred.
@@ -284,7 +298,7 @@ impl Backlog {
         if most <= 1 || !self.ranks_queues() {
             return most;
         }
-        let rival = self.next_lane(shapes, Some(next.lane)).and_then(|lane| self.ranking.key(lane));
+        let rival = self.next_cell(shapes, Some(next.lane)).and_then(|(lane, _)| self.ranking.key(lane));
         let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
         self.lanes[next.lane].stretch(need, most, rival, &measure)
     }
@@ -312,6 +326,7 @@ impl Backlog {
         if self.ranks_queues() {
             let lane = self.lane_for(queue);
             self.charge(lane, held, count, capacity);
+            self.retire(lane);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The agents of the pool, what is free on them, and the index that finds the one for a task.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::name::NameKey;
 use crate::policy::{AgentKey, Placement};
 use crate::ranked::{Ranked, Summary};
 use crate::shape::{Classes, Hope, Shape, UNCONSTRAINED};
+use crate::sieve::Sieve;
 use crate::slab::Slab;
 
 /// One agent.
@@ -27,6 +29,8 @@ pub(crate) struct Agent {
     pub(crate) in_flight: Vec<u64>,
     /// The sets of constraints that hold here.
     classes: BTreeSet<u32>,
+    /// The shapes of the sieve whose constraints hold here.
+    allowed: u128,
     /// True while it has an entry among the expiries, which may be earlier than its offer's.
     watched: bool,
 }
@@ -47,14 +51,17 @@ pub(crate) struct Free {
 }
 
 /// How many resources the index looks at; the others are checked agent by agent.
-const INDEXED: usize = 6;
+const INDEXED: usize = 4;
 
-/// What a subtree of agents has: the most of each resource on any of them, and the constraints that hold on any.
+/// What a subtree of agents has: the most of each resource on any of them, the constraints that hold on any, and the
+/// shapes that any has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Room {
     most: [u64; INDEXED],
     /// Bit `class % 64` is set where a class of constraints holds.
     classes: u64,
+    /// By the bits of the sieve.
+    fitting: u128,
 }
 
 impl Summary for Room {
@@ -63,13 +70,15 @@ impl Summary for Room {
             *most = (*most).max(other);
         }
         self.classes |= other.classes;
+        self.fitting |= other.fitting;
     }
 }
 
 impl Room {
     /// What it takes to have room for the shape.
     fn wanted(shape: &Shape) -> Self {
-        let mut wanted = Self { most: [0; INDEXED], classes: class_bit(shape.class) };
+        let fitting = shape.bit.map_or(0, |bit| 1 << bit);
+        let mut wanted = Self { most: [0; INDEXED], classes: class_bit(shape.class), fitting };
         for (dim, amount) in shape.need.iter() {
             if let Some(least) = wanted.most.get_mut(dim) {
                 *least = amount;
@@ -79,6 +88,9 @@ impl Room {
     }
 
     fn covers(&self, wanted: &Self) -> bool {
+        if wanted.fitting != 0 {
+            return self.fitting & wanted.fitting != 0;
+        }
         self.most.iter().zip(wanted.most).all(|(most, least)| *most >= least)
             && self.classes & wanted.classes == wanted.classes
     }
@@ -127,6 +139,7 @@ pub(crate) struct Fleet {
     by_id: BTreeMap<AgentId, u32>,
     /// The agents with an offer, in the order in which they are preferred.
     index: Ranked<AgentKey, Room>,
+    sieve: Sieve,
     /// Everything that all agents have.
     capacity: Vector,
     /// How many agents have how much of each resource, so that the largest is known.
@@ -146,6 +159,7 @@ impl Fleet {
             agents: Slab::default(),
             by_id: BTreeMap::new(),
             index: Ranked::default(),
+            sieve: Sieve::default(),
             capacity: Vector::default(),
             totals: Vec::new(),
             scale_changed: false,
@@ -187,6 +201,7 @@ impl Fleet {
         }
         let holding = classes.iter().filter(|(_, constraints)| all_hold(&facts, constraints));
         self.agents[slot].classes = holding.map(|(class, _)| class).collect();
+        self.agents[slot].allowed = self.sieve.allowed(&self.agents[slot].classes);
         self.agents[slot].facts = Some(facts);
         self.changed.insert(slot);
         resized
@@ -299,6 +314,7 @@ impl Fleet {
             let agent = &mut self.agents[*slot];
             if agent.facts.as_ref().is_some_and(|facts| all_hold(facts, constraints)) {
                 agent.classes.insert(class);
+                agent.allowed = self.sieve.allowed(&agent.classes);
                 self.changed.insert(*slot);
             }
         }
@@ -334,7 +350,7 @@ impl Fleet {
 
     fn reindex(&mut self, slot: u32) {
         let agent = &self.agents[slot];
-        let (free, room) = (self.measure(&agent.free.amounts), agent.room());
+        let (free, room) = (self.measure(&agent.free.amounts), agent.room(&self.sieve));
         if self.index.contains(slot) {
             self.index.update(slot, room, |key| key.free = free);
         } else {
@@ -361,19 +377,45 @@ impl Fleet {
         self.index.contains(slot) && agent.allows(shape.class) && agent.free.holds(shape)
     }
 
-    /// The agent for a task of the shape.
-    pub(crate) fn best(&self, shape: &Shape) -> Option<u32> {
+    /// The agent for a task of the shape, and how many agents and groups of them were looked at to find it.
+    pub(crate) fn best(&self, shape: &Shape) -> (Option<u32>, u64) {
         match &shape.hope {
-            Hope::None => None,
+            Hope::None => (None, 0),
             Hope::Among(few) => {
                 let fitting = few.iter().copied().filter(|slot| self.fits(*slot, shape));
-                fitting.min_by_key(|slot| self.index.key(*slot))
+                (fitting.min_by_key(|slot| self.index.key(*slot)), 0)
             }
             Hope::Anywhere => {
-                let wanted = Room::wanted(shape);
-                self.index.find(|room| room.covers(&wanted), |slot| self.fits(slot, shape))
+                let (wanted, looked_at) = (Room::wanted(shape), Cell::new(0));
+                let enter = |room: &Room| {
+                    looked_at.set(looked_at.get() + 1);
+                    room.covers(&wanted)
+                };
+                (self.index.find(enter, |slot| self.fits(slot, shape)), looked_at.get())
             }
         }
+    }
+
+    /// True where so much was looked at for one shape that it is worth knowing of each agent whether it fits there.
+    pub(crate) fn is_worth_learning(&self, looked_at: u64) -> bool {
+        looked_at > 2 * self.by_id.len() as u64
+    }
+
+    /// Notes of each agent whether the shape fits there; returns its bit in the sieve.
+    pub(crate) fn learn(&mut self, id: u32, shape: &Shape) -> u32 {
+        let bit = self.sieve.add(id, &shape.need, shape.class);
+        for slot in self.by_id.values() {
+            let agent = &mut self.agents[*slot];
+            agent.allowed = self.sieve.allowed(&agent.classes);
+        }
+        let (agents, sieve) = (&self.agents, &self.sieve);
+        self.index.restate(|slot| agents[slot].room(sieve));
+        bit
+    }
+
+    /// The shape is not used any more.
+    pub(crate) fn unlearn(&mut self, id: u32) {
+        self.sieve.remove(id);
     }
 
     /// How many tasks of the shape can be taken from an agent in one go: one where items or ranges are named.
@@ -420,8 +462,9 @@ impl Agent {
         &self.total
     }
 
-    fn room(&self) -> Room {
-        let mut room = Room::default();
+    fn room(&self, sieve: &Sieve) -> Room {
+        let fitting = sieve.fitting(&self.free.amounts) & self.allowed;
+        let mut room = Room { fitting, ..Room::default() };
         for (dim, amount) in self.free.amounts.iter().take(INDEXED) {
             room.most[dim] = amount;
         }

@@ -24,6 +24,7 @@ mod ranked;
 mod session;
 mod shape;
 mod share;
+mod sieve;
 mod slab;
 mod tasks;
 

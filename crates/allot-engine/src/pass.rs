@@ -80,17 +80,15 @@ pub(crate) fn run(
 
 /// Places the next tasks of a job. Nothing where they fit nowhere, which is then known of all that ask for the same.
 fn decide(pool: &mut Pool, next: Next, before: Option<&Draft>) -> Option<Draft> {
-    let shape = pool.shapes.get(next.shape);
-    let Some(agent) = pool.fleet.best(shape) else {
+    let Some(agent) = pool.best_agent(next.shape) else {
         pool.shapes.set_hope(next.shape, Hope::None);
         return None;
     };
     let count = tasks_in_one_step(pool, next, agent, before);
     let shape = pool.shapes.get(next.shape);
     let named = pool.fleet.named(agent, shape);
-    let tasks = pool.backlog.take(next.job, count)?;
+    let tasks = pool.backlog.serve(next, &shape.need, count, pool.fleet.capacity())?;
     pool.fleet.take(agent, shape, tasks.count(), named.as_ref());
-    pool.backlog.charge(next.lane, &shape.need, tasks.count(), pool.fleet.capacity());
     let fleet = &pool.fleet;
     pool.shapes.taken(agent, |shape| fleet.fits(agent, shape));
     Some(Draft { next, job: pool.backlog.job(next.job).key.job(), agent, tasks, named })

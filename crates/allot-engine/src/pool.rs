@@ -64,7 +64,9 @@ impl Pool {
 
     fn release_shape(&mut self, shape: u32) {
         let class = self.shapes.get(shape).class;
-        self.shapes.release(shape);
+        if self.shapes.release(shape) {
+            self.fleet.unlearn(shape);
+        }
         if self.classes.release(class) {
             self.fleet.remove_class(class);
         }
@@ -139,6 +141,18 @@ impl Pool {
     fn forget_grant(&mut self, grant: &Unanswered) {
         self.backlog.unuse(grant.lane);
         self.release_shape(grant.shape);
+    }
+
+    /// The agent for a task of the shape. A shape that is looked for long and often is learned, which costs one look at
+    /// each agent.
+    pub(crate) fn best_agent(&mut self, shape: u32) -> Option<u32> {
+        let known = self.shapes.get(shape);
+        let (found, looked_at) = self.fleet.best(known);
+        if known.bit.is_none() && self.fleet.is_worth_learning(self.shapes.note_effort(shape, looked_at)) {
+            let bit = self.fleet.learn(shape, self.shapes.get(shape));
+            self.shapes.set_bit(shape, bit);
+        }
+        found
     }
 
     /// Brings everything that decisions look at up to date with what was heard.

@@ -58,6 +58,11 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         self.nodes.get(slot as usize).filter(|node| node.linked).map(|node| &node.key)
     }
 
+    /// What a member says.
+    pub(crate) fn says(&self, slot: u32) -> S {
+        self.nodes.get(slot as usize).filter(|node| node.linked).map_or_else(S::default, |node| node.own)
+    }
+
     /// What all members say together.
     pub(crate) fn summary(&self) -> S {
         self.nodes.get(self.root as usize).map_or_else(S::default, |root| root.all)
@@ -87,6 +92,23 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         change(&mut node.key);
         node.own = own;
         self.root = self.link(self.root, slot);
+    }
+
+    /// Has every member say something new.
+    pub(crate) fn restate(&mut self, own: impl Fn(u32) -> S) {
+        for slot in self.in_order() {
+            self.nodes[slot as usize].own = own(slot);
+        }
+        self.pull_below(self.root);
+    }
+
+    fn pull_below(&mut self, root: u32) {
+        if root != NONE {
+            let Node { left, right, .. } = self.nodes[root as usize];
+            self.pull_below(left);
+            self.pull_below(right);
+            self.pull(root);
+        }
     }
 
     /// Takes the slot out, if it is a member.

@@ -19,6 +19,10 @@ pub(crate) struct Shape {
     /// Its constraints, as one of the [`Classes`].
     pub(crate) class: u32,
     pub(crate) hope: Hope,
+    /// Its bit in the sieve, once it has been looked for often enough to have one.
+    pub(crate) bit: Option<u32>,
+    /// How many agents and groups of agents were looked at for it so far.
+    effort: u64,
     users: u64,
 }
 
@@ -66,11 +70,13 @@ pub(crate) struct Shapes {
     /// The shapes with hope; those without are not looked at until one of them gets some.
     open: Mask,
     open_per_bit: [u32; 128],
+    /// How many shapes hope for a few agents only.
+    picky: usize,
 }
 
 impl Shapes {
     pub(crate) fn new() -> Self {
-        Self { shapes: Slab::default(), by_ask: BTreeMap::new(), open: Mask::default(), open_per_bit: [0; 128] }
+        Self { shapes: Slab::default(), by_ask: BTreeMap::new(), open: Mask::default(), open_per_bit: [0; 128], picky: 0 }
     }
 
     pub(crate) fn get(&self, shape: u32) -> &Shape {
@@ -94,7 +100,7 @@ impl Shapes {
             return shape;
         }
         let (slice, need) = (request.as_scalars(), dims.need(request));
-        let shape = Shape { request: request.clone(), slice, need, class, hope: Hope::None, users: 1 };
+        let shape = Shape { request: request.clone(), slice, need, class, users: 1, ..Shape::default() };
         let shape = self.shapes.insert(shape);
         self.by_ask.insert(ask, shape);
         self.set_hope(shape, Hope::Anywhere);
@@ -106,20 +112,37 @@ impl Shapes {
         self.shapes[shape].users += 1;
     }
 
-    /// One user less; a shape without users is forgotten.
-    pub(crate) fn release(&mut self, shape: u32) {
+    /// One user less; true where it was the last and the shape is forgotten.
+    pub(crate) fn release(&mut self, shape: u32) -> bool {
         let users = &mut self.shapes[shape].users;
         *users = users.saturating_sub(1);
-        if *users == 0 {
+        let forgotten = *users == 0;
+        if forgotten {
             self.set_hope(shape, Hope::None);
             let gone = self.shapes.remove(shape);
             self.by_ask.remove(&(gone.request, gone.class));
         }
+        forgotten
+    }
+
+    /// Notes what a search for the shape took; returns what all of them took so far.
+    pub(crate) fn note_effort(&mut self, shape: u32, looked_at: u64) -> u64 {
+        let effort = &mut self.shapes[shape].effort;
+        *effort = effort.saturating_add(looked_at);
+        *effort
+    }
+
+    /// The shape has this bit in the sieve from now on.
+    pub(crate) fn set_bit(&mut self, shape: u32, bit: u32) {
+        self.shapes[shape].bit = Some(bit);
     }
 
     pub(crate) fn set_hope(&mut self, shape: u32, hope: Hope) {
         let bit = (shape % 128) as usize;
         let (was, is) = (self.is_open(shape), hope != Hope::None);
+        let few = |hope: &Hope| usize::from(matches!(hope, Hope::Among(_)));
+        self.picky += few(&hope);
+        self.picky -= few(&self.shapes[shape].hope);
         self.shapes[shape].hope = hope;
         match (was, is) {
             (false, true) => self.open_per_bit[bit] += 1,
@@ -153,6 +176,9 @@ impl Shapes {
     /// What was offered on `agent` was taken in part: the shapes that hoped for it alone and do not fit any more
     /// lose their hope.
     pub(crate) fn taken(&mut self, agent: u32, fits: impl Fn(&Shape) -> bool) {
+        if self.picky == 0 {
+            return;
+        }
         for shape in self.shapes.slots() {
             let known = &self.shapes[shape];
             if matches!(&known.hope, Hope::Among(few) if few[..] == [agent]) && !fits(known) {

@@ -2,6 +2,8 @@
 
 
 
+use std::collections::BTreeMap;
+
 use allot_engine::{Backfill, Placement, Policy};
 use allot_model::{Span, TaskRange, Time};
 use crate::support::{Cluster, job, policy};
@@ -95,20 +97,18 @@ fn starts(backfill: Backfill) -> Vec<u64> {
     for (id, (cpus, _)) in (1..).zip(JOBS) {
         cluster.job(id, "q", 1, &format!("cpus={cpus}"));
     }
-    let mut started = vec![None; JOBS.len()];
+    let mut started: BTreeMap<u64, u64> = BTreeMap::new();
     for second in 0..60 {
         cluster.now = Time::ZERO + Span::from_secs(second);
         for (id, (_, run)) in (1..).zip(JOBS) {
-            if started[id as usize - 1].is_some_and(|start| start + run == second) {
+            if started.get(&id).is_some_and(|start| start + run == second) {
                 cluster.end_oldest(id);
             }
         }
         cluster.renew_offers();
-        for placed in cluster.pass() {
-            started[placed.job.0 as usize - 1] = Some(second);
-        }
+        started.extend(cluster.pass().iter().map(|placed| (placed.job.0, second)));
     }
-    started.into_iter().map(Option::unwrap).collect()
+    started.into_values().collect()
 }
 
 #[test]

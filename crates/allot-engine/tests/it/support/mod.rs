@@ -2,6 +2,7 @@
 //! got what in which order. Every step checks the engine from within.
 
 pub(crate) mod reference;
+pub(crate) mod transcript;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

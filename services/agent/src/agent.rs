@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use allot_agent_core::{AgentCore, Input, JournalEntry, Output};
 use allot_bus::Subject;
-use allot_model::{AttemptId, Beat, Core, Hello, OrderBatch, ReportBatch, Span, Time, Welcome};
+use allot_model::{Beat, Core, Hello, OrderBatch, ReportBatch, Span, Time, Welcome};
 use allot_proto::{Wire, WireError};
 use allot_shell::{Bus, Shutdown, clock};
 use async_nats::connection::State;
@@ -16,6 +16,7 @@ use tracing::{debug, trace, warn};
 use crate::event::Event;
 use crate::executor::Executor;
 use crate::journal::Journal;
+use crate::keeper::Over;
 use crate::output::TaskDirs;
 use crate::publisher::Publisher;
 
@@ -38,7 +39,7 @@ pub(crate) struct Agent {
     /// For answers that come later.
     events: UnboundedSender<Event>,
     /// Attempts that have ended, for the keeper of their directories.
-    ended: UnboundedSender<AttemptId>,
+    ended: UnboundedSender<Over>,
     subjects: Subjects,
     connected: bool,
     stopping: Option<Stopping>,
@@ -73,7 +74,7 @@ impl Agent {
         executor: Executor,
         publisher: Publisher,
         events: UnboundedSender<Event>,
-        ended: UnboundedSender<AttemptId>,
+        ended: UnboundedSender<Over>,
     ) -> Self {
         let id = core.facts().id.clone();
         let subjects = Subjects {
@@ -137,12 +138,12 @@ impl Agent {
             Event::Started { attempt, at, process } => self.give(Input::Started { attempt, at, process }),
             Event::LaunchFailed { attempt, at, message } => {
                 self.executor.forget(attempt);
-                self.has_ended(attempt);
+                self.is_over(Over { attempt, has_output: false });
                 self.give(Input::LaunchFailed { attempt, at, message });
             }
             Event::Ended { attempt, at } => {
                 let exit = self.executor.reap(attempt, at);
-                self.has_ended(attempt);
+                self.is_over(Over { attempt, has_output: exit.has_output });
                 if exit.has_output {
                     self.publisher.store(attempt);
                 }
@@ -154,8 +155,8 @@ impl Agent {
     }
 
     /// Tells the keeper of directories, which is gone only where the agent is about to end.
-    fn has_ended(&self, attempt: AttemptId) {
-        let _ = self.ended.send(attempt);
+    fn is_over(&self, over: Over) {
+        let _ = self.ended.send(over);
     }
 
     /// Takes a message with orders, and those that are there behind it.

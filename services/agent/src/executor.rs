@@ -6,6 +6,7 @@
 
 pub(crate) mod command;
 pub(crate) mod process;
+pub(crate) mod strays;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -44,6 +45,11 @@ impl Running {
 
     pub(crate) fn attempts(&self) -> Vec<AttemptId> {
         self.with(|running| running.keys().copied().collect())
+    }
+
+    /// True for the process of one of the attempts.
+    fn leads(&self, pid: Pid) -> bool {
+        self.with(|running| running.values().any(|leader| *leader == Some(pid)))
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut BTreeMap<AttemptId, Option<Pid>>) -> T) -> T {

@@ -1,14 +1,18 @@
 //! Keeps the directories of tasks within bounds: outputs of running attempts under their cap, those of ended ones as
 //! long as the operator wants.
 
-use std::collections::VecDeque;
-use std::time::{Duration, UNIX_EPOCH};
+use std::collections::{BTreeSet, VecDeque};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use allot_model::{AttemptId, Span, Time};
 use allot_shell::clock;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, warn};
 
+use crate::executor::strays::Strays;
 use crate::executor::{Running, keep_under_cap};
 use crate::output::{STREAMS, TaskDirs};
 
@@ -16,6 +20,8 @@ use crate::output::{STREAMS, TaskDirs};
 const CAP_EVERY: Duration = Duration::from_millis(250);
 /// How often it is looked whether a directory is too old.
 const AGE_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked again whether processes that tasks left behind are gone.
+const STRAYS_EVERY: Duration = Duration::from_millis(250);
 /// How many ends are taken note of at once.
 const MOST_AT_ONCE: usize = 1_024;
 
@@ -39,10 +45,37 @@ pub(crate) async fn cap_outputs(dirs: TaskDirs, running: Running, cap: u64) {
     }
 }
 
-/// The directories of ended attempts, oldest first.
+/// An attempt that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Over {
+    pub(crate) attempt: AttemptId,
+    /// Whether it wrote anything.
+    pub(crate) has_output: bool,
+}
+
+/// Attempts that ended without a word, whose directories are not kept for that.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Silent(Arc<Mutex<BTreeSet<AttemptId>>>);
+
+impl Silent {
+    pub(crate) fn contains(&self, attempt: AttemptId) -> bool {
+        self.with(|silent| silent.contains(&attempt))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut BTreeSet<AttemptId>) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Keeps the directories of ended attempts, and looks after processes that these left behind.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     dirs: TaskDirs,
+    silent: Silent,
+    strays: Strays,
+    /// True where no process of an ended attempt is left.
+    nobody_left: bool,
+    /// Oldest first.
     ended: VecDeque<(Time, AttemptId)>,
     keep: usize,
     keep_for: Span,
@@ -50,56 +83,75 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Knows of all directories that are there: no attempt runs yet.
-    pub(crate) fn open(dirs: TaskDirs, keep: usize, keep_for: Span) -> Self {
-        let changed = |attempt| {
-            let changed =
-                std::fs::metadata(dirs.of(attempt)).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-            Some((Time::from_micros(u64::try_from(changed.as_micros()).ok()?), attempt))
+    pub(crate) fn open(dirs: TaskDirs, strays: Strays, keep: usize, keep_for: Span) -> Self {
+        dirs.remove_spares();
+        let named_at = |attempt| {
+            let seconds = u64::try_from(std::fs::metadata(dirs.of(attempt)).ok()?.ctime()).ok()?;
+            Some((Time::from_micros(seconds.saturating_mul(1_000_000)), attempt))
         };
-        let mut ended: Vec<(Time, AttemptId)> = dirs.attempts().into_iter().filter_map(changed).collect();
+        let mut ended: Vec<(Time, AttemptId)> = dirs.attempts().into_iter().filter_map(named_at).collect();
         ended.sort_unstable();
-        Self { dirs, ended: ended.into(), keep, keep_for }
+        let ended = ended.into();
+        Self { dirs, silent: Silent::default(), strays, nobody_left: false, ended, keep, keep_for }
+    }
+
+    /// The attempts that are known to have ended without a word.
+    pub(crate) fn silent(&self) -> Silent {
+        self.silent.clone()
     }
 
     /// Removes what is too much or too old, for as long as attempts may end.
-    pub(crate) async fn run(mut self, mut ended: UnboundedReceiver<AttemptId>) {
-        let mut ticks = tokio::time::interval(AGE_EVERY);
+    pub(crate) async fn run(mut self, mut ended: UnboundedReceiver<Over>) {
         loop {
-            let mut attempts = Vec::new();
+            let mut over = Vec::new();
+            let pause = if self.nobody_left { AGE_EVERY } else { STRAYS_EVERY };
             tokio::select! {
-                count = ended.recv_many(&mut attempts, MOST_AT_ONCE) => if count == 0 { return },
-                _ = ticks.tick() => {}
+                count = ended.recv_many(&mut over, MOST_AT_ONCE) => if count == 0 { return },
+                () = tokio::time::sleep(pause) => {}
             }
-            let now = clock::now();
-            self.ended.extend(attempts.into_iter().map(|attempt| (now, attempt)));
-            let removed = tokio::task::spawn_blocking(move || self.without_surplus(now));
+            let tidied = tokio::task::spawn_blocking(move || self.tidy(clock::now(), &over));
             // Fails only where the process is about to end.
-            let Ok(next) = removed.await else { return };
+            let Ok(next) = tidied.await else { return };
             self = next;
         }
     }
 
-    fn without_surplus(mut self, now: Time) -> Self {
+    fn tidy(mut self, now: Time, over: &[Over]) -> Self {
+        self.nobody_left = self.strays.sweep();
+        self.ended.extend(over.iter().map(|over| (now, over.attempt)));
+        over.iter().filter(|over| !over.has_output).for_each(|over| self.retire_silent(over.attempt));
         while let Some(attempt) = self.take_surplus(now) {
-            match self.dirs.remove(attempt) {
+            match self.dirs.retire(attempt, self.nobody_left) {
                 Ok(()) => debug!(%attempt, "removed the directory of a task"),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => warn!(%attempt, %error, "cannot remove the directory of a task"),
             }
         }
         self
     }
 
+    /// Has the directory of an attempt used again at once, where there is nothing in it to be kept.
+    fn retire_silent(&self, attempt: AttemptId) {
+        self.silent.with(|silent| silent.insert(attempt));
+        let reused = self.nobody_left && self.dirs.reuse(attempt).unwrap_or(false);
+        if !reused {
+            self.silent.with(|silent| silent.remove(&attempt));
+        }
+    }
+
     fn take_surplus(&mut self, now: Time) -> Option<AttemptId> {
         let (ended_at, _) = self.ended.front()?;
         let surplus = self.ended.len() > self.keep || now.since(*ended_at) > self.keep_for;
-        surplus.then(|| self.ended.pop_front()).flatten().map(|(_, attempt)| attempt)
+        let (_, attempt) = surplus.then(|| self.ended.pop_front()).flatten()?;
+        self.silent.with(|silent| silent.remove(&attempt));
+        Some(attempt)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use allot_model::Incarnation;
 
     #[test]
     fn the_oldest_directories_go_when_there_are_too_many_or_they_are_too_old() {
@@ -108,11 +160,40 @@ mod tests {
         let attempts: Vec<AttemptId> = (0..4).map(|index| format!("7.{index}#1").parse().unwrap()).collect();
         attempts.iter().for_each(|attempt| drop(dirs.make(*attempt).unwrap()));
         let there = || attempts.iter().filter(|attempt| dirs.of(**attempt).exists()).count();
-        let keeper = Keeper::open(dirs.clone(), 3, Span::from_secs(60));
+        let strays = Strays::adopt(Incarnation(1), Running::default());
+        let keeper = Keeper::open(dirs.clone(), strays, 3, Span::from_secs(60));
         assert_eq!(keeper.ended.len(), 4, "what is there from before is known");
-        let keeper = keeper.without_surplus(clock::now());
+        let keeper = keeper.tidy(clock::now(), &[]);
         assert_eq!(there(), 3);
-        keeper.without_surplus(clock::now() + Span::from_secs(61));
+        keeper.tidy(clock::now() + Span::from_secs(61), &[]);
         assert_eq!(there(), 0);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_an_attempt_that_left_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = TaskDirs::new(root.path().to_owned());
+        let keeper = Keeper::open(
+            dirs.clone(),
+            Strays::adopt(Incarnation(1), Running::default()),
+            3,
+            Span::from_secs(60),
+        );
+        let silent = keeper.silent();
+        let [plain, littered]: [AttemptId; 2] = ["7.0#1", "7.1#1"].map(|text| text.parse().unwrap());
+        for attempt in [plain, littered] {
+            let dir = dirs.make(attempt).unwrap();
+            STREAMS.into_iter().for_each(|stream| drop(crate::output::create(&dir, stream).unwrap()));
+        }
+        std::fs::write(dirs.of(littered).join("result"), "42").unwrap();
+        let over = [plain, littered].map(|attempt| Over { attempt, has_output: false });
+        let keeper = keeper.tidy(clock::now(), &over);
+        assert_eq!([plain, littered].map(|attempt| dirs.of(attempt).exists()), [false, true]);
+        assert_eq!([plain, littered].map(|attempt| silent.contains(attempt)), [true, false]);
+        keeper.tidy(clock::now() + Span::from_secs(61), &[]);
+        assert!(
+            !silent.contains(plain) && !dirs.of(littered).exists(),
+            "known for as long as others are kept"
+        );
     }
 }

@@ -33,6 +33,7 @@ pub use config::Config;
 use agent::Agent;
 use executor::Executor;
 use executor::command::Surroundings;
+use executor::strays::Strays;
 use home::{Home, Identity};
 use journal::{Journal, JournalError};
 use keeper::Keeper;
@@ -60,10 +61,17 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
 
     let (ended, has_ended) = unbounded_channel();
     let running = executor.running().clone();
-    let logs =
-        Logs { bus: bus.clone(), agent: facts.id.clone(), dirs: dirs.clone(), running: running.clone() };
+    let strays = Strays::adopt(facts.incarnation, running.clone());
+    let keeper = Keeper::open(dirs.clone(), strays.clone(), config.keep_tasks, config.keep_for);
+    let logs = Logs {
+        bus: bus.clone(),
+        agent: facts.id.clone(),
+        dirs: dirs.clone(),
+        running: running.clone(),
+        silent: keeper.silent(),
+    };
     let mut beside = JoinSet::new();
-    beside.spawn(Keeper::open(dirs.clone(), config.keep_tasks, config.keep_for).run(has_ended));
+    beside.spawn(keeper.run(has_ended));
     beside.spawn(keeper::cap_outputs(dirs.clone(), running, config.output_cap));
     beside.spawn(serve(logs));
 
@@ -71,7 +79,9 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
     let core = AgentCore::new(Arc::new(facts), settings);
     let mut agent = Agent::new(bus, core, journal, executor, publisher, events, ended);
     agent.recover(entries, &dirs);
-    agent.run(happened, &shutdown, config.stop_grace).await
+    let outcome = agent.run(happened, &shutdown, config.stop_grace).await;
+    strays.sweep();
+    outcome
 }
 
 /// Who the agent is, and its journal. A journal that cannot be read is set aside, and with it the life it tells of.

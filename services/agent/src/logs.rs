@@ -12,6 +12,7 @@ use futures::StreamExt;
 use tracing::debug;
 
 use crate::executor::Running;
+use crate::keeper::Silent;
 use crate::output::{Chunk, TaskDirs};
 use crate::publisher::tail_headers;
 
@@ -27,6 +28,7 @@ pub(crate) struct Logs {
     pub(crate) agent: AgentId,
     pub(crate) dirs: TaskDirs,
     pub(crate) running: Running,
+    pub(crate) silent: Silent,
 }
 
 impl Logs {
@@ -62,7 +64,11 @@ impl Logs {
         let chunk = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other).flatten();
         match chunk {
             Ok(chunk) => Ok((chunk, ended)),
-            Err(error) if error.kind() == ErrorKind::NotFound && !ended => Ok((Chunk::default(), false)),
+            Err(error)
+                if error.kind() == ErrorKind::NotFound && (!ended || self.silent.contains(query.attempt)) =>
+            {
+                Ok((Chunk::default(), ended))
+            }
             Err(error) => Err(self.refuse(query.attempt, &error)),
         }
     }

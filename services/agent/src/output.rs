@@ -5,8 +5,9 @@
 
 use std::fs::{self, File};
 use std::io::{Error, ErrorKind, Result};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use allot_model::AttemptId;
 use allot_model::view::LogStream;
@@ -18,6 +19,10 @@ use crate::home::{attempt_of_dir, task_dir_name};
 pub(crate) const STREAMS: [LogStream; 2] = [LogStream::Stdout, LogStream::Stderr];
 /// Holes begin and end at the borders of blocks.
 const BLOCK: u64 = 4_096;
+/// How many empty directories are kept to be used again.
+const MOST_SPARES: usize = 256;
+/// What their names begin with.
+const SPARE_PREFIX: &str = ".spare.";
 
 /// A part of an output.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,21 +36,27 @@ pub(crate) struct Chunk {
 }
 
 /// Where attempts have their directories.
+///
+/// Directories of attempts that are over are used again where that can be done: filesystems are slow to give out the
+/// inodes of files that were removed a moment ago, and under load that would cost more than the processes themselves.
 #[derive(Debug, Clone)]
 pub(crate) struct TaskDirs {
     root: PathBuf,
+    /// Empty directories to be used again.
+    spares: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 impl TaskDirs {
     /// Directories below this one.
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, spares: Arc::default() }
     }
 
     /// The attempts that have a directory.
     pub(crate) fn attempts(&self) -> Vec<AttemptId> {
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
-        entries.filter_map(|entry| attempt_of_dir(entry.file_name().to_str()?)).collect()
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter_map(|name| attempt_of_dir(&name)).collect()
     }
 
     /// The directory of an attempt.
@@ -53,12 +64,17 @@ impl TaskDirs {
         self.root.join(task_dir_name(attempt))
     }
 
-    /// Makes the directory of an attempt, empty.
+    /// Makes the directory of an attempt, with empty outputs or none.
     ///
     /// # Errors
     /// Where it cannot be made.
     pub(crate) fn make(&self, attempt: AttemptId) -> Result<PathBuf> {
         let dir = self.of(attempt);
+        let spare = self.with_spares(Vec::pop);
+        // Where something is in the way, the spare one is lost to us, and removed at the next start.
+        if spare.is_some_and(|spare| fs::rename(spare, &dir).is_ok()) {
+            return Ok(dir);
+        }
         match fs::create_dir(&dir) {
             // Of another cluster, or of a life that is not remembered.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -70,12 +86,43 @@ impl TaskDirs {
         Ok(dir)
     }
 
-    /// Removes the directory of an attempt and all that is in it.
+    /// Removes the directory of an attempt and all that is in it. Where nobody can be using it, it may be kept to be
+    /// used again.
     ///
     /// # Errors
     /// Where something in it cannot be removed.
-    pub(crate) fn remove(&self, attempt: AttemptId) -> Result<()> {
-        fs::remove_dir_all(self.of(attempt))
+    pub(crate) fn retire(&self, attempt: AttemptId, unused: bool) -> Result<()> {
+        if unused && self.reuse(attempt)? { Ok(()) } else { fs::remove_dir_all(self.of(attempt)) }
+    }
+
+    /// Has the directory of an attempt used again, which nobody must be using. False, and nothing changed, where there
+    /// is more in it than outputs, or enough others wait to be used again.
+    ///
+    /// # Errors
+    /// Where its outputs cannot be emptied.
+    pub(crate) fn reuse(&self, attempt: AttemptId) -> Result<bool> {
+        let dir = self.of(attempt);
+        if self.with_spares(|spares| spares.len() >= MOST_SPARES) || !holds_outputs_only(&dir)? {
+            return Ok(false);
+        }
+        let spare = self.root.join(format!("{SPARE_PREFIX}{}", task_dir_name(attempt)));
+        STREAMS.into_iter().try_for_each(|stream| empty(&path(&dir, stream)))?;
+        fs::rename(dir, &spare)?;
+        self.with_spares(|spares| spares.push(spare));
+        Ok(true)
+    }
+
+    /// Removes what an earlier life kept to be used again: what uses it now is not known.
+    pub(crate) fn remove_spares(&self) {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let spares =
+            entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(SPARE_PREFIX.as_bytes()));
+        // What cannot be removed now is tried again at the next start.
+        spares.for_each(|entry| drop(fs::remove_dir_all(entry.path())));
+    }
+
+    fn with_spares<T>(&self, look: impl FnOnce(&mut Vec<PathBuf>) -> T) -> T {
+        look(&mut self.spares.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How much an attempt has written; nothing where there is no such output.
@@ -139,6 +186,27 @@ pub(crate) fn path(dir: &Path, stream: LogStream) -> PathBuf {
 /// Makes the file of an output, for the process to write to.
 pub(crate) fn create(dir: &Path, stream: LogStream) -> Result<File> {
     File::options().create(true).append(true).mode(0o640).open(path(dir, stream))
+}
+
+/// True where a directory holds the two outputs, as they were made, and nothing else.
+fn holds_outputs_only(dir: &Path) -> Result<bool> {
+    let mut outputs = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let named = STREAMS.into_iter().any(|stream| path(dir, stream) == entry.path());
+        let found = entry.metadata()?;
+        // A second link would show the outputs of others under another name.
+        if !named || !found.is_file() || found.nlink() != 1 {
+            return Ok(false);
+        }
+        outputs += 1;
+    }
+    Ok(outputs == STREAMS.len())
+}
+
+fn empty(path: &Path) -> Result<()> {
+    let file = File::options().write(true).open(path)?;
+    if file.metadata()?.len() > 0 { file.set_len(0) } else { Ok(()) }
 }
 
 /// The place of the first byte that was not dropped.
@@ -215,6 +283,31 @@ mod tests {
         assert_eq!(chunk.bytes, text[usize::try_from(chunk.offset).unwrap()..]);
         dirs.keep_under(attempt, LogStream::Stdout, 0).unwrap();
         assert_eq!(dirs.read(attempt, LogStream::Stdout, 0, 9).unwrap().offset, 800_000);
+    }
+
+    #[test]
+    fn a_directory_is_used_again_only_where_nobody_uses_it_and_nothing_else_is_in_it() {
+        let next: AttemptId = "8.0#1".parse().unwrap();
+        let inode = |path: PathBuf| fs::metadata(path).unwrap().ino();
+        type Change = fn(&Path);
+        let cases: [(bool, Change, bool); 4] = [
+            (true, |_| (), true),
+            (false, |_| (), false),
+            (true, |dir| fs::write(dir.join("more"), "").unwrap(), false),
+            (true, |dir| fs::hard_link(dir.join("stdout"), dir.join("../link")).unwrap(), false),
+        ];
+        for (unused, change, again) in cases {
+            let (_root, dirs, attempt) = written(b"old");
+            create(&dirs.of(attempt), LogStream::Stderr).unwrap();
+            change(&dirs.of(attempt));
+            let before = inode(dirs.of(attempt).join("stdout"));
+            dirs.retire(attempt, unused).unwrap();
+            assert!(!dirs.of(attempt).exists());
+            let dir = dirs.make(next).unwrap();
+            create(&dir, LogStream::Stdout).unwrap();
+            assert_eq!(dirs.size(next, LogStream::Stdout), 0);
+            assert_eq!(inode(dir.join("stdout")) == before && dir.join("stderr").exists(), again);
+        }
     }
 
     #[test]

@@ -182,6 +182,20 @@ async fn children_that_outlive_their_process_are_killed_with_its_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_lives_as_long_as_its_task_and_no_longer() {
+    let mut stage = Stage::open().await;
+    let daemon = "setsid sh -c 'echo $$; exec sleep 1000' & while [ ! -e go ]; do sleep 0.01; done";
+    stage.order(vec![launch("1.0#1", shell(daemon)), launch("1.1#1", shell("true"))]).await;
+    stage.end_of("1.1#1").await;
+    let pid =
+        eventually("the daemon runs", PATIENCE, || async { stage.stdout("1.0#1").trim().parse().ok() }).await;
+    assert!(is_alive(pid));
+    fs::write(stage.task_dir("1.0#1").join("go"), "").unwrap();
+    stage.end_of("1.0#1").await;
+    eventually("the daemon is gone", PATIENCE, || async { (!is_alive(pid)).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_over_its_time_limit_has_failed() {
     let mut stage = Stage::open().await;
     let end = stage.run(JobSpec { time_limit: Some(Span::from_millis(100)), ..shell("sleep 1000") }).await;

@@ -47,6 +47,8 @@ pub struct Stage {
     pub started: Vec<AttemptRun>,
     hellos: Subscriber,
     reports: Subscriber,
+    /// The last batch of reports that was taken of the agent's present life.
+    committed: u64,
     agent: Option<(Shutdown, JoinHandle<anyhow::Result<()>>)>,
 }
 
@@ -127,7 +129,19 @@ impl Stage {
         let reports = bus.client().subscribe(Subject::AgentReports(agent).to_string()).await.unwrap();
         bus.client().flush().await.unwrap();
         let (incarnation, ends, started) = (Incarnation(0), Vec::new(), Vec::new());
-        Self { server, bus, dir, config, incarnation, ends, started, hellos, reports, agent: None }
+        Self {
+            server,
+            bus,
+            dir,
+            config,
+            incarnation,
+            ends,
+            started,
+            hellos,
+            reports,
+            committed: 0,
+            agent: None,
+        }
     }
 
     /// Starts the agent and admits it.
@@ -141,7 +155,10 @@ impl Stage {
 
     pub async fn admit(&mut self) {
         let hello = within("the agent says hello", self.hellos.next()).await.unwrap();
-        self.incarnation = Hello::decode(&hello.payload).unwrap().facts.incarnation;
+        let incarnation = Hello::decode(&hello.payload).unwrap().facts.incarnation;
+        if incarnation != self.incarnation {
+            (self.incarnation, self.committed) = (incarnation, 0);
+        }
         let welcome = Welcome::Admitted { beat_every: Span::from_millis(200) };
         self.bus.client().publish(hello.reply.unwrap(), welcome.encode().into()).await.unwrap();
     }
@@ -199,7 +216,9 @@ impl Stage {
 
     async fn take(&mut self, message: &Message) {
         let batch = ReportBatch::decode(&message.payload).unwrap();
-        for report in batch.reports {
+        let reports = if batch.sequence > self.committed { batch.reports } else { Vec::new() };
+        self.committed = self.committed.max(batch.sequence);
+        for report in reports {
             match report {
                 Report::Started { run, .. } => self.started.push(run),
                 Report::Ended { run, state, reason, started_at, outcome, .. } => {

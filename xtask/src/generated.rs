@@ -24,9 +24,8 @@ impl Mode {
 
 /// The wire types.
 pub(crate) fn codegen(mode: Mode) -> Result<()> {
-    let generator = &mut cargo();
-    generator.args(["run", "--quiet", "--package", "allot-codegen"]);
-    generated("crates/allot-proto/src/generated/allot.v1.rs", generator, "cargo xtask codegen", mode)
+    let again = "cargo xtask codegen";
+    generated("crates/allot-proto/src/generated/allot.v1.rs", &mut generator("types"), again, mode)
 }
 
 /// The pages that come from code.
@@ -34,9 +33,14 @@ pub(crate) fn docs(mode: Mode) -> Result<()> {
     let subjects = &mut cargo();
     subjects.args(["run", "--quiet", "--package", "allot-bus", "--example", "subjects"]);
     generated("docs/subjects.md", subjects, "cargo xtask docs", mode)?;
-    let commands = &mut cargo();
-    commands.args(["run", "--quiet", "--package", "allot", "--example", "reference"]);
-    generated("docs/cli.md", commands, "cargo xtask docs", mode)
+    generated("docs/messages.md", &mut generator("page"), "cargo xtask docs", mode)
+}
+
+/// The program that reads the schemas.
+fn generator(what: &str) -> Command {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "allot-codegen", "--", what]);
+    command
 }
 
 /// Makes `file`, or checks that it is, what `generator` prints.

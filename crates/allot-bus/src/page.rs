@@ -9,9 +9,9 @@ const HEAD: &str = "\
 # Subjects
 
 Everything that is said on the bus, and who says it to whom. `<queue>` stands for one or more tokens joined by dots,
-every other `<part>` for one token of letters, digits, `-` and `_`. Messages named by type are protobuf messages of
-[`schemas/allot/v1`](../schemas/allot/v1) unless marked as JSON; `{}` and an empty payload mean the same. An
-`Answer<T>` is JSON: `{\"ok\": T}` or `{\"error\": {\"code\": …, \"message\": …}}`.
+every other `<part>` for one token of letters, digits, `-` and `_`. Messages named by type are protobuf, described in
+[messages.md](messages.md), unless marked as JSON; `{}` and an empty payload mean the same. An `Answer<T>` is JSON:
+`{\"ok\": T}` or `{\"error\": {\"code\": …, \"message\": …}}`.
 
 A party may publish to the subjects whose rows begin with it, and subscribe to those in whose rows it is second; who
 makes a request also subscribes to its own reply inbox. NATS permissions follow from this table alone: to let

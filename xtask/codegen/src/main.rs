@@ -1,11 +1,14 @@
-//! Prints the Rust types of `schemas/allot/v1`, for `cargo xtask codegen` to put into allot-proto.
+//! Prints what is generated from `schemas/allot/v1`, for `cargo xtask codegen` and `cargo xtask docs` to put into place.
 //!
 //! A program of its own, so that `xtask` builds without the code generator.
 
+mod page;
+
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use prost_build::Module;
+use prost_types::FileDescriptorProto;
 
 const SCHEMAS: &str = "schemas";
 const PACKAGE: &str = "allot/v1";
@@ -13,11 +16,21 @@ const PACKAGE: &str = "allot/v1";
 fn main() -> anyhow::Result<()> {
     let files = schema_files(&Path::new(SCHEMAS).join(PACKAGE))?;
     let descriptors = protox::compile(&files, [SCHEMAS]).map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    let module = Module::from_protobuf_package_name("allot.v1");
-    let requests = descriptors.file.into_iter().map(|file| (module.clone(), file)).collect();
-    let generated = prost_build::Config::new().btree_map(["."]).generate(requests)?;
-    generated.into_values().for_each(|code| print!("{code}"));
+    let printed = match std::env::args().nth(1).as_deref() {
+        Some("types") => types(descriptors.file)?,
+        Some("page") => page::messages(&descriptors.file),
+        _ => bail!("say what to print: `types`, the Rust types, or `page`, the documentation"),
+    };
+    print!("{printed}");
     Ok(())
+}
+
+/// The Rust types.
+fn types(files: Vec<FileDescriptorProto>) -> anyhow::Result<String> {
+    let module = Module::from_protobuf_package_name("allot.v1");
+    let requests = files.into_iter().map(|file| (module.clone(), file)).collect();
+    let generated = prost_build::Config::new().btree_map(["."]).generate(requests)?;
+    Ok(generated.into_values().collect())
 }
 
 /// The schemas, in the order of their names.

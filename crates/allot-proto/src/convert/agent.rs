@@ -116,7 +116,7 @@ impl TryFrom<v1::OrderBatch> for OrderBatch {
     }
 }
 
-/// What launches of one job have in common, which is sent once for neighbours in a batch.
+/// What launches have in common, which is sent once for neighbours in a batch.
 struct LaunchedJob {
     queue: QueueName,
     spec: Arc<JobSpec>,
@@ -139,10 +139,10 @@ struct JobTable<'a> {
 }
 
 impl<'a> JobTable<'a> {
-    /// The place of the launch's job in the table. Launches of one job stand side by side, so that a look at the last
-    /// one finds nearly all that there is to share.
+    /// The place in the table of what the launch runs. Launches of one job stand side by side, and so do jobs that were
+    /// submitted in a row and are alike, so that a look at the last one finds nearly all that there is to share.
     fn place(&mut self, launch: &'a Launch) -> u32 {
-        let same = |last: &Launch| Arc::ptr_eq(&last.spec, &launch.spec) && last.queue == launch.queue;
+        let same = |last: &Launch| last.queue == launch.queue && last.spec == launch.spec;
         if !self.last.is_some_and(same) {
             let queue = launch.queue.to_string();
             self.messages.push(v1::LaunchedJob { queue, spec: Some((&*launch.spec).into()) });

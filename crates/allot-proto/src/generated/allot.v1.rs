@@ -587,7 +587,7 @@ pub struct OrderBatch {
     /// The incarnation the orders are meant for.
     #[prost(uint64, tag = "2")]
     pub incarnation: u64,
-    /// The jobs that the launches in this batch are of.
+    /// What the launches in this batch run.
     #[prost(message, repeated, tag = "3")]
     pub jobs: ::prost::alloc::vec::Vec<LaunchedJob>,
     /// The orders.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use allot_model::Span;
@@ -236,7 +237,8 @@ fn options(
     name: &str,
     connections: watch::Sender<u64>,
 ) -> Result<ConnectOptions, ConnectFailed> {
-    let mut options = ConnectOptions::new()
+    let watcher = Watcher { connections, lost: AtomicU64::new(0) };
+    let options = ConnectOptions::new()
         .name(name)
         .custom_inbox_prefix(inbox_prefix(&config.inbox_prefix)?)
         .max_reconnects(None)
@@ -245,12 +247,14 @@ fn options(
         .client_capacity(CLIENT_CAPACITY)
         .reconnect_delay_callback(reconnect_pause)
         .event_callback(move |event| {
-            if event == Event::Connected {
-                connections.send_modify(|count| *count += 1);
-            }
-            log(&event);
+            watcher.note(&event);
             std::future::ready(())
         });
+    Ok(identify(options, config))
+}
+
+/// Adds what the server is to know us by, and we it.
+fn identify(mut options: ConnectOptions, config: &NatsConfig) -> ConnectOptions {
     if let Some(user) = &config.user {
         let password = config.password.as_ref().map_or("", Secret::reveal);
         options = options.user_and_password(user.clone(), password.to_owned());
@@ -264,7 +268,7 @@ fn options(
     if let (Some(certificate), Some(key)) = (&config.certificate_file, &config.key_file) {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
-    Ok(options)
+    options
 }
 
 fn reconnect_pause(tries: usize) -> Duration {
@@ -272,17 +276,38 @@ fn reconnect_pause(tries: usize) -> Duration {
     doubled.min(LONGEST_RECONNECT_PAUSE)
 }
 
-fn log(event: &Event) {
-    match event {
-        Event::Connected => info!("connected to NATS"),
-        Event::Disconnected => warn!("lost the connection to NATS, trying to get it back"),
-        Event::SlowConsumer(subscription) => {
-            warn!(subscription, "a subscription is full: messages are lost until this process catches up");
+/// Hears of what happens to the connection.
+struct Watcher {
+    connections: watch::Sender<u64>,
+    /// How many messages were lost because nobody took them in time.
+    lost: AtomicU64,
+}
+
+impl Watcher {
+    fn note(&self, event: &Event) {
+        match event {
+            Event::Connected => {
+                self.connections.send_modify(|count| *count += 1);
+                info!("connected to NATS");
+            }
+            Event::Disconnected => warn!("lost the connection to NATS, trying to get it back"),
+            Event::SlowConsumer(subscription) => self.note_lost(*subscription),
+            Event::LameDuckMode => info!("the NATS server is about to stop"),
+            Event::ServerError(failure) => error!(error = %failure, "NATS reports an error"),
+            Event::ClientError(failure) => warn!(error = %failure, "the NATS client reports an error"),
+            Event::Draining | Event::Closed => debug!(%event, "NATS"),
         }
-        Event::LameDuckMode => info!("the NATS server is about to stop"),
-        Event::ServerError(failure) => error!(error = %failure, "NATS reports an error"),
-        Event::ClientError(failure) => warn!(error = %failure, "the NATS client reports an error"),
-        Event::Draining | Event::Closed => debug!(%event, "NATS"),
+    }
+
+    /// Each lost message is an event; the log has one line for each doubling.
+    fn note_lost(&self, subscription: u64) {
+        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        if lost.is_power_of_two() {
+            warn!(
+                subscription,
+                lost, "a subscription is full: messages are lost until this process catches up"
+            );
+        }
     }
 }
 

@@ -49,8 +49,8 @@ impl Profile {
 
 /// Builds the programs and puts them, without symbols, into `dist/`.
 pub(crate) fn dist(profile: Profile) -> Result<PathBuf> {
-    let packages = PROGRAMS.iter().flat_map(|program| ["--package", program]);
-    run(cargo().args(["build", "--locked", "--profile", profile.name()]).args(packages))?;
+    // The whole workspace, as tests build it: with fewer packages dependencies would be compiled anew.
+    run(cargo().args(["build", "--locked", "--workspace", "--bins", "--profile", profile.name()]))?;
     let dist = root().join("dist");
     if dist.exists() {
         fs::remove_dir_all(&dist).with_context(|| format!("cannot empty {}", dist.display()))?;

@@ -14,8 +14,13 @@ import nats
 SERVICES = ["registry", "offers", "dispatcher", "allocator", "agent"]
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
-# What a question ends with while there is nobody to answer it.
-UNAVAILABLE = (nats.errors.Error, asyncio.TimeoutError, OSError)
+
+class Refused(Exception):
+    """A service answered, and said no."""
+
+
+# What a question ends with before there is an answer to it: nobody is there, or the job is not known yet.
+UNAVAILABLE = (nats.errors.Error, asyncio.TimeoutError, OSError, Refused)
 
 
 def compose_command():
@@ -86,7 +91,13 @@ class Cluster:
 
     async def connect(self, **options):
         """A connection as any user has it, once the server accepts one."""
+        # Nobody is told that the server is away for a while: the client finds it again by itself.
+        options = {"error_cb": quietly, **options}
         return Bus(await until(lambda: nats.connect(f"nats://127.0.0.1:{self.port}", **options)))
+
+
+async def quietly(_error):
+    pass
 
 
 class Bus:
@@ -104,7 +115,7 @@ class Bus:
         answer = await self.client.request(subject, json.dumps(question or {}).encode(), timeout=5)
         answer = json.loads(answer.data)
         if "error" in answer:
-            raise AssertionError(f"{subject}: {answer['error']['message']}")
+            raise Refused(f"{subject}: {answer['error']['message']}")
         return answer["ok"]
 
     async def ready_agents(self, count):

@@ -1,5 +1,6 @@
 """Runs the tests in containers and ends with a line `N passed, N failed`."""
 
+import logging
 import signal
 import sys
 import unittest
@@ -22,6 +23,8 @@ def run(module):
 def main():
     # Being stopped still removes the containers: an interrupt unwinds, the default action would not.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Compose commands block the event loop, and nothing else waits for it.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     passed, failed = (sum(counts) for counts in zip(*map(run, [test_cluster, test_tenants])))
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0

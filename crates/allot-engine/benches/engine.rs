@@ -2,13 +2,12 @@
 //!
 //! `cargo bench -p allot-engine` runs all of it; `-- fill`, `-- freed`, `-- memory`, `-- growth` runs one part.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use allot_engine::{Engine, Input, Limits, Output, Policy};
 use allot_model::{
-    AgentId, AllocatorMessage, AttemptRun, Core, Epoch, Feed, FeedItem, Grant, InstanceId, JobId,
+    AgentId, AllocatorMessage, AttemptRun, Core, Epoch, Feed, FeedItem, Grant, GrantId, InstanceId, JobId,
     OfferVersion, Placement, PoolAgent, PoolJob, QueueName, Request, ResourceName, Span, SyncPart,
     TaskRange, Time,
 };
@@ -53,9 +52,8 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 
 /// How long this thread has had a processor so far: on a machine that others use too, this is the time to look at.
 fn processor_time() -> Duration {
-    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = schedstat.split(' ').next().and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Fills the cluster and counts placements.
@@ -116,8 +114,8 @@ fn growth() {
     }
 }
 
-fn tasks_of(grants: &[Grant]) -> u64 {
-    grants.iter().flat_map(|grant| &grant.placements).map(|part| part.tasks.count()).sum()
+fn tasks_of(grants: &[Noted]) -> u64 {
+    grants.iter().map(|grant| grant.tasks.count()).sum()
 }
 
 #[allow(clippy::cast_possible_truncation)]
@@ -173,14 +171,15 @@ impl World {
         out
     }
 
-    /// Passes until nothing fits, and the time that the engine took.
-    fn fill(&mut self) -> (Vec<Grant>, Duration) {
+    /// Passes until nothing fits, and the processor time that the engine took. As a service would, it lets go of each
+    /// grant once it is dealt with.
+    fn fill(&mut self) -> (Vec<Noted>, Duration) {
         let (mut all, mut total) = (Vec::new(), Duration::ZERO);
         loop {
             let before = processor_time();
             let out = self.wake();
             total += processor_time() - before;
-            all.extend(out.into_iter().filter_map(grant));
+            all.extend(out.into_iter().filter_map(grant).map(|grant| Noted::of(&grant)));
             if self.engine.next_wake().is_none_or(|(_, what)| what != "pass") {
                 return (all, total);
             }
@@ -188,26 +187,30 @@ impl World {
     }
 
     /// Commits all grants: the cluster is full afterwards.
-    fn answer(&mut self, grants: &[Grant]) {
+    fn answer(&mut self, grants: &[Noted]) {
         for grant in grants {
             self.feed(None, vec![self.allocated(grant)]);
         }
-        let agents: std::collections::BTreeSet<&AgentId> = grants.iter().map(|grant| &grant.placements[0].agent).collect();
-        let items = agents.into_iter().map(|agent| FeedItem::Rescinded { agent: agent.clone() }).collect();
+        let agents: std::collections::BTreeSet<u64> = grants.iter().map(|grant| grant.agent).collect();
+        let items = agents.into_iter().map(|agent| FeedItem::Rescinded { agent: agent_id(agent) }).collect();
         self.feed(None, items);
         self.wake();
     }
 
-    fn allocated(&self, grant: &Grant) -> FeedItem {
-        let part = &grant.placements[0];
-        let run = AttemptRun { job: part.job, tasks: part.tasks, attempt: 1 };
-        let queue = self.queues[usize::try_from(part.job.0 - 1).unwrap_or(0) % self.queues.len()].clone();
-        let placement = Placement { agent: part.agent.clone(), run, queue, slice: part.slice.clone() };
-        FeedItem::Allocated { epoch: EPOCH, grant: grant.grant, placements: vec![placement], at: self.now }
+    fn queue_of(&self, job: JobId) -> QueueName {
+        self.queues[usize::try_from(job.0 - 1).unwrap_or(0) % self.queues.len()].clone()
+    }
+
+    fn allocated(&self, grant: &Noted) -> FeedItem {
+        let Noted { number, agent, job, tasks } = *grant;
+        let run = AttemptRun { job, tasks, attempt: 1 };
+        let slice = asked_by(job).as_scalars();
+        let placement = Placement { agent: agent_id(agent), run, queue: self.queue_of(job), slice };
+        FeedItem::Allocated { epoch: EPOCH, grant: number, placements: vec![placement], at: self.now }
     }
 
     /// Ends one granted task after the other; returns how long each took until its place was granted again.
-    fn free_one_by_one(&mut self, grants: &[Grant], rounds: usize) -> Vec<Duration> {
+    fn free_one_by_one(&mut self, grants: &[Noted], rounds: usize) -> Vec<Duration> {
         let mut times = Vec::with_capacity(rounds);
         let stride = 7_919;
         for round in 0..rounds {
@@ -217,7 +220,7 @@ impl World {
                 self.feed(None, items);
                 self.wake()
             });
-            let grants: Vec<Grant> = out.into_iter().filter_map(grant).collect();
+            let grants: Vec<Noted> = out.into_iter().filter_map(grant).map(|grant| Noted::of(&grant)).collect();
             // Where all small tasks run already, nothing that waits fits what one of them held.
             if !grants.is_empty() {
                 times.push(took);
@@ -228,27 +231,38 @@ impl World {
     }
 
     /// One task of a grant ends, and what it held is offered.
-    fn release(&self, grant: &Grant, round: usize) -> Vec<FeedItem> {
-        let part = &grant.placements[0];
-        let FeedItem::Allocated { placements, .. } = self.allocated(grant) else { return Vec::new() };
-        let released = FeedItem::Released {
-            agent: part.agent.clone(),
-            job: part.job,
-            tasks: TaskRange::one(part.tasks.first),
-            queue: placements[0].queue.clone(),
-            slice: part.slice.clone(),
-        };
+    fn release(&self, grant: &Noted, round: usize) -> Vec<FeedItem> {
+        let (agent, free) = (agent_id(grant.agent), asked_by(grant.job).as_scalars());
+        let (tasks, queue) = (TaskRange::one(grant.tasks.first), self.queue_of(grant.job));
+        let released =
+            FeedItem::Released { agent: agent.clone(), job: grant.job, tasks, queue, slice: free.clone() };
         let version = OfferVersion(2 + round as u64);
-        let free = part.slice.clone();
-        vec![released, FeedItem::Offer { agent: part.agent.clone(), version, free, ttl: TTL }]
+        vec![released, FeedItem::Offer { agent, version, free, ttl: TTL }]
     }
 
-    fn take_up(&mut self, grants: Vec<Grant>) {
+    fn take_up(&mut self, grants: Vec<Noted>) {
         for grant in grants {
-            let agent = grant.placements[0].agent.clone();
-            self.feed(None, vec![self.allocated(&grant), FeedItem::Rescinded { agent }]);
+            let rescinded = FeedItem::Rescinded { agent: agent_id(grant.agent) };
+            self.feed(None, vec![self.allocated(&grant), rescinded]);
         }
         self.wake();
+    }
+}
+
+/// What is kept of a grant.
+#[derive(Debug, Clone, Copy)]
+struct Noted {
+    number: GrantId,
+    agent: u64,
+    job: JobId,
+    tasks: TaskRange,
+}
+
+impl Noted {
+    fn of(grant: &Grant) -> Self {
+        let part = &grant.placements[0];
+        let agent = part.agent.as_str().trim_start_matches("agent-").parse().unwrap_or(0);
+        Self { number: grant.grant, agent, job: part.job, tasks: part.tasks }
     }
 }
 
@@ -263,21 +277,27 @@ fn grant(output: Output) -> Option<Grant> {
     }
 }
 
+fn agent_id(agent: u64) -> AgentId {
+    name(&format!("agent-{agent:05}"))
+}
+
 /// Agents of four sizes.
 fn agent_items(agent: u64) -> Vec<FeedItem> {
     let size = 1 + agent % 4;
-    let mut text = String::new();
-    let _ = write!(text, "agent-{agent:05}");
-    let id: AgentId = name(&text);
+    let id = agent_id(agent);
     let total = request(64_000 * size, 192 * GIB * size).as_scalars();
-    let facts = PoolAgent { agent: id.clone(), host: text, total: total.clone(), attributes: [].into() };
+    let facts = PoolAgent { agent: id.clone(), host: id.to_string(), total: total.clone(), attributes: [].into() };
     let offer = FeedItem::Offer { agent: id, version: OfferVersion(1), free: total, ttl: TTL };
     vec![FeedItem::Agent(Arc::new(facts)), offer]
 }
 
 /// A hundred shapes: ten amounts of cpus by ten of memory.
+fn asked_by(job: JobId) -> Request {
+    let shape = (job.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 100;
+    request(250 + 500 * (shape % 10), GIB / 2 + GIB * (shape / 10))
+}
+
 fn job_items(job: u64, queue: QueueName, tasks: u32) -> Vec<FeedItem> {
-    let shape = (job.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 100;
     let id = JobId(job + 1);
     let facts = PoolJob {
         job: id,
@@ -285,7 +305,7 @@ fn job_items(job: u64, queue: QueueName, tasks: u32) -> Vec<FeedItem> {
         submitted_at: Time::from_micros(job),
         priority: i32::try_from(job % 3).unwrap_or(0),
         tasks,
-        resources: request(250 + 500 * (shape % 10), GIB / 2 + GIB * (shape / 10)),
+        resources: asked_by(id),
         constraints: Vec::new(),
     };
     let all = TaskRange { first: 0, last: tasks - 1 };

@@ -30,6 +30,7 @@ pub(crate) struct Job {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Next {
     pub(crate) lane: u32,
+    cell: u32,
     pub(crate) job: u32,
     pub(crate) shape: u32,
 }
@@ -221,7 +222,7 @@ impl Backlog {
         let job = &mut self.jobs[next.job];
         if job.unplaced.is_empty() {
             job.queued = false;
-            self.lanes[next.lane].leave(next.shape, job.key);
+            self.lanes[next.lane].leave_cell(next.cell, job.key);
         }
         self.place(next.lane);
         Some(taken)
@@ -275,8 +276,8 @@ impl Backlog {
     /// The next job to be served: the first in order, of the first lane in order, that may fit somewhere.
     pub(crate) fn next(&self, shapes: &Shapes) -> Option<Next> {
         let (lane, cell) = self.next_cell(shapes, None)?;
-        let cell = self.lanes[lane].cell(cell);
-        cell.first().map(|(_, job)| Next { lane, job, shape: cell.shape })
+        let waiting = self.lanes[lane].cell(cell);
+        waiting.first().map(|(_, job)| Next { lane, cell, job, shape: waiting.shape })
     }
 
     /// The first lane in order that has something open, and its first cell that is.
@@ -285,7 +286,7 @@ impl Backlog {
         let mut cell = None;
         let has_next = |slot: u32| {
             if Some(slot) != except {
-                cell = self.lanes[slot].next(self.backfill, open, |shape| shapes.is_open(shape));
+                cell = self.lanes[slot].next(self.backfill, |shape| shapes.is_open(shape));
             }
             cell.is_some()
         };

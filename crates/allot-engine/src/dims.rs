@@ -77,11 +77,15 @@ impl Vector {
         self.0.iter().all(|amount| *amount == 0)
     }
 
-    pub(crate) fn add(&mut self, dim: Dim, amount: u64) {
+    pub(crate) fn set(&mut self, dim: Dim, amount: u64) {
         if self.0.len() <= dim {
             self.0.resize(dim + 1, 0);
         }
-        self.0[dim] = self.0[dim].saturating_add(amount);
+        self.0[dim] = amount;
+    }
+
+    pub(crate) fn add(&mut self, dim: Dim, amount: u64) {
+        self.set(dim, self.get(dim).saturating_add(amount));
     }
 
     pub(crate) fn subtract(&mut self, dim: Dim, amount: u64) {

@@ -139,11 +139,16 @@ pub(crate) struct Fleet {
     by_id: BTreeMap<AgentId, u32>,
     /// The agents with an offer, in the order in which they are preferred.
     index: Ranked<AgentKey, Room>,
+    /// The agent that the last decision was for, whose place in the index is brought up to date only when
+    /// another gets its turn: decision after decision tends to fill the same one.
+    filling: Option<u32>,
     sieve: Sieve,
     /// Everything that all agents have.
     capacity: Vector,
     /// How many agents have how much of each resource, so that the largest is known.
     totals: Vec<BTreeMap<u64, u32>>,
+    /// The most of each resource that any agent has in all.
+    largest: Vector,
     /// True where the largest amount of something changed, which is what fits are measured against.
     scale_changed: bool,
     /// The agents whose offer changed since the index was brought up to date.
@@ -159,9 +164,11 @@ impl Fleet {
             agents: Slab::default(),
             by_id: BTreeMap::new(),
             index: Ranked::default(),
+            filling: None,
             sieve: Sieve::default(),
             capacity: Vector::default(),
             totals: Vec::new(),
+            largest: Vector::default(),
             scale_changed: false,
             changed: BTreeSet::new(),
             expiries: BTreeSet::new(),
@@ -223,9 +230,8 @@ impl Fleet {
             if self.totals.len() <= dim {
                 self.totals.resize(dim + 1, BTreeMap::new());
             }
-            let before = self.largest(dim);
             *self.totals[dim].entry(amount).or_insert(0) += 1;
-            self.scale_changed |= self.largest(dim) != before;
+            self.note_largest(dim);
         }
         self.agents[slot].total = total;
     }
@@ -234,20 +240,22 @@ impl Fleet {
         let total = std::mem::take(&mut self.agents[slot].total);
         for (dim, amount) in total.iter() {
             self.capacity.subtract(dim, amount);
-            let before = self.largest(dim);
             if let Some(agents) = self.totals[dim].get_mut(&amount) {
                 *agents -= 1;
                 if *agents == 0 {
                     self.totals[dim].remove(&amount);
                 }
             }
-            self.scale_changed |= self.largest(dim) != before;
+            self.note_largest(dim);
         }
     }
 
-    /// The most of a resource that any agent has in all.
-    fn largest(&self, dim: Dim) -> u64 {
-        self.totals.get(dim).and_then(|totals| totals.last_key_value()).map_or(0, |(amount, _)| *amount)
+    fn note_largest(&mut self, dim: Dim) {
+        let largest = self.totals[dim].last_key_value().map_or(0, |(amount, _)| *amount);
+        if self.largest.get(dim) != largest {
+            self.largest.set(dim, largest);
+            self.scale_changed = true;
+        }
     }
 
     /// An offer replaces what was offered before. One of an agent that was never described is ignored.
@@ -358,13 +366,25 @@ impl Fleet {
         }
     }
 
+    fn key(&self, slot: u32) -> AgentKey {
+        let agent = &self.agents[slot];
+        AgentKey { free: self.measure(&agent.free.amounts), name: agent.name.clone() }
+    }
+
+    /// Ends the turn of the agent that decisions were for.
+    pub(crate) fn settle(&mut self) {
+        if let Some(slot) = self.filling.take() {
+            self.reindex(slot);
+        }
+    }
+
     /// How much these amounts are beside the largest agent's, summed over all resources, in parts of 2^31.
     fn measure(&self, amounts: &Vector) -> u64 {
         if self.placement == Placement::FirstFit {
             return 0;
         }
         let part = |(dim, amount): (Dim, u64)| {
-            let largest = self.largest(dim);
+            let largest = self.largest.get(dim);
             let excess = (u64::BITS - largest.leading_zeros()).saturating_sub(32);
             ((amount.min(largest) >> excess) << 31).checked_div(largest >> excess).unwrap_or(0)
         };
@@ -383,22 +403,32 @@ impl Fleet {
             Hope::None => (None, 0),
             Hope::Among(few) => {
                 let fitting = few.iter().copied().filter(|slot| self.fits(*slot, shape));
-                (fitting.min_by_key(|slot| self.index.key(*slot)), 0)
+                (fitting.min_by_key(|slot| self.key(*slot)), 0)
             }
-            Hope::Anywhere => {
-                let (wanted, looked_at) = (Room::wanted(shape), Cell::new(0));
-                let enter = |room: &Room| {
-                    looked_at.set(looked_at.get() + 1);
-                    room.covers(&wanted)
-                };
-                (self.index.find(enter, |slot| self.fits(slot, shape)), looked_at.get())
-            }
+            Hope::Anywhere => self.search(shape),
         }
+    }
+
+    fn search(&self, shape: &Shape) -> (Option<u32>, u64) {
+        let (wanted, looked_at) = (Room::wanted(shape), Cell::new(0));
+        let enter = |room: &Room| {
+            looked_at.set(looked_at.get() + 1);
+            room.covers(&wanted)
+        };
+        let accept = |slot| Some(slot) != self.filling && self.fits(slot, shape);
+        let settled = self.index.find(enter, accept);
+        let filling = self.filling.filter(|slot| self.fits(*slot, shape));
+        let best = match (filling, settled) {
+            (Some(filling), Some(settled)) if Some(&self.key(filling)) > self.index.key(settled) => Some(settled),
+            (None, settled) => settled,
+            (filling, _) => filling,
+        };
+        (best, looked_at.get())
     }
 
     /// True where so much was looked at for one shape that it is worth knowing of each agent whether it fits there.
     pub(crate) fn is_worth_learning(&self, looked_at: u64) -> bool {
-        looked_at > 2 * self.by_id.len() as u64
+        looked_at > 1_000.max(2 * self.by_id.len() as u64)
     }
 
     /// Notes of each agent whether the shape fits there; returns its bit in the sieve.
@@ -432,8 +462,11 @@ impl Fleet {
 
     /// Takes `count` tasks of the shape from what is free on an agent.
     pub(crate) fn take(&mut self, slot: u32, shape: &Shape, count: u64, named: Option<&Resources>) {
+        if self.filling != Some(slot) {
+            self.settle();
+            self.filling = Some(slot);
+        }
         self.agents[slot].free.subtract(&shape.need, count, named);
-        self.reindex(slot);
     }
 
     /// Notes that a grant on an agent waits for its answer.

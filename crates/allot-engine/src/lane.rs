@@ -8,7 +8,7 @@ use allot_model::QueueName;
 use crate::dims::{Need, Vector};
 use crate::name::NameKey;
 use crate::policy::{Backfill, JobKey, LaneKey, Rank};
-use crate::ranked::Ranked;
+use crate::ranked::Summary;
 use crate::shape::Mask;
 use crate::share::Share;
 use crate::slab::Slab;
@@ -26,8 +26,11 @@ pub(crate) struct Lane {
     /// One cell for each shape that some waiting job has.
     cells: Slab<Cell>,
     by_shape: BTreeMap<u32, u32>,
-    /// The cells in order of their first jobs.
-    heads: Ranked<JobKey, Mask>,
+    /// The cells in order of their first jobs. Those that are not open are stepped over one by one, which takes less
+    /// than to keep a tree of them for every queue.
+    heads: BTreeMap<JobKey, u32>,
+    /// The shapes that have a cell.
+    mask: Mask,
     /// How many jobs, grants in flight and the like need it to be there.
     pub(crate) users: u64,
 }
@@ -65,31 +68,52 @@ impl Lane {
             None => self.open_cell(shape),
         };
         let cell = &mut self.cells[slot];
+        let before = cell.first();
         cell.jobs.insert(key, job);
-        if cell.first().is_some_and(|(first, _)| first == key) {
-            self.heads.set(slot, key, Mask::of(shape));
+        if before.is_none_or(|(first, _)| key < first) {
+            before.into_iter().for_each(|(first, _)| {
+                self.heads.remove(&first);
+            });
+            self.heads.insert(key, slot);
         }
     }
 
     fn open_cell(&mut self, shape: u32) -> u32 {
         let slot = self.cells.insert(Cell { shape, jobs: BTreeMap::new() });
         self.by_shape.insert(shape, slot);
+        self.mask.join(&Mask::of(shape));
         slot
     }
 
     /// Takes a job out of its place.
     pub(crate) fn leave(&mut self, shape: u32, key: JobKey) {
-        let Some(slot) = self.by_shape.get(&shape).copied() else { return };
-        self.cells[slot].jobs.remove(&key);
-        match self.cells[slot].first() {
-            Some((first, _)) if first > key => self.heads.set(slot, first, Mask::of(shape)),
-            Some(_) => {}
-            None => {
-                self.heads.remove(slot);
-                self.by_shape.remove(&shape);
-                self.cells.remove(slot);
-            }
+        if let Some(slot) = self.by_shape.get(&shape).copied() {
+            self.leave_cell(slot, key);
         }
+    }
+
+    /// Takes a job out of this cell.
+    pub(crate) fn leave_cell(&mut self, slot: u32, key: JobKey) {
+        let cell = &mut self.cells[slot];
+        cell.jobs.remove(&key);
+        let first = cell.first();
+        if first.is_some_and(|(first, _)| first < key) {
+            return;
+        }
+        self.heads.remove(&key);
+        match first {
+            Some((first, _)) => {
+                self.heads.insert(first, slot);
+            }
+            None => self.close_cell(slot),
+        }
+    }
+
+    fn close_cell(&mut self, slot: u32) {
+        let gone = self.cells.remove(slot);
+        self.by_shape.remove(&gone.shape);
+        self.mask = Mask::default();
+        self.by_shape.keys().for_each(|shape| self.mask.join(&Mask::of(*shape)));
     }
 
     pub(crate) fn cell(&self, slot: u32) -> &Cell {
@@ -104,16 +128,19 @@ impl Lane {
     /// The shapes that could be next.
     pub(crate) fn mask(&self, backfill: Backfill) -> Mask {
         match backfill {
-            Backfill::Skip => self.heads.summary(),
-            Backfill::None => self.heads.first().map_or_else(Mask::default, |slot| Mask::of(self.cells[slot].shape)),
+            Backfill::Skip => self.mask,
+            Backfill::None => {
+                self.heads.values().next().map_or_else(Mask::default, |slot| Mask::of(self.cells[*slot].shape))
+            }
         }
     }
 
     /// The cell of the first job in order whose shape may fit somewhere.
-    pub(crate) fn next(&self, backfill: Backfill, open: Mask, is_open: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn next(&self, backfill: Backfill, is_open: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut heads = self.heads.values().copied();
         match backfill {
-            Backfill::Skip => self.heads.find(|mask| mask.meets(open), |slot| is_open(self.cells[slot].shape)),
-            Backfill::None => self.heads.first().filter(|slot| is_open(self.cells[*slot].shape)),
+            Backfill::Skip => heads.find(|slot| is_open(self.cells[*slot].shape)),
+            Backfill::None => heads.next().filter(|slot| is_open(self.cells[*slot].shape)),
         }
     }
 

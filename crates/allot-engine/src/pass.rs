@@ -75,6 +75,7 @@ pub(crate) fn run(
     draft.into_iter().for_each(|last| {
         send(pool, last);
     });
+    pool.fleet.settle();
     goes_on
 }
 

@@ -63,11 +63,6 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         self.nodes.get(slot as usize).filter(|node| node.linked).map_or_else(S::default, |node| node.own)
     }
 
-    /// What all members say together.
-    pub(crate) fn summary(&self) -> S {
-        self.nodes.get(self.root as usize).map_or_else(S::default, |root| root.all)
-    }
-
     /// Makes the slot a member, or moves it to where its new key belongs.
     pub(crate) fn set(&mut self, slot: u32, key: K, own: S) {
         self.remove(slot);
@@ -139,11 +134,6 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
             return Some(root);
         }
         self.find_below(node.right, enter, accept)
-    }
-
-    /// The first member in order.
-    pub(crate) fn first(&self) -> Option<u32> {
-        self.find(|_| true, |_| true)
     }
 
     /// All members in order.
@@ -281,7 +271,6 @@ mod tests {
                 let mut sorted: Vec<(u16, u32, u8)> = plain.iter().map(|(s, (k, b))| (*k, *s, *b)).collect();
                 sorted.sort_unstable();
                 prop_assert_eq!(tree.in_order(), sorted.iter().map(|m| m.1).collect::<Vec<_>>());
-                prop_assert_eq!(tree.summary().0, sorted.iter().fold(0, |all, m| all | m.2));
                 let wanted = 1_u8 << (key % 8);
                 let found = tree.find(|s| s.0 & wanted != 0, |_| true);
                 prop_assert_eq!(found, sorted.iter().find(|m| m.2 & wanted != 0).map(|m| m.1));

@@ -11,10 +11,11 @@ use async_nats::connection::State;
 use async_nats::{Message, PublishError, Subscriber};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tracing::{debug, trace, warn};
+use tracing::{debug, info, trace, warn};
 
 use crate::event::Event;
 use crate::executor::Executor;
+use crate::executor::process::kill_leftover;
 use crate::journal::Journal;
 use crate::keeper::Over;
 use crate::output::TaskDirs;
@@ -150,7 +151,12 @@ impl Agent {
                 self.give(Input::Exited { attempt, exit });
             }
             Event::OutputStored(attempt) => self.give(Input::OutputStored { attempt }),
-            Event::Welcomed(welcome) => self.give(Input::Welcome(welcome)),
+            Event::Welcomed(welcome) => {
+                if let Welcome::Admitted { beat_every } = &welcome {
+                    info!(%beat_every, "admitted");
+                }
+                self.give(Input::Welcome(welcome));
+            }
         }
     }
 
@@ -225,7 +231,9 @@ impl Agent {
             match output {
                 Output::Journal(entry) => self.journal.push(&entry),
                 // Before the note that these attempts have ended, after which nobody would look for them again.
-                Output::KillLeftovers(left) => self.executor.kill_leftovers(&left),
+                Output::KillLeftovers(left) => {
+                    left.into_iter().filter_map(|(_, process)| process).for_each(kill_leftover);
+                }
                 effect => effects.push(effect),
             }
         }

@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use allot_agent_core::{Exit, ProcessId, Signal};
 use allot_model::view::LogStream;
-use allot_model::{AttemptId, Incarnation, Launch, Time};
+use allot_model::{AttemptId, Launch, Time};
 use allot_shell::clock;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
@@ -31,6 +31,8 @@ use command::Surroundings;
 
 /// How many processes are being spawned at a time.
 const SPAWNERS: usize = 2;
+/// How many files the agent wants to be able to have open.
+const MOST_OPEN_FILES: u64 = 65_536;
 /// The kernel stamps a process up to a tick before or after we look at its clock.
 const TICK: u64 = 1;
 
@@ -63,7 +65,6 @@ pub(crate) struct Executor {
     spawners: Sender<(AttemptId, Arc<Launch>)>,
     running: Running,
     dirs: TaskDirs,
-    incarnation: Incarnation,
     output_cap: u64,
 }
 
@@ -71,11 +72,11 @@ impl Executor {
     /// Starts the pool of spawners. They end when the executor is dropped.
     pub(crate) fn start(
         surroundings: Surroundings,
-        incarnation: Incarnation,
         dirs: TaskDirs,
         output_cap: u64,
         events: UnboundedSender<Event>,
     ) -> std::io::Result<Self> {
+        raise_open_files();
         let running = Running::default();
         let (spawners, orders) = channel();
         let orders = Arc::new(Mutex::new(orders));
@@ -90,7 +91,7 @@ impl Executor {
             let orders = Arc::clone(&orders);
             std::thread::Builder::new().name("allot-spawner".into()).spawn(move || spawner.run(&orders))?;
         }
-        Ok(Self { spawners, running, dirs, incarnation, output_cap })
+        Ok(Self { spawners, running, dirs, output_cap })
     }
 
     /// The attempts it has.
@@ -126,32 +127,37 @@ impl Executor {
                 .inspect_err(|error| warn!(%attempt, %error, "cannot learn how a process ended"))
                 .ok()
         });
-        STREAMS.into_iter().for_each(|stream| self.keep_under_cap(attempt, stream));
+        let written = STREAMS.map(|stream| keep_under_cap(&self.dirs, attempt, stream, self.output_cap));
         Exit {
             at,
             exit_code: reaped.and_then(|reaped| reaped.exit_code),
             signal: reaped.and_then(|reaped| reaped.signal),
             cpu_us: reaped.map_or(0, |reaped| reaped.cpu_us),
             peak_mem_bytes: reaped.map_or(0, |reaped| reaped.peak_mem_bytes),
-            has_output: STREAMS.into_iter().any(|stream| self.dirs.size(attempt, stream) > 0),
+            has_output: written.into_iter().any(|bytes| bytes > 0),
         }
-    }
-
-    /// Kills what is left of attempts that an earlier life of the agent began.
-    pub(crate) fn kill_leftovers(&self, left: &[(AttemptId, Option<ProcessId>)]) {
-        left.iter().filter_map(|(_, process)| *process).for_each(process::kill_leftover);
-        process::kill_marked(self.incarnation);
-    }
-
-    fn keep_under_cap(&self, attempt: AttemptId, stream: LogStream) {
-        keep_under_cap(&self.dirs, attempt, stream, self.output_cap);
     }
 }
 
-/// Drops the oldest part of an output that is too long.
-pub(crate) fn keep_under_cap(dirs: &TaskDirs, attempt: AttemptId, stream: LogStream, cap: u64) {
-    if let Err(error) = dirs.keep_under(attempt, stream, cap) {
+/// Drops the oldest part of an output that is too long. Returns how much was written to it, what was dropped included.
+pub(crate) fn keep_under_cap(dirs: &TaskDirs, attempt: AttemptId, stream: LogStream, cap: u64) -> u64 {
+    let size = dirs.size(attempt, stream);
+    if size > cap
+        && let Err(error) = dirs.keep_under(attempt, stream, cap)
+    {
         warn!(%attempt, ?stream, %error, "cannot keep an output under its cap");
+    }
+    size
+}
+
+/// Each process costs an open file for as long as it runs.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(MOST_OPEN_FILES).min(MOST_OPEN_FILES);
+    if current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
+    {
+        warn!(%error, "cannot raise the limit of open files, which bounds how many processes run at once");
     }
 }
 

@@ -38,7 +38,9 @@ pub(crate) async fn cap_outputs(dirs: TaskDirs, running: Running, cap: u64) {
         let dirs = dirs.clone();
         let look = move || {
             let outputs = attempts.iter().flat_map(|attempt| STREAMS.map(|stream| (*attempt, stream)));
-            outputs.for_each(|(attempt, stream)| keep_under_cap(&dirs, attempt, stream, cap));
+            for (attempt, stream) in outputs {
+                keep_under_cap(&dirs, attempt, stream, cap);
+            }
         };
         // Fails only where the process is about to end.
         let _ = tokio::task::spawn_blocking(look).await;

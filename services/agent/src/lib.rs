@@ -33,6 +33,7 @@ pub use config::Config;
 use agent::Agent;
 use executor::Executor;
 use executor::command::Surroundings;
+use executor::process::kill_marked;
 use executor::strays::Strays;
 use home::{Home, Identity};
 use journal::{Journal, JournalError};
@@ -48,16 +49,18 @@ use publisher::Publisher;
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let home = Home::open(&config.data_dir)?;
     let (identity, journal, entries) = recall(&home, &config)?;
+    // Whatever an earlier agent of this life has left behind, daemons included: nothing of it is meant to run on.
+    kill_marked(identity.incarnation);
     let facts = facts(&config, &identity)?;
-    info!(agent = %facts.id, incarnation = %facts.incarnation, resources = %facts.resources, "agent");
+    info!(agent = %facts.id, incarnation = %facts.incarnation, resources = %facts.resources, "asking to be admitted");
 
     let dirs = TaskDirs::new(home.tasks());
     let (events, happened) = unbounded_channel();
     let surroundings = Surroundings::new(facts.id.clone(), facts.incarnation, &facts.resources);
-    let executor =
-        Executor::start(surroundings, facts.incarnation, dirs.clone(), config.output_cap, events.clone())
-            .context("cannot start the threads that spawn processes")?;
-    let publisher = Publisher::start(&bus, &dirs, &events);
+    let executor = Executor::start(surroundings, dirs.clone(), config.output_cap, events.clone())
+        .context("cannot start the threads that spawn processes")?;
+    let mut beside = JoinSet::new();
+    let publisher = Publisher::start(&bus, &dirs, &events, &mut beside);
 
     let (ended, has_ended) = unbounded_channel();
     let running = executor.running().clone();
@@ -70,7 +73,6 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
         running: running.clone(),
         silent: keeper.silent(),
     };
-    let mut beside = JoinSet::new();
     beside.spawn(keeper.run(has_ended));
     beside.spawn(keeper::cap_outputs(dirs.clone(), running, config.output_cap));
     beside.spawn(serve(logs));
@@ -94,7 +96,7 @@ fn recall(home: &Home, config: &Config) -> anyhow::Result<(Identity, Journal, Ve
                 error = format!("{:#}", anyhow::Error::from(fault)),
                 "the journal is set aside; the agent begins anew"
             );
-            executor::process::kill_marked(identity.incarnation);
+            kill_marked(identity.incarnation);
             let identity = home.reborn(&identity)?;
             let (journal, entries) = Journal::open(&home.journal())?;
             Ok((identity, journal, entries))

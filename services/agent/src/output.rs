@@ -3,7 +3,7 @@
 //! The process writes to the files itself. A file that grows over the cap loses its oldest part: a hole is punched
 //! there, so that places in the output keep their numbers and the process never notices.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -127,7 +127,7 @@ impl TaskDirs {
 
     /// How much an attempt has written; nothing where there is no such output.
     pub(crate) fn size(&self, attempt: AttemptId, stream: LogStream) -> u64 {
-        fs::metadata(path(&self.of(attempt), stream)).map_or(0, |file| file.len())
+        fs::symlink_metadata(path(&self.of(attempt), stream)).map_or(0, |file| file.len())
     }
 
     /// Drops the oldest part of an output that is longer than `cap`.
@@ -135,11 +135,11 @@ impl TaskDirs {
     /// # Errors
     /// Where the file cannot be changed.
     pub(crate) fn keep_under(&self, attempt: AttemptId, stream: LogStream, cap: u64) -> Result<()> {
-        if self.size(attempt, stream) <= cap {
+        let file = open(File::options().write(true), &path(&self.of(attempt), stream))?;
+        let over = file.metadata()?.len().saturating_sub(cap);
+        if over == 0 {
             return Ok(());
         }
-        let file = File::options().write(true).open(path(&self.of(attempt), stream))?;
-        let over = file.metadata()?.len().saturating_sub(cap);
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match rustix::fs::fallocate(&file, hole, 0, over.next_multiple_of(BLOCK)) {
             // A filesystem without holes: all of it goes, and places count from there.
@@ -160,7 +160,7 @@ impl TaskDirs {
         offset: i64,
         limit: usize,
     ) -> Result<Chunk> {
-        let file = File::open(path(&self.of(attempt), stream))?;
+        let file = open(File::options().read(true), &path(&self.of(attempt), stream))?;
         let size = file.metadata()?.len();
         let wanted = match u64::try_from(offset) {
             Ok(offset) => offset.min(size),
@@ -188,6 +188,11 @@ pub(crate) fn create(dir: &Path, stream: LogStream) -> Result<File> {
     File::options().create(true).append(true).mode(0o640).open(path(dir, stream))
 }
 
+/// Opens an output. The task can put anything in its place: a link is not followed, a pipe not waited for.
+fn open(options: &mut OpenOptions, path: &Path) -> Result<File> {
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
+}
+
 /// True where a directory holds the two outputs, as they were made, and nothing else.
 fn holds_outputs_only(dir: &Path) -> Result<bool> {
     let mut outputs = 0;
@@ -205,7 +210,7 @@ fn holds_outputs_only(dir: &Path) -> Result<bool> {
 }
 
 fn empty(path: &Path) -> Result<()> {
-    let file = File::options().write(true).open(path)?;
+    let file = open(File::options().write(true), path)?;
     if file.metadata()?.len() > 0 { file.set_len(0) } else { Ok(()) }
 }
 
@@ -283,6 +288,21 @@ mod tests {
         assert_eq!(chunk.bytes, text[usize::try_from(chunk.offset).unwrap()..]);
         dirs.keep_under(attempt, LogStream::Stdout, 0).unwrap();
         assert_eq!(dirs.read(attempt, LogStream::Stdout, 0, 9).unwrap().offset, 800_000);
+    }
+
+    #[test]
+    fn a_task_that_puts_something_else_in_place_of_its_output_harms_nobody() {
+        let (root, dirs, attempt) = written(b"");
+        let (victim, output) = (root.path().join("victim"), dirs.of(attempt).join("stdout"));
+        fs::write(&victim, vec![1; 100_000]).unwrap();
+        fs::remove_file(&output).unwrap();
+        std::os::unix::fs::symlink(&victim, &output).unwrap();
+        assert!(dirs.keep_under(attempt, LogStream::Stdout, 10).is_err());
+        assert!(dirs.read(attempt, LogStream::Stdout, 0, 10).is_err());
+        assert_eq!(fs::read(&victim).unwrap(), vec![1; 100_000]);
+        fs::remove_file(&output).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &output, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(dirs.read(attempt, LogStream::Stdout, 0, 10).is_err(), "without waiting for a writer");
     }
 
     #[test]

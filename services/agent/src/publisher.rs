@@ -15,6 +15,7 @@ use async_nats::HeaderMap;
 use async_nats::connection::State;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
 use tokio::sync::{Mutex, mpsc::error::TrySendError};
+use tokio::task::JoinSet;
 use tracing::warn;
 
 use crate::event::Event;
@@ -37,12 +38,17 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// Starts the workers; each attempt whose output they have stored is an event.
-    pub(crate) fn start(bus: &Bus, dirs: &TaskDirs, events: &UnboundedSender<Event>) -> Self {
+    pub(crate) fn start(
+        bus: &Bus,
+        dirs: &TaskDirs,
+        events: &UnboundedSender<Event>,
+        beside: &mut JoinSet<()>,
+    ) -> Self {
         let (attempts, waiting) = channel(MOST_WAITING);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..WORKERS {
             let worker = Worker { bus: bus.clone(), dirs: dirs.clone(), events: events.clone() };
-            tokio::spawn(worker.run(Arc::clone(&waiting)));
+            beside.spawn(worker.run(Arc::clone(&waiting)));
         }
         Self { attempts }
     }

@@ -38,8 +38,8 @@ impl Drop for Program {
     }
 }
 
-fn pid_in(text: &str) -> Option<i32> {
-    text.lines().next()?.parse().ok()
+fn pids_in(text: &str) -> Vec<i32> {
+    text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,19 +48,23 @@ async fn an_agent_that_is_killed_leaves_no_process_behind_and_reports_it_gone() 
     let program = Program::start(&stage);
     stage.admit().await;
     let life = stage.incarnation;
-    stage.order(vec![launch("1.0#1", shell("echo $$; sleep 1000")), launch("1.1#1", shell("exit 4"))]).await;
+    // One has left its group, the other has lost its environment.
+    let hidden = "setsid sleep 1000 & echo $!; echo $$; exec env -i sleep 1000";
+    stage.order(vec![launch("1.0#1", shell(hidden)), launch("1.1#1", shell("exit 4"))]).await;
     stage.start_of("1.0#1").await;
     stage.end_of("1.1#1").await;
-    let pid = eventually("it runs", PATIENCE, || async { pid_in(&stage.stdout("1.0#1")) }).await;
+    let two = || async { Some(pids_in(&stage.stdout("1.0#1"))).filter(|pids| pids.len() == 2) };
+    let pids = eventually("both run", PATIENCE, two).await;
     program.kill();
-    assert!(is_alive(pid), "a task does not die with its agent");
+    assert!(pids.iter().all(|pid| is_alive(*pid)), "a task does not die with its agent");
 
     let _program = Program::start(&stage);
     stage.admit().await;
     assert_eq!(stage.incarnation, life, "it remembers what it started");
     let end = stage.end_of("1.0#1").await;
     assert_eq!((end.state, end.reason, end.ran), (TaskState::Gone, Reason::AgentRestarted, true));
-    eventually("the process is killed", PATIENCE, || async { (!is_alive(pid)).then_some(()) }).await;
+    let dead = || async { (!pids.iter().any(|pid| is_alive(*pid))).then_some(()) };
+    eventually("what was left is killed", PATIENCE, dead).await;
 
     stage.order(vec![launch("1.0-1#1", shell("echo again")), launch("1.2#1", shell("exit 0"))]).await;
     stage.end_of("1.2#1").await;
@@ -92,7 +96,8 @@ async fn an_agent_that_is_stopped_takes_its_tasks_along_and_says_so() {
     let mut stage = Stage::open().await;
     stage.order(vec![launch("1.0#1", shell("echo $$; trap '' TERM; while :; do sleep 1; done"))]).await;
     stage.start_of("1.0#1").await;
-    let pid = eventually("it runs", PATIENCE, || async { pid_in(&stage.stdout("1.0#1")) }).await;
+    let first = || async { pids_in(&stage.stdout("1.0#1")).first().copied() };
+    let pid = eventually("it runs", PATIENCE, first).await;
     stage.stop().await;
     assert!(!is_alive(pid));
     let end = stage.end_of("1.0#1").await;

@@ -131,8 +131,8 @@ pub enum Output {
         /// What to send.
         signal: Signal,
     },
-    /// Kill what is left of the attempts that an earlier life of this agent began; where the process is not known,
-    /// its environment tells.
+    /// Kill what is left of the attempts that an earlier process of this agent began. Where the process was not noted
+    /// yet, its environment tells whose it is.
     KillLeftovers(Vec<(AttemptId, Option<ProcessId>)>),
     /// Ask the registry to be admitted; its answer is [`Input::Welcome`].
     Hello(Hello),

@@ -15,6 +15,8 @@ pub(crate) struct Reaped {
     pub(crate) exit_code: Option<i32>,
     pub(crate) signal: Option<i32>,
     pub(crate) cpu_us: u64,
+    /// Never less than what the agent itself takes: a process begins as a copy of the one that spawns it, and the
+    /// kernel counts from there.
     pub(crate) peak_mem_bytes: u64,
 }
 

@@ -36,7 +36,8 @@ impl Strays {
     /// Has orphans of tasks handed to this process from here on.
     pub(crate) fn adopt(incarnation: Incarnation, running: Running) -> Self {
         let children = children();
-        let adopting = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1));
+        // Any number switches it on.
+        let adopting = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let sees = children.is_some() && adopting.is_ok();
         if !sees {
             warn!("this system does not hand orphans to the agent: daemons that tasks start are not seen");

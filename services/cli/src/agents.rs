@@ -58,8 +58,8 @@ enum AgentVerb {
     Undrain(Which),
     /// Declare an agent gone for good, with everything that ran on it.
     ///
-    /// Its tasks end as `gone`, or are tried elsewhere where they have tries left. Should the agent come back it joins
-    /// again and kills what it still runs.
+    /// Its tasks end as `gone`, or are tried elsewhere where they have tries left. An agent that comes back all the
+    /// same is not let in until its data directory has been removed.
     #[command(after_help = "Examples:\n  allot agent gone node7")]
     Gone(Which),
 }

@@ -24,7 +24,7 @@ const STEPS: &[Step] = &[
     Step { name: "tools", run: || tools::nats_server().map(drop) },
     Step {
         name: "build",
-        run: || run(cargo().args(["build", "--quiet", "--locked", "--workspace", "--bins"])),
+        run: || run(cargo().args(["build", "--quiet", "--locked", "--workspace", "--all-targets"])),
     },
     Step { name: "test", run: test },
     Step { name: "doctest", run: || run(cargo().args(["test", "--quiet", "--workspace", "--doc"])) },

@@ -39,6 +39,15 @@ impl Profile {
         }
     }
 
+    /// What is built. As tests do it, all at once: with fewer targets dependencies have other features, and would be
+    /// compiled anew.
+    fn targets(self) -> [&'static str; 2] {
+        match self {
+            Self::Release => ["--workspace", "--bins"],
+            Self::Dev => ["--workspace", "--all-targets"],
+        }
+    }
+
     fn folder(self) -> &'static str {
         match self {
             Self::Release => "release",
@@ -49,8 +58,7 @@ impl Profile {
 
 /// Builds the programs and puts them, without symbols, into `dist/`.
 pub(crate) fn dist(profile: Profile) -> Result<PathBuf> {
-    // The whole workspace, as tests build it: with fewer packages dependencies would be compiled anew.
-    run(cargo().args(["build", "--locked", "--workspace", "--bins", "--profile", profile.name()]))?;
+    run(cargo().args(["build", "--locked", "--profile", profile.name()]).args(profile.targets()))?;
     let dist = root().join("dist");
     if dist.exists() {
         fs::remove_dir_all(&dist).with_context(|| format!("cannot empty {}", dist.display()))?;

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
+
 use allot_bus::Subject;
 use allot_model::ledger::{Batch, Entry, Record, RegistryRecord, Writer};
 use allot_model::{AgentId, Epoch, Time};
@@ -12,7 +14,9 @@ use allot_shell::{Bus, DriveError};
 use allot_testkit::{NatsServer, PATIENCE, eventually, within};
 use futures::StreamExt;
 
-use support::{COUNT, Counter, HUGE, RANG, READ, RING, Running, arrived, ask, counted, counts, read_answer};
+use support::{
+    BLOCK, COUNT, Counter, HUGE, RANG, READ, RING, Running, arrived, ask, counted, counts, read_answer,
+};
 
 /// Publishes `count` wishes to be counted, whose answers go to `inbox`.
 async fn flood(bus: &Bus, inbox: &str, count: u64) {
@@ -222,4 +226,32 @@ async fn what_was_decided_before_the_end_is_seen_out() {
     for n in 1..in_ledger {
         within(&format!("answer {n} of {in_ledger}"), answers.next()).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_one_kind_does_not_keep_others_waiting() {
+    let server = NatsServer::start().await.unwrap();
+    let bus = server.bus_with_streams().await.unwrap();
+    let service = Running::start(&server.config(), Counter::default()).await;
+    ask(&bus, READ, "").await;
+    let heard = || service.bus.client().statistics().in_messages.load(Ordering::Relaxed);
+    let (before, total) = (heard(), 20_000);
+    // The question comes last, behind the whole flood.
+    bus.client().publish(BLOCK, "".into()).await.unwrap();
+    flood(&bus, "nobody", total).await;
+    let inbox = bus.client().new_inbox();
+    let mut answers = bus.client().subscribe(inbox.clone()).await.unwrap();
+    bus.client().publish_with_reply(READ, inbox, "".into()).await.unwrap();
+    eventually("all of it waits in the service", PATIENCE, || async {
+        (heard() >= before + total + 2).then_some(())
+    })
+    .await;
+    let gate = service.gate.clone();
+    tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
+    let answer = within("the answer", answers.next()).await.unwrap();
+    let answer = String::from_utf8(answer.payload.to_vec()).unwrap();
+    let count: u64 = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(count < total / 10, "the question waited for {count} of {total}");
+    counted(&bus, total).await;
+    service.stop().await;
 }

@@ -109,22 +109,3 @@ async fn an_append_whose_acknowledgement_is_lost_is_found_and_not_repeated() {
     assert_eq!(counts(&bus).await.into_iter().map(|(_, n)| n).collect::<Vec<_>>(), [1, 2, 3]);
     service.stop().await;
 }
-
-#[tokio::test]
-async fn a_flood_in_the_inbox_does_not_keep_others_waiting() {
-    let server = NatsServer::start().await.unwrap();
-    let bus = server.bus_with_streams().await.unwrap();
-    let subject = allot_bus::Subject::Submit(QueueName::new("q").unwrap()).to_string();
-    let total = 5_000;
-    for _ in 0..total {
-        bus.client().publish(subject.clone(), "{}".into()).await.unwrap();
-    }
-    let mut inbox = bus.jetstream().get_stream(allot_bus::Stream::Inbox.name()).await.unwrap();
-    while inbox.info().await.unwrap().state.messages < total {}
-    let service = Running::start(&server.config(), Counter::with_inbox()).await;
-    let answer = ask(&bus, READ, "").await;
-    let read: u64 = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    assert!(read < total, "the question waited for all {total} submissions");
-    counted(&bus, total).await;
-    service.stop().await;
-}

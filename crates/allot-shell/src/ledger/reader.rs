@@ -9,11 +9,12 @@ use anyhow::Context as _;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig, OrderedErrorKind};
 use async_nats::jetstream::message::Message;
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use tracing::{debug, warn};
 
 use crate::bus::Bus;
-use crate::retry::retry;
+use crate::retry::{Backoff, retry};
 
 /// A message of a stream.
 #[derive(Debug)]
@@ -30,9 +31,19 @@ pub struct Delivered {
 
 /// A reader of a whole stream, from some sequence number on.
 pub struct StreamReader {
+    bus: Bus,
     stream: Stream,
     next: u64,
-    messages: Ordered,
+    consumer: Consumer,
+    reconnected: BoxFuture<'static, ()>,
+}
+
+/// What the messages come from.
+enum Consumer {
+    /// It is being set up on the server.
+    Opening(BoxFuture<'static, Ordered>),
+    /// It delivers.
+    Open(Box<Ordered>),
 }
 
 impl StreamReader {
@@ -42,10 +53,10 @@ impl StreamReader {
     /// Where JetStream does not answer for long.
     pub async fn open(bus: &Bus, stream: Stream, from: u64) -> anyhow::Result<Self> {
         let next = from.max(1);
-        let messages = retry("read a stream", || consume(bus, stream, next)).await;
-        let messages =
-            messages.map_err(anyhow::Error::msg).with_context(|| format!("cannot read {}", stream.name()))?;
-        Ok(Self { stream, next, messages })
+        let reconnected = bus.reconnected().boxed();
+        let ordered = retry("read a stream", || consume(bus, stream, next)).await;
+        let ordered = ordered.with_context(|| format!("cannot read {}", stream.name()))?;
+        Ok(Self { bus: bus.clone(), stream, next, consumer: Consumer::Open(Box::new(ordered)), reconnected })
     }
 
     /// The sequence number that the next message has, unless messages were deleted.
@@ -68,7 +79,8 @@ impl StreamReader {
     /// Where the connection was closed for good.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<anyhow::Result<Delivered>> {
         loop {
-            match ready!(self.messages.poll_next_unpin(cx)) {
+            let ordered = ready!(self.poll_open(cx));
+            match ready!(ordered.poll_next_unpin(cx)) {
                 Some(Ok(message)) => match self.accept(message)? {
                     Some(delivered) => return Poll::Ready(Ok(delivered)),
                     None => continue,
@@ -81,6 +93,23 @@ impl StreamReader {
                 }
                 None => return Poll::Ready(Err(anyhow::anyhow!("the connection to NATS was closed"))),
             }
+        }
+    }
+
+    /// The consumer, once there is one. After a reconnect it is made anew at once: the client's own way of finding
+    /// out that it is gone takes many seconds.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<&mut Ordered> {
+        while self.reconnected.poll_unpin(cx).is_ready() {
+            self.reconnected = self.bus.reconnected().boxed();
+            self.consumer =
+                Consumer::Opening(consume_at_last(self.bus.clone(), self.stream, self.next).boxed());
+        }
+        if let Consumer::Opening(opening) = &mut self.consumer {
+            self.consumer = Consumer::Open(Box::new(ready!(opening.poll_unpin(cx))));
+        }
+        match &mut self.consumer {
+            Consumer::Open(ordered) => Poll::Ready(ordered),
+            Consumer::Opening(_) => Poll::Pending,
         }
     }
 
@@ -120,13 +149,23 @@ impl StreamReader {
     }
 }
 
-async fn consume(bus: &Bus, stream: Stream, from: u64) -> Result<Ordered, String> {
+/// Sets up a consumer, however long it takes.
+async fn consume_at_last(bus: Bus, stream: Stream, from: u64) -> Ordered {
+    let mut backoff = Backoff::endless();
+    loop {
+        match consume(&bus, stream, from).await {
+            Ok(ordered) => return ordered,
+            Err(error) => backoff.wait("read a stream on", &error).await,
+        };
+    }
+}
+
+async fn consume(bus: &Bus, stream: Stream, from: u64) -> anyhow::Result<Ordered> {
     let config = OrderedConfig {
         deliver_subject: bus.client().new_inbox(),
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from },
         ..OrderedConfig::default()
     };
-    let consumer =
-        bus.jetstream().create_consumer_on_stream(config, stream.name()).await.map_err(|e| e.to_string())?;
-    consumer.messages().await.map_err(|error| error.to_string())
+    let consumer = bus.jetstream().create_consumer_on_stream(config, stream.name()).await?;
+    Ok(consumer.messages().await?)
 }

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
+use std::sync::{Arc, Barrier};
+
 use allot_model::ledger::{DispatcherRecord, Entry, Record, Rejection, Writer};
 use allot_model::{Core, Epoch, JobId, ReplyTo, Span, Time};
 use allot_shell::{
@@ -17,6 +19,8 @@ pub const COUNT: &str = "test.count";
 pub const READ: &str = "test.read";
 /// Answered with more than a message may hold.
 pub const HUGE: &str = "test.huge";
+/// Holds the service up until the test opens its gate.
+pub const BLOCK: &str = "test.block";
 /// Wakes the core a little later, which publishes to [`RANG`].
 pub const RING: &str = "test.ring";
 /// Where the core says that it was woken.
@@ -78,6 +82,7 @@ pub enum In {
     Read(ReplyTo),
     Huge(ReplyTo),
     Ring,
+    Nothing,
 }
 
 pub enum Out {
@@ -102,6 +107,7 @@ impl Core for Counter {
             In::Read(to) => out.push(Out::Reply(to, self.state().into())),
             In::Huge(to) => out.push(Out::Reply(to, vec![b'x'; 2 << 20])),
             In::Ring => self.alarm = Some(now + Span::from_millis(20)),
+            In::Nothing => {}
         }
     }
 
@@ -116,7 +122,9 @@ impl Core for Counter {
     }
 }
 
-pub struct Counting;
+pub struct Counting {
+    gate: Arc<Barrier>,
+}
 
 impl LedgerService for Counting {
     type Core = Counter;
@@ -135,7 +143,7 @@ impl LedgerService for Counting {
     }
 
     fn subscriptions(&self) -> Vec<String> {
-        [COUNT, READ, HUGE, RING].map(str::to_owned).into()
+        [COUNT, READ, HUGE, RING, BLOCK].map(str::to_owned).into()
     }
 
     fn inbox_from(core: &Counter) -> Option<u64> {
@@ -153,6 +161,10 @@ impl LedgerService for Counting {
             }
             READ => Ok(In::Read(message.reply_to()?)),
             HUGE => Ok(In::Huge(message.reply_to()?)),
+            BLOCK => {
+                self.gate.wait();
+                Ok(In::Nothing)
+            }
             _ => Ok(In::Ring),
         }
     }
@@ -168,6 +180,8 @@ impl LedgerService for Counting {
 
 /// A counting service that runs.
 pub struct Running {
+    pub bus: Bus,
+    pub gate: Arc<Barrier>,
     pub task: JoinHandle<anyhow::Result<()>>,
     pub shutdown: Shutdown,
 }
@@ -176,8 +190,10 @@ impl Running {
     pub async fn start(config: &NatsConfig, core: Counter) -> Self {
         let bus = Bus::connect(config, "counting").await.unwrap();
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(drive(bus, Counting, core, instance_id(), shutdown.clone()));
-        Self { task, shutdown }
+        let gate = Arc::new(Barrier::new(2));
+        let service = Counting { gate: gate.clone() };
+        let task = tokio::spawn(drive(bus.clone(), service, core, instance_id(), shutdown.clone()));
+        Self { bus, gate, task, shutdown }
     }
 
     pub async fn stop(self) {

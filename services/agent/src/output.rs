@@ -3,9 +3,9 @@
 //! The process writes to the files itself. A file that grows over the cap loses its oldest part: a hole is punched
 //! there, so that places in the output keep their numbers and the process never notices.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -75,11 +75,13 @@ impl TaskDirs {
         if spare.is_some_and(|spare| fs::rename(spare, &dir).is_ok()) {
             return Ok(dir);
         }
-        match fs::create_dir(&dir) {
+        let mut builder = DirBuilder::new();
+        builder.mode(0o750);
+        match builder.create(&dir) {
             // Of another cluster, or of a life that is not remembered.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 fs::remove_dir_all(&dir)?;
-                fs::create_dir(&dir)?;
+                builder.create(&dir)?;
             }
             other => other?,
         }

@@ -111,7 +111,8 @@ impl AgentCore {
     /// gone. What had ended and was committed is answered too: the dispatcher passes over what it knows to be over,
     /// and must not wait for ever for what it does not.
     fn disown(&mut self, now: Time, run: AttemptRun, out: &mut Vec<Output>) {
-        if self.is_full() {
+        if self.stopping || self.is_full() {
+            // Launches of these may have been passed over.
             return;
         }
         let unknown = self.memory.unaccounted(run);

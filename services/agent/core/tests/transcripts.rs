@@ -386,7 +386,8 @@ fn an_agent_that_is_to_end_stops_what_runs_and_reports_it_as_gone() {
         "0s signal 7.0#1 Terminate
          0s signal 7.1#1 Terminate",
     );
-    story.orders(&[launch("9.0#1")]).did("");
+    story.orders(&[launch("9.0#1"), reconcile(&["7.0-1#1", "9.0#1"])]).told();
+    assert!(story.core.memory().outbox().ended().is_empty(), "what never started is left for the next life");
     story.exited("7.0#1", 0).pass(3).told();
     story.orders(&[acknowledge(2)]).did(
         "3s journal acknowledged 2

@@ -48,13 +48,11 @@ class ClusterTest(unittest.IsolatedAsyncioTestCase):
 
     async def test_replacing_the_policy_under_a_thousand_tasks_loses_none_and_runs_none_twice(self):
         tasks, at_once = 1_000, AGENTS * 100
-        ran, gate = CLUSTER.shared / "ran", CLUSTER.shared / "gate"
-        os.mkfifo(gate)
-        gate.chmod(0o666)
+        ran, gate = CLUSTER.shared / "ran", closed_gate("policy")
         job = await self.bus.submit(
             "research",
             # A task notes that it runs, then waits until the gate has a writer.
-            {"command": ["sh", "-c", 'echo "$ALLOT_TASK_INDEX" >>/shared/ran; : </shared/gate'], "tasks": tasks, "resources": {"cpus": 0.1}},
+            {"command": ["sh", "-c", 'echo "$ALLOT_TASK_INDEX" >>/shared/ran; : </shared/policy'], "tasks": tasks, "resources": {"cpus": 0.1}},
         )
         counts = lambda view: view["counts"]
         await until(lambda: self.bus.job(job), lambda view: counts(view)["running"] == at_once)
@@ -72,6 +70,21 @@ class ClusterTest(unittest.IsolatedAsyncioTestCase):
         self.assertTrue(all(run["attempt"] == 1 and not run.get("earlier") for run in view["runs"]), view["runs"])
         self.assertEqual(collections.Counter(map(int, ran.read_text().split())), collections.Counter(range(tasks)))
 
+    async def test_an_agent_that_is_killed_comes_back_as_itself_and_its_tasks_are_tried_again(self):
+        gate, tasks = closed_gate("agents"), 30
+        before = {agent["agent"] for agent in await self.bus.ready_agents(AGENTS)}
+        job = await self.bus.submit(
+            "research",
+            {"command": ["sh", "-c", ": </shared/agents"], "tasks": tasks, "retries": 1, "backoff": "0s"},
+        )
+        await until(lambda: self.bus.job(job), lambda view: view["counts"]["running"] == tasks)
+        CLUSTER.compose("restart", "--timeout", "0", "agent")
+        with open_gate(gate):
+            view = await self.bus.ended(job)
+        self.assertEqual((view["state"], [run["attempt"] for run in view["runs"]]), ("finished", [2] * len(view["runs"])))
+        self.assertEqual({run["earlier"][0]["reason"] for run in view["runs"]}, {"agent_restarted"})
+        self.assertEqual({agent["agent"] for agent in await self.bus.ready_agents(AGENTS)}, before)
+
     async def test_everything_goes_on_after_nats_was_killed(self):
         before = await self.bus.submit("research", {"command": ["true"]})
         await self.bus.ended(before)
@@ -81,6 +94,15 @@ class ClusterTest(unittest.IsolatedAsyncioTestCase):
         self.assertGreater(after, before)
         self.assertEqual((await self.bus.ended(after))["state"], "finished")
         self.assertEqual((await self.bus.job(before))["state"], "finished")
+
+
+def closed_gate(name):
+    """Where tasks that open it for reading wait: a pipe that nobody writes to."""
+    gate = CLUSTER.shared / name
+    os.mkfifo(gate)
+    # Tasks run as the image's user.
+    gate.chmod(0o666)
+    return gate
 
 
 @contextlib.contextmanager

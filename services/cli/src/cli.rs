@@ -81,12 +81,14 @@ impl Cli {
     /// [`Failure`], which knows its exit code.
     pub async fn run(self) -> Result<(), Failure> {
         let Self { global, command } = self;
+        // A variable that is set to nothing is as good as none.
+        let nats = global.nats.filter(|url| !url.is_empty());
         let output = Output::stdout(global.output, global.exact, allot_shell::clock::now());
         match command {
-            Command::Up(args) => up::run(args, global.nats, &output).await,
+            Command::Up(args) => up::run(args, nats, &output).await,
             Command::Completions(args) => completions::run(&args),
             command => {
-                let client = Client::connect(global.nats.as_deref()).await?;
+                let client = Client::connect(nats.as_deref()).await?;
                 command.ask(&client, &output).await
             }
         }

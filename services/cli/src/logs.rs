@@ -261,7 +261,14 @@ impl<'a> Tail<'a> {
     /// Copies all that is there now; true where nothing will follow.
     pub(crate) async fn step(&mut self, to: &mut impl Write, follow: bool) -> Result<bool, Failure> {
         loop {
+            let wanted = u64::try_from(self.offset);
             let chunk = self.read().await?;
+            if let Some(missing) =
+                wanted.ok().and_then(|at| chunk.offset.checked_sub(at)).filter(|bytes| *bytes > 0)
+            {
+                to.flush()?;
+                note(&format!("allot: {missing} bytes of the output are not kept any more"));
+            }
             to.write_all(&chunk.bytes)?;
             if self.is_done(&chunk, follow) {
                 to.flush()?;

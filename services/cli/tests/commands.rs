@@ -106,6 +106,14 @@ async fn an_address_that_is_none_is_exit_code_2() {
 }
 
 #[tokio::test]
+async fn a_variable_that_is_set_to_nothing_is_as_good_as_none() {
+    let said =
+        said(command("", &["jobs"]).env("ALLOT_NATS_URL", "nats://127.0.0.1:1").output().await.unwrap());
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.contains("nats://127.0.0.1:1"), "{said:?}");
+}
+
+#[tokio::test]
 async fn a_service_that_is_not_there_is_exit_code_3_and_named() {
     let world = World::new().await;
     for (words, who) in

@@ -4,7 +4,9 @@ mod told;
 
 use std::time::UNIX_EPOCH;
 
+use allot_model::view::JobQuery;
 use allot_model::{AgentId, JobId, Span, Time};
+use allot_shell::clock;
 use clap::Args;
 
 use crate::client::Client;
@@ -19,14 +21,15 @@ const LAST: u64 = 100;
 /// Show what happened, and follow what happens.
 ///
 /// Tells every record of the ledger in a line: jobs admitted, rejected and ended, tasks allocated, started and ended,
-/// agents that join and fall silent, policies that change. Without --since the ledger's last 100 entries are told;
-/// with --follow only what is new.
+/// agents that join and fall silent, policies that change. Without --since the ledger's last 100 entries are told,
+/// with --job all that is about that job, with --follow only what is new.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   allot events                          the last of what happened
   allot events -f                       what happens, as it happens
-  allot events --since 10m --job 12     what became of job 12 in the last 10 minutes
+  allot events --job 12                 what became of job 12
+  allot events --since 10m --agent a1   what happened on an agent in the last 10 minutes
   allot events --since 2026-11-22T17:00:00Z -o json
   allot events -f -o json | jq 'select(.event == \"job_rejected\")'")]
 pub struct EventsArgs {
@@ -72,7 +75,8 @@ fn since(text: &str) -> Result<Since, String> {
 /// Where the ledger cannot be read.
 pub async fn run(args: EventsArgs, client: &Client, output: &Output) -> Result<(), Failure> {
     let end = client.ledger_end().await?;
-    let mut follower = client.follow(beginning(&args, end, output.clock.now), None).await?;
+    let from = beginning(&args, client, end, output.clock.now).await;
+    let mut follower = client.follow(from, None).await?;
     if follower.waiting() == 0 && !args.follow {
         return Ok(());
     }
@@ -85,13 +89,23 @@ pub async fn run(args: EventsArgs, client: &Client, output: &Output) -> Result<(
     }
 }
 
-fn beginning(args: &EventsArgs, end: u64, now: Time) -> From {
-    match args.since {
-        Some(Since::Start) => From::Sequence(1),
-        Some(Since::Ago(span)) => From::Time(now - span),
-        Some(Since::At(time)) => From::Time(time.min(now)),
-        None if args.follow => From::Sequence(end + 1),
-        None => From::Sequence(end.saturating_sub(LAST - 1)),
+async fn beginning(args: &EventsArgs, client: &Client, end: u64, now: Time) -> From {
+    match (args.since, args.job) {
+        (Some(Since::Start), _) => From::Sequence(1),
+        (Some(Since::Ago(span)), _) => From::Time(now - span),
+        (Some(Since::At(time)), _) => From::Time(time.min(now)),
+        (None, Some(job)) if !args.follow => submitted(client, job).await,
+        (None, _) if args.follow => From::Sequence(end + 1),
+        (None, _) => From::Sequence(end.saturating_sub(LAST - 1)),
+    }
+}
+
+/// When the job was submitted, before which nothing is said of it; the very beginning where nobody can say.
+async fn submitted(client: &Client, job: JobId) -> From {
+    let query = JobQuery { limit: 1, ..JobQuery::default() };
+    match client.job(job, &query).await {
+        Ok(view) => From::Time(view.summary.submitted_at.min(clock::now())),
+        Err(_) => From::Sequence(1),
     }
 }
 

@@ -27,6 +27,8 @@ use services::Services;
 
 /// What is logged unless `ALLOT_LOG` says otherwise: what needs a person.
 const LOG: &str = "warn";
+/// How long a server of someone else's is waited for.
+const CONNECT_WITHIN: Span = Span::from_secs(10);
 /// How long the cluster may take until it takes tasks.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked whether it does.
@@ -87,7 +89,7 @@ pub async fn run(args: UpArgs, nats: Option<String>, output: &Output) -> Result<
         Some(_) => None,
     };
     let url = nats.or_else(|| server.as_ref().map(|server| server.url().to_owned()));
-    let config = settings(url.as_deref())?;
+    let config = NatsConfig { connect_timeout: CONNECT_WITHIN, ..settings(url.as_deref())? };
     let mut cluster = Services::default();
     let came_up = tokio::select! {
         up = come_up(&mut cluster, &args, &config, &data_dir, output) => up,

@@ -58,7 +58,8 @@ mod tests {
     #[test]
     fn settings_change_what_the_policy_is_by_default() {
         let resource: ResourceName = "mem".parse().unwrap();
-        let config = Config { resource: Some(resource.clone()), order: Some(Order::Fifo), ..Config::default() };
+        let config =
+            Config { resource: Some(resource.clone()), order: Some(Order::Fifo), ..Config::default() };
         let policy = config.policy("fair").unwrap();
         assert_eq!((policy.rank, policy.order), (Rank::Fair { resource }, Order::Fifo));
         assert_eq!(Config::default().policy("drf").unwrap(), Policy::named("drf").unwrap());

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use allot_engine::{Engine, Input, Limits, Output, Policy};
 use allot_model::{
     AgentId, AllocatorMessage, AttemptRun, Core, Epoch, Feed, FeedItem, Grant, GrantId, InstanceId, JobId,
-    OfferVersion, Placement, PoolAgent, PoolJob, QueueName, Request, ResourceName, Span, SyncPart,
-    TaskRange, Time,
+    OfferVersion, Placement, PoolAgent, PoolJob, QueueName, Request, ResourceName, Span, SyncPart, TaskRange,
+    Time,
 };
 
 const EPOCH: Epoch = Epoch(1);
@@ -220,7 +220,8 @@ impl World {
                 self.feed(None, items);
                 self.wake()
             });
-            let grants: Vec<Noted> = out.into_iter().filter_map(grant).map(|grant| Noted::of(&grant)).collect();
+            let grants: Vec<Noted> =
+                out.into_iter().filter_map(grant).map(|grant| Noted::of(&grant)).collect();
             // Where all small tasks run already, nothing that waits fits what one of them held.
             if !grants.is_empty() {
                 times.push(took);
@@ -286,7 +287,8 @@ fn agent_items(agent: u64) -> Vec<FeedItem> {
     let size = 1 + agent % 4;
     let id = agent_id(agent);
     let total = request(64_000 * size, 192 * GIB * size).as_scalars();
-    let facts = PoolAgent { agent: id.clone(), host: id.to_string(), total: total.clone(), attributes: [].into() };
+    let facts =
+        PoolAgent { agent: id.clone(), host: id.to_string(), total: total.clone(), attributes: [].into() };
     let offer = FeedItem::Offer { agent: id, version: OfferVersion(1), free: total, ttl: TTL };
     vec![FeedItem::Agent(Arc::new(facts)), offer]
 }
@@ -316,4 +318,3 @@ fn request(cpus: u64, mem: u64) -> Request {
     let name = |text: &str| name::<ResourceName>(text);
     [(name("cpus"), cpus), (name("mem"), mem)].into_iter().collect()
 }
-

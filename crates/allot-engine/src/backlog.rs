@@ -209,7 +209,13 @@ impl Backlog {
     }
 
     /// Takes up to `count` of the first tasks of the next job, as one run, and charges its lane for them.
-    pub(crate) fn serve(&mut self, next: Next, need: &Need, count: u64, capacity: &Vector) -> Option<TaskRange> {
+    pub(crate) fn serve(
+        &mut self,
+        next: Next,
+        need: &Need,
+        count: u64,
+        capacity: &Vector,
+    ) -> Option<TaskRange> {
         let job = &mut self.jobs[next.job];
         let run = job.unplaced.first()?;
         let last = u64::from(run.first).saturating_add(count.saturating_sub(1)).min(u64::from(run.last));
@@ -243,7 +249,8 @@ impl Backlog {
 
     /// Lets the jobs be tried again whose time has come.
     pub(crate) fn unhold(&mut self, now: Time) {
-        let due: BTreeSet<JobId> = self.held.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+        let due: BTreeSet<JobId> =
+            self.held.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
         for id in due {
             self.held.remove(&id);
             if let Some(slot) = self.find(id) {
@@ -295,7 +302,14 @@ impl Backlog {
     }
 
     /// How many of `most` tasks of the next job go one after the other before another lane is preferred.
-    pub(crate) fn stretch(&self, next: Next, need: &Need, most: u64, shapes: &Shapes, capacity: &Vector) -> u64 {
+    pub(crate) fn stretch(
+        &self,
+        next: Next,
+        need: &Need,
+        most: u64,
+        shapes: &Shapes,
+        capacity: &Vector,
+    ) -> u64 {
         if most <= 1 || !self.ranks_queues() {
             return most;
         }

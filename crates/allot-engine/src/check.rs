@@ -26,9 +26,13 @@ impl Engine {
             let unplaced = job.unplaced.within(all);
             let wanted: u64 =
                 unplaced.iter().flat_map(|run| job.wanted.within(*run)).map(TaskRange::count).sum();
-            ensure(wanted == job.unplaced.count(), || format!("job {id} has tasks to place that do not wait"))?;
+            ensure(wanted == job.unplaced.count(), || {
+                format!("job {id} has tasks to place that do not wait")
+            })?;
             let waits = !job.unplaced.is_empty() && !backlog.is_held(id);
-            ensure(job.queued == waits, || format!("job {id} stands in line: {}, should: {waits}", job.queued))?;
+            ensure(job.queued == waits, || {
+                format!("job {id} stands in line: {}, should: {waits}", job.queued)
+            })?;
             let lane = backlog.lane(job.lane);
             let here = lane.waiting().filter(|cell| cell.shape == job.shape).flat_map(|cell| cell.jobs());
             let found = here.filter(|(key, _)| **key == job.key).count();
@@ -83,7 +87,9 @@ impl Engine {
         for (slot, agent) in fleet.iter() {
             for grant in &agent.in_flight {
                 let there = self.flight.get(*grant).is_some_and(|grant| grant.agent == Some(slot));
-                ensure(there, || format!("agent {slot} waits for an answer to grant {grant}, which is not there"))?;
+                ensure(there, || {
+                    format!("agent {slot} waits for an answer to grant {grant}, which is not there")
+                })?;
             }
         }
         let noted: usize = fleet.iter().map(|(_, agent)| agent.in_flight.len()).sum();

@@ -1,8 +1,8 @@
 //! The engine: the protocol with the offers service around the decisions of a pass.
 
 use allot_model::{
-    AllocatorMessage, BEAT_EVERY, Core, Epoch, Feed, FeedItem, GrantId, InstanceId, JobId, Placement, QueueName,
-    RefusalCode, Span, Time,
+    AllocatorMessage, BEAT_EVERY, Core, Epoch, Feed, FeedItem, GrantId, InstanceId, JobId, Placement,
+    QueueName, RefusalCode, Span, Time,
 };
 
 use crate::explain::Explanation;
@@ -80,7 +80,17 @@ impl Engine {
     #[must_use]
     pub fn with_limits(me: InstanceId, policy: Policy, limits: Limits) -> Self {
         let (session, pool, flight) = (Session::new(), Pool::new(&policy), Flight::new());
-        Self { me, policy, limits, session, pool, flight, active: None, beat_at: Time::ZERO, work_since: None }
+        Self {
+            me,
+            policy,
+            limits,
+            session,
+            pool,
+            flight,
+            active: None,
+            beat_at: Time::ZERO,
+            work_since: None,
+        }
     }
 
     /// The policy it decides by.
@@ -152,7 +162,9 @@ impl Engine {
                 let fleet = &mut self.pool.fleet;
                 fleet.find(&agent).into_iter().for_each(|slot| fleet.rescind(slot));
             }
-            FeedItem::Allocated { epoch, grant, placements, .. } => self.on_allocated(epoch, grant, &placements),
+            FeedItem::Allocated { epoch, grant, placements, .. } => {
+                self.on_allocated(epoch, grant, &placements)
+            }
             FeedItem::Released { tasks, queue, slice, .. } => self.pool.on_released(&queue, &slice, tasks),
             FeedItem::Refused { epoch, grant, code, .. } => self.on_refused(now, epoch, grant, code),
         }
@@ -234,7 +246,8 @@ impl Core for Engine {
             self.work_since.get_or_insert(now);
         }
         if let (Some(_), Some(epoch)) = (self.work_since, self.acting()) {
-            self.work_since = crate::pass::run(&mut self.pool, &mut self.flight, &self.limits, epoch, now, out);
+            self.work_since =
+                crate::pass::run(&mut self.pool, &mut self.flight, &self.limits, epoch, now, out);
         }
     }
 

@@ -105,7 +105,8 @@ impl fmt::Display for Explanation {
             return f.write_str("no task waits for a place");
         }
         if self.held {
-            return f.write_str("set aside for some seconds, because the offers service refused a grant for it");
+            return f
+                .write_str("set aside for some seconds, because the offers service refused a grant for it");
         }
         if self.agents.is_empty() {
             return f.write_str("there are no agents");

@@ -306,7 +306,12 @@ impl Fleet {
     }
 
     /// A grant was answered. Where it was committed, the offer it was taken from is less by it.
-    pub(crate) fn answered(&mut self, slot: u32, grant: u64, committed: Option<(&Need, u64, Option<&Resources>)>) {
+    pub(crate) fn answered(
+        &mut self,
+        slot: u32,
+        grant: u64,
+        committed: Option<(&Need, u64, Option<&Resources>)>,
+    ) {
         let agent = &mut self.agents[slot];
         agent.in_flight.retain(|waiting| *waiting != grant);
         if let (Some(offer), Some((need, count, named))) = (&mut agent.offer, committed) {
@@ -419,7 +424,9 @@ impl Fleet {
         let settled = self.index.find(enter, accept);
         let filling = self.filling.filter(|slot| self.fits(*slot, shape));
         let best = match (filling, settled) {
-            (Some(filling), Some(settled)) if Some(&self.key(filling)) > self.index.key(settled) => Some(settled),
+            (Some(filling), Some(settled)) if Some(&self.key(filling)) > self.index.key(settled) => {
+                Some(settled)
+            }
             (None, settled) => settled,
             (filling, _) => filling,
         };
@@ -477,7 +484,9 @@ impl Fleet {
     /// The agents with an offer in the order of the index, and what the index believes of each, for checks.
     pub(crate) fn indexed(&self) -> Vec<(u32, bool)> {
         let listed = self.index.in_order().into_iter();
-        listed.map(|slot| (slot, self.index.key(slot).is_some_and(|key| self.is_current(slot, key)))).collect()
+        listed
+            .map(|slot| (slot, self.index.key(slot).is_some_and(|key| self.is_current(slot, key))))
+            .collect()
     }
 
     fn is_current(&self, slot: u32, key: &AgentKey) -> bool {

@@ -91,6 +91,8 @@ impl Flight {
 
     /// All of them with their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Unanswered)> {
-        (self.first..).zip(&self.grants).filter_map(|(number, grant)| grant.as_ref().map(|grant| (number, grant)))
+        (self.first..)
+            .zip(&self.grants)
+            .filter_map(|(number, grant)| grant.as_ref().map(|grant| (number, grant)))
     }
 }

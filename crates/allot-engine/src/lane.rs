@@ -129,9 +129,11 @@ impl Lane {
     pub(crate) fn mask(&self, backfill: Backfill) -> Mask {
         match backfill {
             Backfill::Skip => self.mask,
-            Backfill::None => {
-                self.heads.values().next().map_or_else(Mask::default, |slot| Mask::of(self.cells[*slot].shape))
-            }
+            Backfill::None => self
+                .heads
+                .values()
+                .next()
+                .map_or_else(Mask::default, |slot| Mask::of(self.cells[*slot].shape)),
         }
     }
 

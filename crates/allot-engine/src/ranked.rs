@@ -115,7 +115,11 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
     }
 
     /// The first member in order that `accept` takes, among those whose subtrees' summaries pass `enter`.
-    pub(crate) fn find(&self, enter: impl Fn(&S) -> bool, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(crate) fn find(
+        &self,
+        enter: impl Fn(&S) -> bool,
+        mut accept: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
         self.find_below(self.root, &enter, &mut accept)
     }
 
@@ -139,10 +143,13 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
     /// All members in order.
     pub(crate) fn in_order(&self) -> Vec<u32> {
         let mut slots = Vec::new();
-        self.find(|_| true, |slot| {
-            slots.push(slot);
-            false
-        });
+        self.find(
+            |_| true,
+            |slot| {
+                slots.push(slot);
+                false
+            },
+        );
         slots
     }
 

@@ -50,7 +50,12 @@ struct Point {
 
 impl Session {
     pub(crate) fn new() -> Self {
-        Self { state: State::Asking, hello_at: Time::ZERO, hello_after: Time::ZERO, buffered: VecDeque::new() }
+        Self {
+            state: State::Asking,
+            hello_at: Time::ZERO,
+            hello_after: Time::ZERO,
+            buffered: VecDeque::new(),
+        }
     }
 
     pub(crate) fn is_following(&self) -> bool {

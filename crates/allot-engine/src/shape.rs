@@ -76,7 +76,13 @@ pub(crate) struct Shapes {
 
 impl Shapes {
     pub(crate) fn new() -> Self {
-        Self { shapes: Slab::default(), by_ask: BTreeMap::new(), open: Mask::default(), open_per_bit: [0; 128], picky: 0 }
+        Self {
+            shapes: Slab::default(),
+            by_ask: BTreeMap::new(),
+            open: Mask::default(),
+            open_per_bit: [0; 128],
+            picky: 0,
+        }
     }
 
     pub(crate) fn get(&self, shape: u32) -> &Shape {

@@ -56,7 +56,9 @@ impl Tasks {
         match self {
             Self::None => {}
             Self::Run(run) if range.first <= run.first => match range.last.checked_add(1) {
-                Some(next) => *self = TaskRange::new(run.first.max(next), run.last).map_or(Self::None, Self::Run),
+                Some(next) => {
+                    *self = TaskRange::new(run.first.max(next), run.last).map_or(Self::None, Self::Run)
+                }
                 None => *self = Self::None,
             },
             _ => self.edit(|set| {

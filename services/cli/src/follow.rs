@@ -8,12 +8,16 @@ use allot_proto::Wire;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::failure::Failure;
 
 /// The pause between attempts to follow again after an interruption.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// How many batches are read before they are asked for.
+const READ_AHEAD: usize = 64;
 /// How many attempts to follow again are made before giving up: 30 seconds of them.
 const RETRIES: u32 = 120;
 
@@ -37,14 +41,14 @@ pub struct Placed {
     pub batch: Batch,
 }
 
-/// Batches of the ledger as they come.
+/// Batches of the ledger as they come. They are read in a task of their own, so that waiting for the next one can be
+/// given up at any moment without losing any.
 pub struct Follower {
-    client: Client,
-    writer: Option<Writer>,
-    from: From,
-    messages: push::Ordered,
+    batches: mpsc::Receiver<Result<Placed, Failure>>,
     /// How many batches were there when following began.
     waiting: u64,
+    /// Ends the reader when it is dropped.
+    _reader: JoinSet<()>,
 }
 
 impl Client {
@@ -63,7 +67,11 @@ impl Client {
     /// Where there is no ledger.
     pub async fn follow(&self, from: From, writer: Option<Writer>) -> Result<Follower, Failure> {
         let (messages, waiting) = open(self, from, writer).await?;
-        Ok(Follower { client: self.clone(), writer, from, messages, waiting })
+        let reader = Reader { client: self.clone(), writer, from, messages };
+        let (sender, batches) = mpsc::channel(READ_AHEAD);
+        let mut running = JoinSet::new();
+        running.spawn(reader.run(sender));
+        Ok(Follower { batches, waiting, _reader: running })
     }
 }
 
@@ -79,6 +87,32 @@ impl Follower {
     /// # Errors
     /// Where the ledger cannot be read for half a minute, or holds what this version of allot does not know.
     pub async fn next(&mut self) -> Result<Placed, Failure> {
+        let next = self.batches.recv().await;
+        next.unwrap_or_else(|| Err(Failure::failed("the ledger cannot be followed any more")))
+    }
+}
+
+/// Reads the ledger from a place on, and goes on from there after an interruption.
+struct Reader {
+    client: Client,
+    writer: Option<Writer>,
+    from: From,
+    messages: push::Ordered,
+}
+
+impl Reader {
+    /// Reads until nobody listens, or the ledger cannot be read.
+    async fn run(mut self, batches: mpsc::Sender<Result<Placed, Failure>>) {
+        loop {
+            let next = self.next().await;
+            let failed = next.is_err();
+            if batches.send(next).await.is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Result<Placed, Failure> {
         loop {
             if let Some(Ok(message)) = self.messages.next().await {
                 let placed = read(&message)?;

@@ -6,7 +6,6 @@ use allot_model::view::LogStream;
 use allot_model::{AgentId, AttemptId, AttemptRun, JobId, JobState, Outcome, Reason, Time};
 use allot_shell::Shutdown;
 use clap::Args;
-use tokio::sync::mpsc;
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -88,40 +87,30 @@ struct Printing<'a> {
 }
 
 /// Copies the job's output until it is over, and returns the exit code.
-async fn follow(mut session: Session<'_>, watch: JobWatch) -> Result<u8, Failure> {
+async fn follow(mut session: Session<'_>, mut watch: JobWatch) -> Result<u8, Failure> {
     let interrupted = Shutdown::on_signals();
     let mut cancelled = false;
-    let mut news = hear(watch);
     let mut pause = poll();
     loop {
         tokio::select! {
-            heard = news.recv() => match heard {
-                Some(heard) => if let Some(code) = session.on_news(heard?).await? { return Ok(code) },
-                None => return Err(Failure::failed("the ledger cannot be followed any more")),
-            },
+            news = watch.next() => if let Some(code) = session.on_news(news?).await? { return Ok(code) },
             _ = pause.tick(), if session.printing.is_some() => session.copy().await?,
             () = interrupted.wait(), if !cancelled => {
+                match session.client.cancel(session.job).await {
+                    Ok(_) => note(&format!("allot: cancelling job {}", session.job)),
+                    // The dispatcher has not read the submission yet.
+                    Err(failure) if failure.is_not_found() => {
+                        pause.tick().await;
+                        continue;
+                    }
+                    // It has ended meanwhile: how is about to be heard.
+                    Err(Failure::Refused(_)) => {}
+                    Err(failure) => return Err(failure),
+                }
                 cancelled = true;
-                note(&format!("allot: cancelling job {}", session.job));
-                session.client.cancel(session.job).await?;
             }
         }
     }
-}
-
-/// The news as a channel, so that waiting for them can be interrupted without losing any.
-fn hear(mut watch: JobWatch) -> mpsc::Receiver<Result<News, Failure>> {
-    let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(async move {
-        loop {
-            let news = watch.next().await;
-            let failed = news.is_err();
-            if sender.send(news).await.is_err() || failed {
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 impl<'a> Session<'a> {

@@ -285,12 +285,17 @@ async fn a_log_is_followed_until_its_end() {
     let client = world.bus.client().clone();
     let mut requests = client.subscribe(Subject::AgentLogs(agent).to_string()).await.unwrap();
     client.flush().await.unwrap();
-    let following =
-        command(&world.server.url(), &["logs", "5", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
-    for (offset, bytes, ended) in [(0, "one ", false), (4, "", false), (4, "two", false), (7, "", true)] {
+    let following = command(&world.server.url(), &["logs", "5", "-f"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // What is asked for, where the answer begins, and what it holds.
+    let answers = [(0, 0, "one ", false), (4, 4, "", false), (4, 7, "two", false), (10, 10, "", true)];
+    for (wanted, offset, bytes, ended) in answers {
         let request = requests.next().await.unwrap();
         let query: Value = serde_json::from_slice(&request.payload).unwrap();
-        assert_eq!((&query["attempt"], &query["offset"]), (&json!("5.0#1"), &json!(offset)));
+        assert_eq!((&query["attempt"], &query["offset"]), (&json!("5.0#1"), &json!(wanted)));
         let mut found = async_nats::HeaderMap::new();
         found.insert(headers::ALLOT_OFFSET, offset.to_string());
         found.insert(headers::ALLOT_SIZE, (offset + bytes.len()).to_string());
@@ -299,6 +304,7 @@ async fn a_log_is_followed_until_its_end() {
     }
     let said = said(following.wait_with_output().await.unwrap());
     assert_eq!((said.code, said.out.as_str()), (0, "one two"), "{said:?}");
+    assert_eq!(said.err, "allot: 3 bytes of the output are not kept any more\n");
 }
 
 #[tokio::test]

@@ -105,6 +105,9 @@ async fn a_command_runs_on_the_cluster_as_if_it_ran_here() {
     let flaky = "test $ALLOT_ATTEMPT = 2 || { echo no; exit 1; }; echo yes";
     let said = up.allot(&["run", "--retries", "1", "--backoff", "10ms", "--", "sh", "-c", flaky]).await;
     assert_eq!((said.code, said.out.as_str()), (0, "no\nyes\n"), "{said:?}");
+    let events = up.allot(&["events", "--job", "5"]).await.out;
+    let told = ["job 5 admitted", "5.0#1", "exit code 1, ", "next try", "5.0#2", "job 5 finished"];
+    assert!(told.iter().all(|part| events.contains(part)) && !events.contains("job 4"), "{events}");
     up.stop().await;
 }
 

@@ -1,12 +1,10 @@
 //! Worked examples from the papers, bit for bit.
 
-
-
 use std::collections::BTreeMap;
 
+use crate::support::{Cluster, job, policy};
 use allot_engine::{Backfill, Placement, Policy};
 use allot_model::{Span, TaskRange, Time};
-use crate::support::{Cluster, job, policy};
 
 /// The pool and demands of [Ghodsi et al., NSDI 2011, §4.1]: A's tasks need 1 cpu and 4 GB, B's 3 cpus and 1 GB.
 fn nsdi(policy: Policy) -> Cluster {
@@ -165,7 +163,11 @@ fn f1_to_f5_queues_are_ordered_by_dominant_share() {
     assert_eq!(sorter.order(), "cbd");
     sorter.0.agent("pool", "cpus=50 mem=100");
     assert_eq!(sorter.add("e", "cpus=1 mem=5").order(), "cbed");
-    sorter.0.agent("pool", "cpus=50 mem=200").end_oldest(Sorter::id("c")).hold(Sorter::id("c"), 0, "cpus=1 mem=16");
+    sorter.0.agent("pool", "cpus=50 mem=200").end_oldest(Sorter::id("c")).hold(
+        Sorter::id("c"),
+        0,
+        "cpus=1 mem=16",
+    );
     assert_eq!(sorter.add("f", "cpus=5 mem=1").order(), "ebdcf");
     sorter.0.withdraw(Sorter::id("d"), TaskRange::one(1));
     assert_eq!(sorter.order(), "ebcf", "a queue with nothing to place is not in line");
@@ -188,7 +190,10 @@ fn a1_agents_go_to_the_queue_with_the_least() {
     assert_eq!(cluster.pass_as_queues(), "r1");
     cluster.job(2, "r2", 1, "cpus=1 mem=512").agent("s2", "cpus=1 mem=512");
     assert_eq!(cluster.pass_as_queues(), "r2");
-    cluster.job(3, "r1", 1, "cpus=3 mem=2048").job(4, "r2", 1, "cpus=3 mem=2048").agent("s3", "cpus=3 mem=2048");
+    cluster
+        .job(3, "r1", 1, "cpus=3 mem=2048")
+        .job(4, "r2", 1, "cpus=3 mem=2048")
+        .agent("s3", "cpus=3 mem=2048");
     assert_eq!(cluster.pass_as_queues(), "r2", "r2 has 0.16 of the pool, r1 0.33");
 }
 
@@ -197,7 +202,9 @@ fn a31_whole_agents_are_shared_by_weight() {
     for (weights, expected) in [(&[1, 1][..], &[3, 3][..]), (&[1, 2], &[2, 4]), (&[1, 2, 3], &[1, 2, 3])] {
         let mut cluster = Cluster::new(policy("drf"));
         for (place, weight) in (1_u64..).zip(weights) {
-            cluster.job(place, &format!("q{place}"), 10, "cpus=2 mem=1024").weight(&format!("q{place}"), *weight);
+            cluster
+                .job(place, &format!("q{place}"), 10, "cpus=2 mem=1024")
+                .weight(&format!("q{place}"), *weight);
         }
         for agent in 1..=6 {
             cluster.agent(&format!("s{agent}"), "cpus=2 mem=1024");

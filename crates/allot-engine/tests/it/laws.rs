@@ -22,7 +22,13 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let job = (0..QUEUES.len(), 1_u32..12, 1_u64..6, 0_u64..6, prop_oneof![4 => Just(0_u64), 1 => Just(500), 1 => Just(1000)]);
+    let job = (
+        0..QUEUES.len(),
+        1_u32..12,
+        1_u64..6,
+        0_u64..6,
+        prop_oneof![4 => Just(0_u64), 1 => Just(500), 1 => Just(1000)],
+    );
     let more = (0_i32..3, 0_u8..4, 0_u64..3);
     prop_oneof![
         3 => (0_u8..20, 1_u64..12, 0_u64..12, 0_u8..3, 0_u8..2)
@@ -264,8 +270,12 @@ fn devices_are_named_and_never_given_twice() {
     cluster.pass();
     assert_eq!((cluster.running(1), cluster.running(2)), (2, 1), "one device is shared by two, one is whole");
     let gpus = "gpus".parse().unwrap();
-    let held: Vec<Amount> =
-        cluster.jobs.values().flat_map(|job| &job.running).filter_map(|run| run.2.get(&gpus).cloned()).collect();
+    let held: Vec<Amount> = cluster
+        .jobs
+        .values()
+        .flat_map(|job| &job.running)
+        .filter_map(|run| run.2.get(&gpus).cloned())
+        .collect();
     assert!(held.iter().all(|amount| matches!(amount, Amount::Items(items) if items.len() == 1)), "{held:?}");
 }
 

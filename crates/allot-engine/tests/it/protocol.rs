@@ -11,7 +11,8 @@ use proptest::prelude::*;
 
 use crate::support::transcript::Transcript;
 use crate::support::{
-    Cluster, EPOCH, SESSION, TTL, agent_id, constraints, job, me, policy, pool_agent, queue, request, resources,
+    Cluster, EPOCH, SESSION, TTL, agent_id, constraints, job, me, policy, pool_agent, queue, request,
+    resources,
 };
 
 fn small() -> Cluster {
@@ -25,7 +26,12 @@ fn refused(number: u64, code: RefusalCode) -> FeedItem {
 }
 
 fn offer(agent: &str, version: u64, free: &str) -> FeedItem {
-    FeedItem::Offer { agent: agent_id(agent), version: OfferVersion(version), free: resources(free), ttl: TTL }
+    FeedItem::Offer {
+        agent: agent_id(agent),
+        version: OfferVersion(version),
+        free: resources(free),
+        ttl: TTL,
+    }
 }
 
 /// The tasks of the grants that are made now, as `job.tasks@agent`.
@@ -265,8 +271,7 @@ fn beats_come_twice_a_second_and_the_next_wake_is_never_forgotten() {
 
 #[test]
 fn passes_are_bounded_and_the_next_goes_on() {
-    let mut cluster =
-        Cluster::with_limits(policy("fifo"), Limits { grants_per_pass: 2, unanswered: 5 });
+    let mut cluster = Cluster::with_limits(policy("fifo"), Limits { grants_per_pass: 2, unanswered: 5 });
     cluster.agent("m1", "cpus=100");
     (1..=9).for_each(|id| {
         cluster.job(id, "a", 1, "cpus=1");
@@ -277,7 +282,11 @@ fn passes_are_bounded_and_the_next_goes_on() {
         cluster.wake().iter().filter(|output| is_grant(output)).count()
     };
     let passes: Vec<usize> = (0..3).map(|_| of_a_pass(&mut cluster)).collect();
-    assert_eq!(passes.iter().sum::<usize>(), 6, "the last grant of a pass is made beyond the limits: {passes:?}");
+    assert_eq!(
+        passes.iter().sum::<usize>(),
+        6,
+        "the last grant of a pass is made beyond the limits: {passes:?}"
+    );
     assert_eq!(of_a_pass(&mut cluster), 0, "it waits for answers");
     cluster.items.push(refused(1, RefusalCode::DoesNotFit));
     cluster.items.push(refused(2, RefusalCode::DoesNotFit));
@@ -288,7 +297,9 @@ fn passes_are_bounded_and_the_next_goes_on() {
 #[test]
 fn explanations_count_agents_by_what_is_in_the_way() {
     let mut cluster = Cluster::new(policy("drf"));
-    for (name, total, zone) in [("s1", "cpus=4 mem=1", "b"), ("s2", "cpus=4 mem=1", "a"), ("x", "cpus=4 mem=8", "b")] {
+    for (name, total, zone) in
+        [("s1", "cpus=4 mem=1", "b"), ("s2", "cpus=4 mem=1", "a"), ("x", "cpus=4 mem=8", "b")]
+    {
         cluster.add_agent(pool_agent(name, resources(total), &[("zone", zone)]));
     }
     cluster.add_agent(pool_agent("big", resources("cpus=4 mem=8"), &[("zone", "a")]));
@@ -298,7 +309,10 @@ fn explanations_count_agents_by_what_is_in_the_way() {
     let explanation = cluster.engine.explain(JobId(2)).unwrap();
     assert_eq!(explanation.agents[&Hindrance::TooSmall("mem".parse().unwrap())], 2);
     assert_eq!(explanation.agents[&Hindrance::Excluded("zone == a".into())], 1);
-    assert_eq!(explanation.to_string(), "2 agents too small in mem, 1 excluded by `zone == a`, 1 busy in cpus");
+    assert_eq!(
+        explanation.to_string(),
+        "2 agents too small in mem, 1 excluded by `zone == a`, 1 busy in cpus"
+    );
     assert_eq!(cluster.engine.explain(JobId(1)).unwrap().to_string(), "no task waits for a place");
     assert_eq!(cluster.engine.explain(JobId(9)), None);
 }
@@ -336,39 +350,55 @@ fn the_session_of_an_allocator_as_a_transcript() {
 }
 
 fn any_item() -> impl Strategy<Value = FeedItem> {
-    let range = (0_u32..6, 0_u32..4).prop_map(|(first, more)| TaskRange { first, last: first.saturating_add(more) });
-    let wide = prop_oneof![range, Just(TaskRange { first: 0, last: u32::MAX }), Just(TaskRange::one(u32::MAX))];
+    let range =
+        (0_u32..6, 0_u32..4).prop_map(|(first, more)| TaskRange { first, last: first.saturating_add(more) });
+    let wide =
+        prop_oneof![range, Just(TaskRange { first: 0, last: u32::MAX }), Just(TaskRange::one(u32::MAX))];
     let amount = prop_oneof![Just(0), 1_u64..9, Just(u64::MAX)];
     let names = (0_usize..3, 0_usize..3, 0_u64..4);
-    (0_usize..12, names, wide, (amount.clone(), amount)).prop_map(|(kind, (agent, of, number), tasks, (cpus, mem))| {
-        let agent = agent_id(["m1", "m2", "m3"][agent]);
-        let queue = queue(["a", "b", "a.b"][of]);
-        let job_id = JobId(number);
-        let asks = format!("cpus={cpus} mem={mem}");
-        let slice = request(&asks).as_scalars();
-        let (epoch, grant) = (EPOCH, GrantId(number));
-        match kind {
-            0 => FeedItem::Active { epoch, instance: me() },
-            1 => FeedItem::Queue { queue, weight: u32::try_from(number).unwrap() },
-            2 => FeedItem::Job(Arc::new(job(number, queue.as_str(), tasks.last.saturating_add(1), &asks))),
-            3 => FeedItem::Pending { job: job_id, tasks },
-            4 => FeedItem::Withdrawn { job: job_id, tasks },
-            5 => FeedItem::JobEnded { job: job_id },
-            6 => FeedItem::Agent(Arc::new(pool_agent(agent.as_str(), slice, &[]))),
-            7 => FeedItem::AgentLeft { agent },
-            8 => FeedItem::Offer { agent, version: OfferVersion(number), free: slice, ttl: Span::from_millis(number) },
-            9 => FeedItem::Released { agent, job: job_id, tasks, queue, slice },
-            10 => {
-                let run = allot_model::AttemptRun { job: job_id, tasks, attempt: 1 };
-                let placements = vec![allot_model::Placement { agent, run, queue, slice }];
-                FeedItem::Allocated { epoch, grant, placements, at: Time::ZERO }
+    (0_usize..12, names, wide, (amount.clone(), amount)).prop_map(
+        |(kind, (agent, of, number), tasks, (cpus, mem))| {
+            let agent = agent_id(["m1", "m2", "m3"][agent]);
+            let queue = queue(["a", "b", "a.b"][of]);
+            let job_id = JobId(number);
+            let asks = format!("cpus={cpus} mem={mem}");
+            let slice = request(&asks).as_scalars();
+            let (epoch, grant) = (EPOCH, GrantId(number));
+            match kind {
+                0 => FeedItem::Active { epoch, instance: me() },
+                1 => FeedItem::Queue { queue, weight: u32::try_from(number).unwrap() },
+                2 => {
+                    FeedItem::Job(Arc::new(job(number, queue.as_str(), tasks.last.saturating_add(1), &asks)))
+                }
+                3 => FeedItem::Pending { job: job_id, tasks },
+                4 => FeedItem::Withdrawn { job: job_id, tasks },
+                5 => FeedItem::JobEnded { job: job_id },
+                6 => FeedItem::Agent(Arc::new(pool_agent(agent.as_str(), slice, &[]))),
+                7 => FeedItem::AgentLeft { agent },
+                8 => FeedItem::Offer {
+                    agent,
+                    version: OfferVersion(number),
+                    free: slice,
+                    ttl: Span::from_millis(number),
+                },
+                9 => FeedItem::Released { agent, job: job_id, tasks, queue, slice },
+                10 => {
+                    let run = allot_model::AttemptRun { job: job_id, tasks, attempt: 1 };
+                    let placements = vec![allot_model::Placement { agent, run, queue, slice }];
+                    FeedItem::Allocated { epoch, grant, placements, at: Time::ZERO }
+                }
+                _ => {
+                    let codes = [
+                        RefusalCode::NotFree,
+                        RefusalCode::NotPending,
+                        RefusalCode::DoesNotFit,
+                        RefusalCode::NotActive,
+                    ];
+                    refused(number, codes[of + usize::from(number > 2)])
+                }
             }
-            _ => {
-                let codes = [RefusalCode::NotFree, RefusalCode::NotPending, RefusalCode::DoesNotFit, RefusalCode::NotActive];
-                refused(number, codes[of + usize::from(number > 2)])
-            }
-        }
-    })
+        },
+    )
 }
 
 proptest! {

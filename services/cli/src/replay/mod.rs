@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::follow::{Follower, From, Placed};
+use crate::follow::{Follower, From};
 use crate::output::{Output, note};
 use plan::{Plan, PlannedJob};
 use report::Report;
@@ -114,9 +114,8 @@ impl Machine {
 }
 
 /// Publishes the jobs as they become due, and follows them until all have ended.
-async fn replay(client: &Client, plan: &Plan, follower: Follower) -> Result<Tracker, Failure> {
+async fn replay(client: &Client, plan: &Plan, mut ledger: Follower) -> Result<Tracker, Failure> {
     let mut tracker = Tracker::default();
-    let mut ledger = hear(follower);
     let (to_publish, mut published) = mpsc::channel(1_024);
     tokio::spawn(publish(client.clone(), plan.jobs.clone(), to_publish));
     let bar = progress(plan.jobs.len());
@@ -127,31 +126,13 @@ async fn replay(client: &Client, plan: &Plan, follower: Follower) -> Result<Trac
                 Some(sent) => tracker.on_published(sent?),
                 None => publishing = false,
             },
-            heard = ledger.recv() => match heard {
-                Some(placed) => placed?.batch.entries.iter().for_each(|entry| tracker.on_entry(entry)),
-                None => return Err(Failure::failed("the ledger cannot be followed any more")),
-            },
+            placed = ledger.next() => placed?.batch.entries.iter().for_each(|entry| tracker.on_entry(entry)),
         }
         bar.set_position(tracker.ended() as u64);
         bar.set_message(tracker.summary());
     }
     bar.finish_and_clear();
     Ok(tracker)
-}
-
-/// The ledger as a channel, so that waiting for it can be interrupted without losing anything.
-fn hear(mut follower: Follower) -> mpsc::Receiver<Result<Placed, Failure>> {
-    let (sender, receiver) = mpsc::channel(64);
-    tokio::spawn(async move {
-        loop {
-            let placed = follower.next().await;
-            let failed = placed.is_err();
-            if sender.send(placed).await.is_err() || failed {
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 /// Publishes each job when it is due, and says which job of the cluster it became.

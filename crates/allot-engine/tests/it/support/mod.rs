@@ -10,8 +10,8 @@ use std::sync::Arc;
 use allot_engine::{Engine, Input, Limits, Output, Policy};
 use allot_model::{
     AgentId, AllocatorMessage, Amount, AttemptRun, Constraint, Core, Epoch, Feed, FeedItem, Grant, GrantId,
-    InstanceId, JobId, OfferVersion, Placement, PoolAgent, PoolJob, QueueName, Request, Resources, Span, SyncPart,
-    TaskRange, TaskSet, Time,
+    InstanceId, JobId, OfferVersion, Placement, PoolAgent, PoolJob, QueueName, Request, Resources, Span,
+    SyncPart, TaskRange, TaskSet, Time,
 };
 
 /// How long offers stand in tests.
@@ -146,7 +146,8 @@ impl Cluster {
             items.push(FeedItem::Job(job.facts.clone()));
             let pending = job.pending.ranges();
             items.extend(pending.map(|tasks| FeedItem::Pending { job: job.facts.job, tasks }));
-            let placements: Vec<Placement> = job.running.iter().map(|run| placement(&job.facts, run)).collect();
+            let placements: Vec<Placement> =
+                job.running.iter().map(|run| placement(&job.facts, run)).collect();
             items.push(FeedItem::Allocated { epoch: Epoch(0), grant: GrantId(0), placements, at: self.now });
         }
         let sync = Some(SyncPart::Only);
@@ -189,7 +190,8 @@ impl Cluster {
             state ^= state << 17;
             state
         };
-        let agents = self.agents.values().map(|agent| vec![FeedItem::Agent(agent.facts.clone()), offer_item(agent)]);
+        let agents =
+            self.agents.values().map(|agent| vec![FeedItem::Agent(agent.facts.clone()), offer_item(agent)]);
         let jobs = self.jobs.values().map(|job| {
             let pending = job.pending.ranges().map(|tasks| FeedItem::Pending { job: job.facts.job, tasks });
             [FeedItem::Job(job.facts.clone())].into_iter().chain(pending).collect()
@@ -345,7 +347,10 @@ impl Cluster {
             let job = self.jobs.get_mut(&part.job).expect("a grant names a job that is there");
             let wants = job.facts.resources.iter().all(|(name, amount)| part.slice.total(name) == amount);
             assert!(wants, "a slice is what the job asks for");
-            agent.free.subtract(&part.slice.times(part.tasks.count()).unwrap()).expect("A: never over-allocates");
+            agent
+                .free
+                .subtract(&part.slice.times(part.tasks.count()).unwrap())
+                .expect("A: never over-allocates");
             let taken: u64 = job.pending.remove(part.tasks).into_iter().map(TaskRange::count).sum();
             assert_eq!(taken, part.tasks.count(), "every task of a grant waits");
             let run = (part.agent.clone(), part.tasks, part.slice.clone());

@@ -45,10 +45,15 @@ impl State<'_> {
 
     /// The jobs that may be next, best first.
     fn candidates(&self) -> Vec<usize> {
-        let mut waiting: Vec<usize> = (0..self.jobs.len()).filter(|j| !self.jobs[*j].pending.is_empty()).collect();
+        let mut waiting: Vec<usize> =
+            (0..self.jobs.len()).filter(|j| !self.jobs[*j].pending.is_empty()).collect();
         waiting.sort_by_key(|j| self.job_order(&self.jobs[*j].facts));
         if self.policy.rank == Rank::Line {
-            return if self.policy.backfill == Backfill::None { waiting.into_iter().take(1).collect() } else { waiting };
+            return if self.policy.backfill == Backfill::None {
+                waiting.into_iter().take(1).collect()
+            } else {
+                waiting
+            };
         }
         let mut queues: Vec<QueueName> = waiting.iter().map(|j| self.jobs[*j].facts.queue.clone()).collect();
         queues.sort();
@@ -76,7 +81,8 @@ impl State<'_> {
         let used = |name: &ResourceName| {
             let jobs = self.jobs.iter().filter(|job| job.facts.queue == *queue);
             let runs = jobs.flat_map(|job| &job.running);
-            runs.map(|(_, tasks, slice)| u128::from(slice.total(name)) * u128::from(tasks.count())).sum::<u128>()
+            runs.map(|(_, tasks, slice)| u128::from(slice.total(name)) * u128::from(tasks.count()))
+                .sum::<u128>()
         };
         if let Rank::Fair { resource } = &self.policy.rank {
             return (used(resource), weight);
@@ -98,7 +104,8 @@ impl State<'_> {
 
     fn agent_for(&self, job: usize) -> Option<usize> {
         let facts = &self.jobs[job].facts;
-        let fits = |a: &usize| fits(&self.agents[*a], &facts.resources) && allows(&self.agents[*a].facts, facts);
+        let fits =
+            |a: &usize| fits(&self.agents[*a], &facts.resources) && allows(&self.agents[*a].facts, facts);
         let fitting = (0..self.agents.len()).filter(fits);
         match self.policy.placement {
             Placement::FirstFit => fitting.min_by_key(|a| &self.agents[*a].facts.agent),

@@ -49,7 +49,8 @@ impl<'a> Transcript<'a> {
 }
 
 fn amounts(resources: &Resources) -> String {
-    let parts: Vec<String> = resources.iter().map(|(name, amount)| format!("{name}={}", amount.total())).collect();
+    let parts: Vec<String> =
+        resources.iter().map(|(name, amount)| format!("{name}={}", amount.total())).collect();
     parts.join(" ")
 }
 
@@ -64,7 +65,9 @@ fn said(item: &FeedItem) -> String {
         FeedItem::Job(job) => format!("job {} of {} asks for {}", job.job, job.queue, asks(&job.resources)),
         FeedItem::Pending { job, tasks } => format!("{job}.{tasks} wait"),
         FeedItem::Agent(agent) => format!("agent {} has {}", agent.agent, amounts(&agent.total)),
-        FeedItem::Offer { agent, version, free, .. } => format!("offer {version} of {agent}: {}", amounts(free)),
+        FeedItem::Offer { agent, version, free, .. } => {
+            format!("offer {version} of {agent}: {}", amounts(free))
+        }
         FeedItem::Refused { grant, code, .. } => format!("grant {grant} refused: {code:?}"),
         other => format!("{other:?}"),
     }

@@ -17,7 +17,7 @@ pub(crate) fn compose_test() -> Result<()> {
     image::base_images()?;
     image::image(Profile::Dev)?;
     let python = python()?;
-    run(Command::new(python).arg("tests/compose/run.py"))
+    run(Command::new(python).arg("tests/compose/run.py").env("ALLOT_IMAGE", Profile::Dev.image()))
 }
 
 /// What is needed to run containers, or which part of it is missing.

@@ -48,18 +48,35 @@ impl Profile {
         }
     }
 
+    /// Where cargo leaves the programs, under `target/`.
     fn folder(self) -> &'static str {
         match self {
             Self::Release => "release",
             Self::Dev => "debug",
         }
     }
+
+    /// Where they are collected. Tests leave a release alone.
+    fn dist(self) -> &'static str {
+        match self {
+            Self::Release => "dist",
+            Self::Dev => "target/compose-test/dist",
+        }
+    }
+
+    /// The name of the image.
+    pub(crate) fn image(self) -> &'static str {
+        match self {
+            Self::Release => "allot",
+            Self::Dev => "allot:test",
+        }
+    }
 }
 
-/// Builds the programs and puts them, without symbols, into `dist/`.
+/// Builds the programs and collects them without symbols.
 pub(crate) fn dist(profile: Profile) -> Result<PathBuf> {
     run(cargo().args(["build", "--locked", "--profile", profile.name()]).args(profile.targets()))?;
-    let dist = root().join("dist");
+    let dist = root().join(profile.dist());
     if dist.exists() {
         fs::remove_dir_all(&dist).with_context(|| format!("cannot empty {}", dist.display()))?;
     }
@@ -70,11 +87,16 @@ pub(crate) fn dist(profile: Profile) -> Result<PathBuf> {
     Ok(dist)
 }
 
-/// Builds the image `allot` around the programs.
+/// Builds the image around the programs, and removes the one that had its name before.
 pub(crate) fn image(profile: Profile) -> Result<()> {
     let dist = dist(profile)?;
     let dockerfile = root().join("deploy/Dockerfile");
-    run(Command::new("docker").args(["build", "--tag", "allot", "--file"]).arg(dockerfile).arg(dist))
+    run(Command::new("docker")
+        .args(["build", "--tag", profile.image(), "--file"])
+        .arg(dockerfile)
+        .arg(dist))?;
+    let nameless = ["image", "prune", "--force", "--filter", "label=org.opencontainers.image.title=allot"];
+    run(Command::new("docker").args(nameless))
 }
 
 /// Builds the base images that are missing, for machines that cannot pull any.

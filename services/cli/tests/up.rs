@@ -28,6 +28,7 @@ impl Up {
             .arg("--data-dir")
             .arg(data_dir)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
@@ -206,6 +207,21 @@ async fn a_server_that_runs_already_is_used_and_left_alone() {
     assert_eq!(up.allot(&["run", "--", "true"]).await.code, 0);
     up.stop().await;
     assert!(server.bus().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_cluster_whose_services_are_replaced_ends_and_says_so() {
+    let server = NatsServer::start().await.unwrap();
+    let (first_dir, second_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let mut first = Up::start(first_dir.path(), &["--nats", &server.url()]).await;
+    let second = Up::start(second_dir.path(), &["--nats", &server.url()]).await;
+    assert_eq!(second.allot(&["run", "--", "true"]).await.code, 0);
+    let status = within("the first cluster ends", first.child.wait()).await.unwrap();
+    assert_eq!(status.code(), Some(1));
+    let mut said = String::new();
+    first.child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+    assert!(said.lines().any(|line| line.starts_with("allot: the ") && line.contains("stopped")), "{said}");
+    second.stop().await;
 }
 
 #[tokio::test]

@@ -93,6 +93,9 @@ impl DispatcherCore {
         if !self.is_there(id) {
             return;
         }
+        // Whatever was to be started or stopped there is among what follows.
+        self.work.launch.remove(id);
+        self.work.kill.remove(id);
         let placed = self.placed_on(id);
         let run = |(job, tasks, task, _): &(_, _, crate::job::Task, _)| AttemptRun {
             job: *job,

@@ -30,7 +30,7 @@ impl DispatcherCore {
                 let running = counts.starting + counts.running + counts.killing;
                 self.append(now, DispatcherRecord::JobCancelled { job: id }, out);
                 done(format!(
-                    "job {id} is cancelled: {} waiting tasks dropped, {running} told to stop",
+                    "job {id} is cancelled; tasks that waited: {}, told to stop: {running}",
                     counts.queued
                 ))
             }

@@ -15,6 +15,8 @@ pub struct House {
     /// Orders since they were last looked at.
     pub orders: Vec<(AgentId, AgentOrder)>,
     pub answers: Vec<Answer<Done>>,
+    /// Everything that came out since it was last looked at, as lines of a transcript.
+    pub told: Vec<String>,
     pub options: Options,
     next_job: u64,
     reports: u64,
@@ -73,6 +75,7 @@ impl House {
             ledger: Vec::new(),
             orders: Vec::new(),
             answers: Vec::new(),
+            told: Vec::new(),
             options,
             next_job: 0,
             reports: 0,
@@ -93,6 +96,8 @@ impl House {
 
     fn take(&mut self, out: Vec<Output>) {
         self.core.sanity_check();
+        let passed = self.now.since(Time::from_micros(1_000_000_000));
+        self.told.extend(out.iter().flat_map(tell).map(|text| format!("{passed} {text}")));
         for output in out {
             match output {
                 Output::Append(record) => self.ledger.push(Entry { at: self.now, record }),
@@ -263,6 +268,20 @@ impl House {
         self.core = self.rebuilt();
         self.orders.clear();
         self.give(Input::Resume { epoch: Epoch(2) });
+    }
+}
+
+/// An output as lines of a transcript.
+fn tell(output: &Output) -> Vec<String> {
+    match output {
+        Output::Append(Record::Dispatcher(record)) => vec![format!("append {}", write(record))],
+        Output::Append(record) => vec![format!("append {record:?}")],
+        Output::Orders(agent, batch) => {
+            batch.orders.iter().map(|order| format!("order {agent}: {}", short(order))).collect()
+        }
+        Output::Done(_, Answer::Ok(done)) => vec![format!("done: {}", done.message)],
+        Output::Done(_, Answer::Error(refusal)) => vec![format!("refused: {}", refusal.message)],
+        Output::Jobs(..) | Output::Job(..) => Vec::new(),
     }
 }
 

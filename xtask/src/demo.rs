@@ -52,7 +52,7 @@ fn show(cluster: &Cluster) -> Result<()> {
         ["submit", "--queue", "research", "--name", "report", "--after", "1", "--", "sh", "-c", report];
     cluster.allot(&report)?;
     say("the policy keeps the shares at 2 to 1 while both have work");
-    cluster.until_busy(12)?;
+    cluster.until_shared(2, 12)?;
     cluster.allot(&["queues"])?;
     say("a command runs on the cluster as if it ran here");
     cluster.allot(&["run", "--queue", "web", "--", "sh", "-c", "echo hello from $ALLOT_AGENT"])?;
@@ -103,21 +103,22 @@ impl Cluster {
         run(Command::new(&self.program).env("ALLOT_NATS", &self.url).args(words))
     }
 
-    /// Waits until so many tasks run at the same time.
-    fn until_busy(&self, tasks: u64) -> Result<()> {
+    /// Waits until that many queues have tasks running, so many together.
+    fn until_shared(&self, queues: usize, tasks: u64) -> Result<()> {
         const LOOKS: usize = 400;
         for _ in 0..LOOKS {
             let asked = ["-o", "json", "queues"];
-            let queues = output(Command::new(&self.program).env("ALLOT_NATS", &self.url).args(asked))?;
-            let running = queues.split("\"running\":").skip(1);
-            let count = |text: &str| {
+            let said = output(Command::new(&self.program).env("ALLOT_NATS", &self.url).args(asked))?;
+            let number = |text: &str| {
                 text.trim_start().split([',', '}']).next().and_then(|n| n.trim().parse::<u64>().ok())
             };
-            if running.filter_map(count).sum::<u64>() >= tasks {
+            let running: Vec<u64> =
+                said.split("\"running\":").skip(1).filter_map(number).filter(|count| *count > 0).collect();
+            if running.len() >= queues && running.iter().sum::<u64>() >= tasks {
                 return Ok(());
             }
         }
-        anyhow::bail!("{tasks} tasks never ran at the same time")
+        anyhow::bail!("{tasks} tasks of {queues} queues never ran at the same time")
     }
 
     /// Stops the cluster as Ctrl-C does.

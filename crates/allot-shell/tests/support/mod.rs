@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "this is how a test fails")]
 
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
 
 use allot_model::ledger::{DispatcherRecord, Entry, Record, Rejection, Writer};
 use allot_model::{Core, Epoch, JobId, ReplyTo, Span, Time};
@@ -11,6 +11,7 @@ use allot_shell::{
 };
 use allot_testkit::{PATIENCE, eventually, within};
 use futures::{FutureExt, StreamExt};
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 /// Counts one; answered with the epoch and the new count.
@@ -19,7 +20,7 @@ pub const COUNT: &str = "test.count";
 pub const READ: &str = "test.read";
 /// Answered with more than a message may hold.
 pub const HUGE: &str = "test.huge";
-/// Holds the service up until the test opens its gate.
+/// Holds the service up for as long as the test holds its gate.
 pub const BLOCK: &str = "test.block";
 /// Wakes the core a little later, which publishes to [`RANG`].
 pub const RING: &str = "test.ring";
@@ -123,7 +124,7 @@ impl Core for Counter {
 }
 
 pub struct Counting {
-    gate: Arc<Barrier>,
+    gate: Arc<Mutex<()>>,
 }
 
 impl LedgerService for Counting {
@@ -162,7 +163,7 @@ impl LedgerService for Counting {
             READ => Ok(In::Read(message.reply_to()?)),
             HUGE => Ok(In::Huge(message.reply_to()?)),
             BLOCK => {
-                self.gate.wait();
+                tokio::task::block_in_place(|| drop(self.gate.blocking_lock()));
                 Ok(In::Nothing)
             }
             _ => Ok(In::Ring),
@@ -181,7 +182,7 @@ impl LedgerService for Counting {
 /// A counting service that runs.
 pub struct Running {
     pub bus: Bus,
-    pub gate: Arc<Barrier>,
+    pub gate: Arc<Mutex<()>>,
     pub task: JoinHandle<anyhow::Result<()>>,
     pub shutdown: Shutdown,
 }
@@ -190,7 +191,7 @@ impl Running {
     pub async fn start(config: &NatsConfig, core: Counter) -> Self {
         let bus = Bus::connect(config, "counting").await.unwrap();
         let shutdown = Shutdown::new();
-        let gate = Arc::new(Barrier::new(2));
+        let gate = Arc::new(Mutex::new(()));
         let service = Counting { gate: gate.clone() };
         let task = tokio::spawn(drive(bus.clone(), service, core, instance_id(), shutdown.clone()));
         Self { bus, gate, task, shutdown }

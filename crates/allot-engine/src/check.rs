@@ -83,6 +83,8 @@ impl Engine {
         let fleet = &self.pool.fleet;
         for (slot, is_current) in fleet.indexed() {
             ensure(is_current, || format!("agent {slot} is indexed by what was free earlier"))?;
+            let hidden = self.pool.shapes.iter().find(|(_, shape)| fleet.hides(slot, shape));
+            ensure(hidden.is_none(), || format!("agent {slot} has room that the index does not show"))?;
         }
         for (slot, agent) in fleet.iter() {
             for grant in &agent.in_flight {

@@ -108,7 +108,8 @@ impl Engine {
     /// Why tasks of a job that wait have no place: made on demand, at the cost of one look at each agent. Nothing
     /// where the job is not known.
     #[must_use]
-    pub fn explain(&self, job: JobId) -> Option<Explanation> {
+    pub fn explain(&mut self, job: JobId) -> Option<Explanation> {
+        self.pool.refresh(&self.flight);
         Explanation::of(&self.pool, job)
     }
 

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allot_model::constraint::Candidate;
-use allot_model::{AgentId, OfferVersion, PoolAgent, Request, Resources, Time};
+use allot_model::{AgentId, OfferVersion, PoolAgent, Resources, Time};
 
-use crate::dims::{Dim, Dims, Need, Vector, named_part};
+use crate::dims::{Dim, Dims, Need, Vector};
 use crate::name::NameKey;
 use crate::policy::{AgentKey, Placement};
-use crate::ranked::{Ranked, Summary};
+use crate::ranked::Ranked;
+use crate::room::{Free, Room};
 use crate::shape::{Classes, Hope, Shape, UNCONSTRAINED};
 use crate::sieve::Sieve;
 use crate::slab::Slab;
@@ -41,94 +42,6 @@ pub(crate) struct Offer {
     pub(crate) version: OfferVersion,
     pub(crate) free: Free,
     expires: Time,
-}
-
-/// What is free: totals of everything, and the items and ranges among it by name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Free {
-    pub(crate) amounts: Vector,
-    pub(crate) named: Resources,
-}
-
-/// How many resources the index looks at; the others are checked agent by agent.
-const INDEXED: usize = 4;
-
-/// What a subtree of agents has: the most of each resource on any of them, the constraints that hold on any, and the
-/// shapes that any has room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Room {
-    most: [u64; INDEXED],
-    /// Bit `class % 64` is set where a class of constraints holds.
-    classes: u64,
-    /// By the bits of the sieve.
-    fitting: u128,
-}
-
-impl Summary for Room {
-    fn join(&mut self, other: &Self) {
-        for (most, other) in self.most.iter_mut().zip(other.most) {
-            *most = (*most).max(other);
-        }
-        self.classes |= other.classes;
-        self.fitting |= other.fitting;
-    }
-}
-
-impl Room {
-    /// What it takes to have room for the shape.
-    fn wanted(shape: &Shape) -> Self {
-        let fitting = shape.bit.map_or(0, |bit| 1 << bit);
-        let mut wanted = Self { most: [0; INDEXED], classes: class_bit(shape.class), fitting };
-        for (dim, amount) in shape.need.iter() {
-            if let Some(least) = wanted.most.get_mut(dim) {
-                *least = amount;
-            }
-        }
-        wanted
-    }
-
-    fn covers(&self, wanted: &Self) -> bool {
-        if wanted.fitting != 0 {
-            return self.fitting & wanted.fitting != 0;
-        }
-        self.most.iter().zip(wanted.most).all(|(most, least)| *most >= least)
-            && self.classes & wanted.classes == wanted.classes
-    }
-}
-
-fn class_bit(class: u32) -> u64 {
-    if class == UNCONSTRAINED { 0 } else { 1 << (class % 64) }
-}
-
-impl Free {
-    fn of(resources: &Resources, dims: &mut Dims) -> Self {
-        Self { amounts: dims.vector(resources), named: named_part(resources) }
-    }
-
-    /// Takes away what `count` tasks got, of which the items and ranges are `named`.
-    pub(crate) fn subtract(&mut self, need: &Need, count: u64, named: Option<&Resources>) {
-        self.amounts.subtract_need(need, count);
-        if let Some(named) = named
-            && self.named.subtract(named).is_err()
-        {
-            // The offer does not hold what was granted from an earlier one, so nothing of the kind can be relied on.
-            self.named = Resources::new();
-        }
-    }
-
-    fn holds(&self, shape: &Shape) -> bool {
-        self.amounts.holds(&shape.need) && (self.named.is_empty() || self.take(&shape.request).is_some())
-    }
-
-    fn names_any(&self, request: &Request) -> bool {
-        !self.named.is_empty() && request.iter().any(|(name, _)| self.named.get(name).is_some())
-    }
-
-    /// The items and ranges for one task. What is merely counted is not looked at.
-    fn take(&self, request: &Request) -> Option<Resources> {
-        let named = request.iter().filter(|(name, _)| self.named.get(name).is_some());
-        self.named.take(&named.map(|(name, amount)| (name.clone(), amount)).collect())
-    }
 }
 
 /// All agents of the pool.
@@ -433,6 +346,12 @@ impl Fleet {
         (best, looked_at.get())
     }
 
+    /// The shapes of the sieve that an agent has room for, and perhaps some more.
+    pub(crate) fn sifted(&self, slot: u32) -> u128 {
+        let agent = &self.agents[slot];
+        self.sieve.fitting(&agent.free.amounts) & agent.allowed
+    }
+
     /// True where so much was looked at for one shape that it is worth knowing of each agent whether it fits there.
     pub(crate) fn is_worth_learning(&self, looked_at: u64) -> bool {
         looked_at > 1_000.max(2 * self.by_id.len() as u64)
@@ -481,17 +400,16 @@ impl Fleet {
         self.agents[slot].in_flight.push(grant);
     }
 
-    /// The agents with an offer in the order of the index, and what the index believes of each, for checks.
+    /// The agents with an offer in the order of the index, each with whether its place is up to date, for checks.
     pub(crate) fn indexed(&self) -> Vec<(u32, bool)> {
+        let is_current = |slot| self.index.key(slot) == Some(&self.key(slot));
         let listed = self.index.in_order().into_iter();
-        listed
-            .map(|slot| (slot, self.index.key(slot).is_some_and(|key| self.is_current(slot, key))))
-            .collect()
+        listed.map(|slot| (slot, self.scale_changed || is_current(slot))).collect()
     }
 
-    fn is_current(&self, slot: u32, key: &AgentKey) -> bool {
-        let agent = &self.agents[slot];
-        key.name == agent.name && (self.scale_changed || key.free == self.measure(&agent.free.amounts))
+    /// True where the index would rule an agent out that has room for the shape, for checks.
+    pub(crate) fn hides(&self, slot: u32, shape: &Shape) -> bool {
+        self.fits(slot, shape) && !self.index.says(slot).covers(&Room::wanted(shape))
     }
 }
 
@@ -506,12 +424,7 @@ impl Agent {
 
     fn room(&self, sieve: &Sieve) -> Room {
         let fitting = sieve.fitting(&self.free.amounts) & self.allowed;
-        let mut room = Room { fitting, ..Room::default() };
-        for (dim, amount) in self.free.amounts.iter().take(INDEXED) {
-            room.most[dim] = amount;
-        }
-        room.classes = self.classes.iter().fold(0, |bits, class| bits | class_bit(*class));
-        room
+        Room::of(&self.free.amounts, self.classes.iter().copied(), fitting)
     }
 }
 

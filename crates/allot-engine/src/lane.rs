@@ -28,11 +28,18 @@ pub(crate) struct Lane {
     by_shape: BTreeMap<u32, u32>,
     /// The cells in order of their first jobs. Those that are not open are stepped over one by one, which takes less
     /// than to keep a tree of them for every queue.
-    heads: BTreeMap<JobKey, u32>,
+    heads: BTreeMap<JobKey, Head>,
     /// The shapes that have a cell.
     mask: Mask,
     /// How many jobs, grants in flight and the like need it to be there.
     pub(crate) users: u64,
+}
+
+/// A cell, and what its jobs ask for.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    cell: u32,
+    shape: u32,
 }
 
 /// The waiting jobs of one shape in order.
@@ -74,7 +81,7 @@ impl Lane {
             before.into_iter().for_each(|(first, _)| {
                 self.heads.remove(&first);
             });
-            self.heads.insert(key, slot);
+            self.heads.insert(key, Head { cell: slot, shape });
         }
     }
 
@@ -96,14 +103,14 @@ impl Lane {
     pub(crate) fn leave_cell(&mut self, slot: u32, key: JobKey) {
         let cell = &mut self.cells[slot];
         cell.jobs.remove(&key);
-        let first = cell.first();
+        let (first, shape) = (cell.first(), cell.shape);
         if first.is_some_and(|(first, _)| first < key) {
             return;
         }
         self.heads.remove(&key);
         match first {
             Some((first, _)) => {
-                self.heads.insert(first, slot);
+                self.heads.insert(first, Head { cell: slot, shape });
             }
             None => self.close_cell(slot),
         }
@@ -129,21 +136,20 @@ impl Lane {
     pub(crate) fn mask(&self, backfill: Backfill) -> Mask {
         match backfill {
             Backfill::Skip => self.mask,
-            Backfill::None => self
-                .heads
-                .values()
-                .next()
-                .map_or_else(Mask::default, |slot| Mask::of(self.cells[*slot].shape)),
+            Backfill::None => {
+                self.heads.values().next().map_or_else(Mask::default, |head| Mask::of(head.shape))
+            }
         }
     }
 
     /// The cell of the first job in order whose shape may fit somewhere.
     pub(crate) fn next(&self, backfill: Backfill, is_open: impl Fn(u32) -> bool) -> Option<u32> {
-        let mut heads = self.heads.values().copied();
-        match backfill {
-            Backfill::Skip => heads.find(|slot| is_open(self.cells[*slot].shape)),
-            Backfill::None => heads.next().filter(|slot| is_open(self.cells[*slot].shape)),
-        }
+        let mut heads = self.heads.values();
+        let head = match backfill {
+            Backfill::Skip => heads.find(|head| is_open(head.shape)),
+            Backfill::None => heads.next().filter(|head| is_open(head.shape)),
+        };
+        head.map(|head| head.cell)
     }
 
     /// Its tasks hold `count` times `need` more.

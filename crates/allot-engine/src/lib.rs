@@ -21,6 +21,7 @@ mod pass;
 mod policy;
 mod pool;
 mod ranked;
+mod room;
 mod session;
 mod shape;
 mod share;

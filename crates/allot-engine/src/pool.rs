@@ -9,7 +9,7 @@ use crate::dims::Dims;
 use crate::fleet::Fleet;
 use crate::flight::{Flight, Unanswered};
 use crate::policy::{Policy, Rank};
-use crate::shape::{Classes, Shapes};
+use crate::shape::{Classes, Shape, Shapes};
 
 /// Everything a policy looks at.
 #[derive(Debug, Clone)]
@@ -165,14 +165,15 @@ impl Pool {
             let listed = free.is_some();
             self.fleet.refresh(agent, free);
             if listed {
-                let fleet = &self.fleet;
-                self.shapes.offered(agent, |shape| fleet.fits(agent, shape));
+                let (fleet, sifted) = (&self.fleet, self.fleet.sifted(agent));
+                let may_fit = |shape: &Shape| shape.bit.is_none_or(|bit| sifted & (1 << bit) != 0);
+                self.shapes.offered(agent, |shape| may_fit(shape) && fleet.fits(agent, shape));
             }
         }
     }
 
     /// The offer of an agent less the grants that are on their way to it.
-    pub(crate) fn free_on(&self, agent: u32, flight: &Flight) -> Option<crate::fleet::Free> {
+    pub(crate) fn free_on(&self, agent: u32, flight: &Flight) -> Option<crate::room::Free> {
         let agent = self.fleet.get(agent);
         let mut free = agent.offer.as_ref()?.free.clone();
         for grant in agent.in_flight.iter().filter_map(|number| flight.get(*number)) {

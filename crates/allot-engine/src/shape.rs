@@ -95,7 +95,7 @@ impl Shapes {
     }
 
     pub(crate) fn is_open(&self, shape: u32) -> bool {
-        self.shapes[shape].hope != Hope::None
+        self.open.meets(Mask::of(shape)) && self.shapes[shape].hope != Hope::None
     }
 
     /// The shape of these asks for one more user.
@@ -145,7 +145,7 @@ impl Shapes {
 
     pub(crate) fn set_hope(&mut self, shape: u32, hope: Hope) {
         let bit = (shape % 128) as usize;
-        let (was, is) = (self.is_open(shape), hope != Hope::None);
+        let (was, is) = (self.shapes[shape].hope != Hope::None, hope != Hope::None);
         let few = |hope: &Hope| usize::from(matches!(hope, Hope::Among(_)));
         self.picky += few(&hope);
         self.picky -= few(&self.shapes[shape].hope);

@@ -5,7 +5,7 @@ use allot_model::{Amount, PoolJob, Resources, Span, TaskRange, Time};
 use proptest::prelude::*;
 
 use crate::support::reference::{fits_anywhere, place_all};
-use crate::support::{Cluster, Placed, constraints, items, job, pool_agent, resources};
+use crate::support::{Cluster, Placed, Random, constraints, items, job, pool_agent, resources};
 
 const QUEUES: [&str; 3] = ["a", "b", "b.c"];
 
@@ -137,7 +137,7 @@ fn compare(policy: &Policy, events: &[Event]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(crate::support::cases(600))]
 
     // A is checked by the cluster at each commit, here and everywhere.
     #[test]
@@ -248,6 +248,41 @@ proptest! {
         for place in 0..needs.len() {
             let has = dominant(place, cluster.running(place as u64 + 1));
             prop_assert!((has + largest) * needs.len() as u64 >= cpus * mem, "queue {place} has {has}");
+        }
+    }
+}
+
+/// As the small random clusters, but large enough that shapes are learned and searches are long.
+#[test]
+fn every_policy_decides_as_the_plain_reference_on_larger_clusters() {
+    for (seed, policy) in (1..).zip(Policy::NAMES) {
+        let mut random = Random::new(seed);
+        let mut cluster = Cluster::new(Policy::named(policy).unwrap());
+        for agent in 0..90 {
+            let total = total(4 + random.below(12), 4 + random.below(12), u8::from(agent % 5 == 0));
+            let zone = if random.below(3) == 0 { "a" } else { "b" };
+            cluster.add_agent(pool_agent(&format!("agent-{agent}"), total, &[("zone", zone)]));
+        }
+        for round in 0..6 {
+            for _ in 0..25 {
+                let (cpus, mem, tasks) = (1 + random.below(4), random.below(4), 1 + random.below(30));
+                let event = Event::Job {
+                    queue: usize::try_from(random.below(3)).unwrap(),
+                    tasks: u32::try_from(tasks).unwrap(),
+                    cpus,
+                    mem,
+                    gpus: 500 * (random.below(6) / 5),
+                    priority: i32::try_from(random.below(3)).unwrap(),
+                    zone: u8::try_from(random.below(6)).unwrap(),
+                    submitted: random.below(4),
+                };
+                apply(&mut cluster, &event);
+            }
+            for _ in 0..40 * round {
+                apply(&mut cluster, &Event::Ends { place: usize::try_from(random.below(1_000)).unwrap() });
+            }
+            let expected = place_all(cluster.engine.policy(), &cluster);
+            assert_eq!(cluster.pass(), expected, "{policy}, round {round}");
         }
     }
 }

@@ -402,7 +402,7 @@ fn any_item() -> impl Strategy<Value = FeedItem> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(crate::support::cases(500))]
 
     // Nonsense of every kind: contradictions, unknown names, overflowing amounts, gaps and repeats. Each step ends
     // with the engine's own check of itself.

@@ -13,6 +13,7 @@ use allot_model::{
     InstanceId, JobId, OfferVersion, Placement, PoolAgent, PoolJob, QueueName, Request, Resources, Span,
     SyncPart, TaskRange, TaskSet, Time,
 };
+use proptest::prelude::ProptestConfig;
 
 /// How long offers stand in tests.
 pub(crate) const TTL: Span = Span::from_secs(10);
@@ -59,6 +60,16 @@ pub(crate) struct Cluster {
 
 pub(crate) const EPOCH: Epoch = Epoch(3);
 pub(crate) const SESSION: Epoch = Epoch(1);
+
+/// So many random cases, or as many as `PROPTEST_CASES` says.
+pub(crate) fn cases(count: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() {
+        config
+    } else {
+        ProptestConfig { cases: count, ..config }
+    }
+}
 
 pub(crate) fn me() -> InstanceId {
     InstanceId::new("me").unwrap()
@@ -183,13 +194,7 @@ impl Cluster {
 
     /// Replaces what has gathered by a full account in another order, as far as what depends on what allows.
     pub(crate) fn retell(&mut self, seed: u64) {
-        let mut state = seed | 1;
-        let mut random = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut random = Random::new(seed);
         let agents =
             self.agents.values().map(|agent| vec![FeedItem::Agent(agent.facts.clone()), offer_item(agent)]);
         let jobs = self.jobs.values().map(|job| {
@@ -198,7 +203,7 @@ impl Cluster {
         });
         let weights = self.weights.iter().map(|(queue, weight)| vec![weight_item(queue, *weight)]);
         let mut groups: Vec<(u64, Vec<FeedItem>)> =
-            agents.chain(jobs).chain(weights).map(|group| (random(), group)).collect();
+            agents.chain(jobs).chain(weights).map(|group| (random.next(), group)).collect();
         groups.sort_by_key(|(order, _)| *order);
         self.items = groups.into_iter().flat_map(|(_, group)| group).collect();
     }
@@ -390,6 +395,26 @@ impl Cluster {
     pub(crate) fn used(&self, name: &str) -> u64 {
         let name = name.parse().unwrap();
         self.agents.values().map(|agent| agent.facts.total.total(&name) - agent.free.total(&name)).sum()
+    }
+}
+
+/// Numbers that look random and are the same for the same seed.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        (self.next() >> 16) % bound
     }
 }
 

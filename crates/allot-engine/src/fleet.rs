@@ -407,9 +407,11 @@ impl Fleet {
         listed.map(|slot| (slot, self.scale_changed || is_current(slot))).collect()
     }
 
-    /// True where the index would rule an agent out that has room for the shape, for checks.
+    /// True where the index would rule an agent out that has room for the shape, for checks. What has changed since
+    /// decisions were last made is not in the index yet.
     pub(crate) fn hides(&self, slot: u32, shape: &Shape) -> bool {
-        self.fits(slot, shape) && !self.index.says(slot).covers(&Room::wanted(shape))
+        let shows = || self.index.says(slot).covers(&Room::wanted(shape));
+        !self.changed.contains(&slot) && self.fits(slot, shape) && !shows()
     }
 }
 

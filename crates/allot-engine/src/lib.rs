@@ -4,7 +4,7 @@
 //! Pure: an [`Engine`] is an [`allot_model::Core`]. Its parts, from the inside out:
 //!
 //! - [`Share`], [`Policy`]: what is preferred to what, in exact integers.
-//! - `ranked`: one ordered tree, used three times: queues by share, jobs by order, agents by fit.
+//! - `ranked`: one ordered tree with summaries, used for queues by share and for agents by fit.
 //! - `shape`, `fleet`, `backlog`: what is asked for, what is free, and who waits.
 //! - `pass`: the decisions. `engine`, `session`, `flight`: the protocol around them.
 

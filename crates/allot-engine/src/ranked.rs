@@ -1,4 +1,4 @@
-//! One ordered tree with summaries, for every ranking of the engine.
+//! One ordered tree with summaries: queues by share, agents by fit.
 //!
 //! Members are slots, ordered by key; each has a summary, and each subtree has the joined summary of its members.
 //! The first member in order that satisfies a condition is found without looking at subtrees whose summary rules

@@ -1,6 +1,7 @@
 //! The loop: hear everything that is there, decide once, say it.
 
 use std::future::pending;
+use std::time::Duration;
 
 use allot_engine::{Engine, Input, Output};
 use allot_model::{Core, Time};
@@ -11,6 +12,9 @@ use crate::link::{Heard, Link};
 
 /// How many messages are heard before what they lead to is decided.
 const MOST_AT_ONCE: usize = 1_024;
+
+/// How long to try to say goodbye.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What woke the loop.
 enum Woken {
@@ -24,7 +28,7 @@ pub(crate) async fn serve(mut engine: Engine, mut link: Link, shutdown: &Shutdow
     let mut was_active = false;
     loop {
         match wait(&engine, &mut link, shutdown).await {
-            Woken::Stop => return link.goodbye().await,
+            Woken::Stop => return leave(&link).await,
             Woken::Due => {}
             Woken::Heard(heard) => hear(&mut engine, &mut link, heard),
             Woken::Closed => anyhow::bail!("the connection to NATS is closed"),
@@ -37,6 +41,11 @@ pub(crate) async fn serve(mut engine: Engine, mut link: Link, shutdown: &Shutdow
         }
         say(&link, out).await?;
     }
+}
+
+/// Where NATS is away, the others find out by our silence.
+async fn leave(link: &Link) -> anyhow::Result<()> {
+    tokio::time::timeout(GOODBYE_WITHIN, link.goodbye()).await.unwrap_or(Ok(()))
 }
 
 fn tell_role(is_active: bool) {

@@ -38,6 +38,11 @@ fn g2_fair_looks_at_cpus_alone() {
 }
 
 #[test]
+fn fifo_serves_the_job_that_came_first_and_skips_what_does_not_fit() {
+    check(nsdi(policy("fifo")), "AAAAB", (4, 1), (7, 17));
+}
+
+#[test]
 fn g2_priority_of_one_queues_jobs_over_the_others() {
     let with = |a, b| {
         let mut cluster = Cluster::new(policy("priority"));

@@ -153,7 +153,7 @@ impl World {
 
     fn feed(&mut self, sync: Option<SyncPart>, items: Vec<FeedItem>) {
         self.sequence += u64::from(sync.is_none());
-        let feed = Feed { session: Epoch(1), sequence: self.sequence, sync, items };
+        let feed = Feed { session: Epoch(1), sequence: self.sequence, sync, part: 0, items };
         self.engine.handle(self.now, Input::Feed(feed), &mut Vec::new());
     }
 

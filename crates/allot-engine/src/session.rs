@@ -35,8 +35,8 @@ pub(crate) struct Session {
 enum State {
     /// Nothing of the account has come.
     Asking,
-    /// Parts of this account have come.
-    Syncing(Point),
+    /// Parts of this account have come; the part of this number is next.
+    Syncing(Point, u32),
     /// Everything up to this is known.
     Following(Point),
 }
@@ -126,13 +126,13 @@ impl Session {
                 apply.push(Apply::Reset);
                 !self.is_following()
             }
-            SyncPart::Middle | SyncPart::Last => self.state == State::Syncing(point),
+            SyncPart::Middle | SyncPart::Last => self.state == State::Syncing(point, feed.part),
         };
         if !expected {
             return Vec::new();
         }
         apply.push(Apply::Items(feed.items));
-        self.state = State::Syncing(point);
+        self.state = State::Syncing(point, feed.part.saturating_add(1));
         if matches!(part, SyncPart::Last | SyncPart::Only) {
             self.state = State::Following(point);
             let buffered = std::mem::take(&mut self.buffered);
@@ -151,7 +151,26 @@ mod tests {
     }
 
     fn feed(session: u64, sequence: u64, sync: Option<SyncPart>) -> Feed {
-        Feed { session: Epoch(session), sequence, sync, items: Vec::new() }
+        Feed { session: Epoch(session), sequence, sync, part: 0, items: Vec::new() }
+    }
+
+    fn part(number: u32, feed: Feed) -> Feed {
+        Feed { part: number, ..feed }
+    }
+
+    #[test]
+    fn an_account_with_a_part_lost_in_the_middle_is_asked_for_again() {
+        let mut session = Session::new();
+        assert!(session.says_hello(Time::ZERO));
+        session.take(at(1), feed(1, 6, Some(SyncPart::First)));
+        assert!(
+            session.take(at(1), part(2, feed(1, 6, Some(SyncPart::Last)))).is_empty(),
+            "part 1 is missing"
+        );
+        assert!(!session.is_following());
+        assert!(session.says_hello(at(1_000)));
+        session.take(at(1_001), feed(1, 6, Some(SyncPart::Only)));
+        assert!(session.is_following());
     }
 
     fn following(session: u64, sequence: u64) -> Session {
@@ -205,8 +224,8 @@ mod tests {
             assert!(session.take(at(1), feed(1, sequence, None)).is_empty());
         }
         assert_eq!(session.take(at(2), feed(1, 6, Some(SyncPart::First))).len(), 2);
-        assert_eq!(session.take(at(2), feed(1, 6, Some(SyncPart::Middle))).len(), 1);
-        let applied = session.take(at(2), feed(1, 6, Some(SyncPart::Last)));
+        assert_eq!(session.take(at(2), part(1, feed(1, 6, Some(SyncPart::Middle)))).len(), 1);
+        let applied = session.take(at(2), part(2, feed(1, 6, Some(SyncPart::Last))));
         assert_eq!(applied.len(), 3, "the last part, 7 and 8");
         assert_eq!(session.take(at(3), feed(1, 9, None)).len(), 1);
     }
@@ -217,7 +236,10 @@ mod tests {
         session.says_hello(Time::ZERO);
         assert!(session.take(at(1), feed(1, 6, Some(SyncPart::Last))).is_empty());
         session.take(at(1), feed(1, 6, Some(SyncPart::First)));
-        assert!(session.take(at(1), feed(1, 7, Some(SyncPart::Last))).is_empty(), "of another account");
+        assert!(
+            session.take(at(1), part(1, feed(1, 7, Some(SyncPart::Last)))).is_empty(),
+            "of another account"
+        );
         assert!(!session.is_following());
         let mut session = following(1, 7);
         assert!(session.take(at(1), feed(1, 3, Some(SyncPart::Only))).is_empty(), "nobody asked");

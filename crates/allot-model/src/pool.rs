@@ -22,6 +22,8 @@ pub struct Feed {
     pub sequence: u64,
     /// Set in the answer to a hello, which comes in one or more parts.
     pub sync: Option<SyncPart>,
+    /// In an answer to hello: which part it is, counted from 0, so that a part that is lost is missed. 0 otherwise.
+    pub part: u32,
     /// What changed, in order.
     pub items: Vec<FeedItem>,
 }

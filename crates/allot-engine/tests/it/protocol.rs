@@ -418,7 +418,7 @@ proptest! {
             let sync = (skip == 2).then_some(SyncPart::Only);
             let sequence = cluster.sequence + 1;
             cluster.sequence = sequence;
-            cluster.send(Feed { session: SESSION, sequence, sync, items });
+            cluster.send(Feed { session: SESSION, sequence, sync, part: 0, items });
             // A task of no size at all fits without end, so what is decided is bounded by the limits alone.
             cluster.wake();
         }

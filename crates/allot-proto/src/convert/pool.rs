@@ -21,6 +21,7 @@ impl From<&Feed> for v1::Feed {
             session: feed.session.0,
             sequence: feed.sequence,
             sync: read::number_or_unspecified(feed.sync),
+            part: feed.part,
             items: feed.items.iter().map(|item| v1::FeedItem { change: Some(item.into()) }).collect(),
         }
     }
@@ -36,6 +37,7 @@ impl TryFrom<v1::Feed> for Feed {
             session: Epoch(message.session),
             sequence: message.sequence,
             sync: read::optional_word(message.sync, "sync")?,
+            part: message.part,
             items: read::parts(changes, "items")?,
         })
     }

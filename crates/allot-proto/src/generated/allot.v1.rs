@@ -1108,6 +1108,9 @@ pub struct Feed {
     /// Which part of an answer to hello this is; unspecified in a message to all.
     #[prost(enumeration = "SyncPart", tag = "3")]
     pub sync: i32,
+    /// In the answer to a hello: which part it is, counted from 0, so that a part that is lost is missed. 0 otherwise.
+    #[prost(uint32, tag = "5")]
+    pub part: u32,
     /// What changed.
     #[prost(message, repeated, tag = "4")]
     pub items: ::prost::alloc::vec::Vec<FeedItem>,

@@ -10,7 +10,7 @@ use allot_model::{
 use super::{Sample, at, id, request, run, sample, slice, total};
 
 pub fn samples() -> Vec<Sample> {
-    let feed = |sync, items| Feed { session: Epoch(3), sequence: 1_000, sync, items };
+    let feed = |sync, items| Feed { session: Epoch(3), sequence: 1_000, sync, part: 0, items };
     vec![
         sample("feed.wanted", feed(Some(SyncPart::Only), wanted())),
         sample("feed.free", feed(None, free())),

@@ -89,8 +89,8 @@ fn answered() -> BoxedStrategy<FeedItem> {
 
 pub fn feed() -> impl Strategy<Value = Feed> {
     let sync = option::of(select(vec![SyncPart::First, SyncPart::Middle, SyncPart::Last, SyncPart::Only]));
-    (epoch(), number(), sync, vec(prop_oneof![wanted(), free(), answered()], 0..6))
-        .prop_map(|(session, sequence, sync, items)| Feed { session, sequence, sync, items })
+    (epoch(), number(), sync, any::<u32>(), vec(prop_oneof![wanted(), free(), answered()], 0..6))
+        .prop_map(|(session, sequence, sync, part, items)| Feed { session, sequence, sync, part, items })
 }
 
 fn proposed() -> impl Strategy<Value = ProposedPlacement> {

@@ -19,7 +19,7 @@ impl OffersCore {
         for items in parts {
             self.sequence += 1;
             self.last_feed_at = now;
-            out.push(Output::Feed(Feed { session, sequence: self.sequence, sync: None, items }));
+            out.push(Output::Feed(Feed { session, sequence: self.sequence, sync: None, part: 0, items }));
         }
     }
 
@@ -39,7 +39,8 @@ impl OffersCore {
                 (false, true) => SyncPart::Last,
                 (false, false) => SyncPart::Middle,
             };
-            let feed = Feed { session, sequence: self.sequence, sync: Some(sync), items };
+            let part = u32::try_from(i).unwrap_or(u32::MAX);
+            let feed = Feed { session, sequence: self.sequence, sync: Some(sync), part, items };
             out.push(Output::Sync(to.clone(), feed));
         }
     }

@@ -155,3 +155,27 @@ fn choosing_a_policy_nobody_runs_is_said_to_the_operator() {
     });
     assert!(message.unwrap().contains("no allocator that runs it is there yet"));
 }
+
+#[test]
+fn the_parts_of_a_long_answer_to_hello_are_numbered_without_a_gap() {
+    let mut pool = Pool::new();
+    for job in 1..=3_000 {
+        pool.job(job, "a", spec(1, &[("cpus", 1_000)]));
+    }
+    let mut out = Vec::new();
+    let message = FromAllocator {
+        instance: instance("a2"),
+        messages: vec![AllocatorMessage::Hello { policy: policy("x") }],
+    };
+    pool.core.handle(pool.now, Input::Allocator { reply: Some(ReplyTo("i".into())), message }, &mut out);
+    let parts: Vec<(u32, SyncPart)> = out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Sync(_, feed) => Some((feed.part, feed.sync?)),
+            _ => None,
+        })
+        .collect();
+    assert!(parts.len() > 1, "{parts:?}");
+    assert!(parts.iter().zip(0..).all(|((part, _), number)| *part == number), "{parts:?}");
+    assert_eq!((parts[0].1, parts[parts.len() - 1].1), (SyncPart::First, SyncPart::Last));
+}

@@ -163,7 +163,7 @@ impl Cluster {
         }
         let sync = Some(SyncPart::Only);
         self.items.clear();
-        self.send(Feed { session: SESSION, sequence: self.sequence, sync, items });
+        self.send(Feed { session: SESSION, sequence: self.sequence, sync, part: 0, items });
     }
 
     /// Hands a message to the engine as it is.
@@ -178,7 +178,7 @@ impl Cluster {
     pub(crate) fn flush(&mut self) {
         let items = std::mem::take(&mut self.items);
         self.sequence += 1;
-        let feed = Feed { session: SESSION, sequence: self.sequence, sync: None, items };
+        let feed = Feed { session: SESSION, sequence: self.sequence, sync: None, part: 0, items };
         if self.twice {
             self.send(feed.clone());
         }

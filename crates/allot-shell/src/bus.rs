@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use allot_model::Span;
 use async_nats::jetstream::{self, context::ContextBuilder};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use serde::{Deserialize, Serialize, Serializer};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tracing::{debug, error, info, warn};
 
+use crate::denial::Denial;
 use crate::retry::Backoff;
 
 /// How many messages a subscription holds that nobody has looked at yet. What comes beyond is lost.
@@ -23,6 +24,8 @@ const CLIENT_CAPACITY: usize = 1 << 14;
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection over which nothing is heard for two of these is given up and made anew.
 const PING_EVERY: Duration = Duration::from_secs(10);
+/// How many denials are kept for someone who does not look at them at once.
+const DENIALS_KEPT: usize = 64;
 /// The longest pause between two tries to connect again.
 const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -148,6 +151,7 @@ pub struct Bus {
     jetstream: jetstream::Context,
     replicas: usize,
     connections: watch::Receiver<u64>,
+    denials: broadcast::Sender<Denial>,
 }
 
 impl Bus {
@@ -158,11 +162,12 @@ impl Bus {
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, ConnectFailed> {
         let addresses = addresses(&config.url)?;
         let (counter, connections) = watch::channel(0);
-        let options = options(config, name, counter)?;
+        let (denials, _) = broadcast::channel(DENIALS_KEPT);
+        let options = options(config, name, counter, denials.clone())?;
         let mut backoff = Backoff::new(config.connect_timeout);
         loop {
             let failed = match options.clone().connect(addresses.clone()).await {
-                Ok(client) => return Ok(Self::new(client, config.replicas, connections)),
+                Ok(client) => return Ok(Self::new(client, config.replicas, connections, denials)),
                 Err(failed) => failed,
             };
             let url = config.url.clone();
@@ -179,9 +184,20 @@ impl Bus {
         }
     }
 
-    fn new(client: Client, replicas: usize, connections: watch::Receiver<u64>) -> Self {
+    fn new(
+        client: Client,
+        replicas: usize,
+        connections: watch::Receiver<u64>,
+        denials: broadcast::Sender<Denial>,
+    ) -> Self {
         let jetstream = ContextBuilder::new().timeout(API_TIMEOUT).build(client.clone());
-        Self { client, jetstream, replicas, connections }
+        Self { client, jetstream, replicas, connections, denials }
+    }
+
+    /// What the server denies us from now on. It answers nothing to the message itself.
+    #[must_use]
+    pub fn denials(&self) -> broadcast::Receiver<Denial> {
+        self.denials.subscribe()
     }
 
     /// Waits until there is another connection than there was when this was called: what was asked over the old one
@@ -236,8 +252,9 @@ fn options(
     config: &NatsConfig,
     name: &str,
     connections: watch::Sender<u64>,
+    denials: broadcast::Sender<Denial>,
 ) -> Result<ConnectOptions, ConnectFailed> {
-    let watcher = Watcher { connections, lost: AtomicU64::new(0) };
+    let watcher = Watcher { connections, denials, lost: AtomicU64::new(0) };
     let options = ConnectOptions::new()
         .name(name)
         .custom_inbox_prefix(inbox_prefix(&config.inbox_prefix)?)
@@ -279,6 +296,7 @@ fn reconnect_pause(tries: usize) -> Duration {
 /// Hears of what happens to the connection.
 struct Watcher {
     connections: watch::Sender<u64>,
+    denials: broadcast::Sender<Denial>,
     /// How many messages were lost because nobody took them in time.
     lost: AtomicU64,
 }
@@ -293,9 +311,19 @@ impl Watcher {
             Event::Disconnected => warn!("lost the connection to NATS, trying to get it back"),
             Event::SlowConsumer(subscription) => self.note_lost(*subscription),
             Event::LameDuckMode => info!("the NATS server is about to stop"),
-            Event::ServerError(failure) => error!(error = %failure, "NATS reports an error"),
+            Event::ServerError(failure) => self.note_error(failure),
             Event::ClientError(failure) => warn!(error = %failure, "the NATS client reports an error"),
             Event::Draining | Event::Closed => debug!(%event, "NATS"),
+        }
+    }
+
+    fn note_error(&self, failure: &ServerError) {
+        error!(error = %failure, "NATS reports an error");
+        if let ServerError::Other(text) = failure
+            && let Some(denial) = Denial::read(text)
+        {
+            // Mostly nobody listens.
+            let _ = self.denials.send(denial);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::identity::{host_name, instance_id};
 
 /// How long a health check waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-const HOST: &str = "host";
+pub(crate) const HOST: &str = "host";
 const INSTANCE: &str = "instance";
 
 /// Keeps the service listed for as long as it lives.

@@ -5,8 +5,10 @@
 //! every record before it is durable.
 
 pub mod bus;
+pub mod census;
 pub mod clock;
 pub mod config;
+pub mod denial;
 pub mod drive;
 pub mod health;
 pub mod identity;
@@ -21,6 +23,7 @@ pub mod telemetry;
 
 pub use bus::{Bus, ConnectFailed, NatsConfig, Secret};
 pub use config::ConfigError;
+pub use denial::Denial;
 pub use drive::{DriveError, drive};
 pub use identity::{host_name, instance_id};
 pub use message::{Effect, Incoming, Malformed, StreamInfo, speaks_for};

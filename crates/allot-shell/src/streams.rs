@@ -1,6 +1,7 @@
 //! Creates the streams, and brings their settings up to date.
 
 use allot_bus::{Discard, Stream, StreamSettings};
+use allot_model::Span;
 use async_nats::jetstream::context::{CreateStreamError, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use tracing::info;
@@ -54,6 +55,68 @@ impl Bus {
     }
 }
 
+/// A setting of a stream that is not as allot expects it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The setting, as NATS names it.
+    pub field: &'static str,
+    /// What it is.
+    pub present: String,
+    /// What it has to be.
+    pub wanted: String,
+    /// What puts it right.
+    pub mend: Mend,
+}
+
+/// What puts a setting of a stream right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mend {
+    /// Any service that starts.
+    Start,
+    /// An operator, with `nats stream edit`: services leave it as it is.
+    Edit,
+    /// Nothing: the stream has to be made anew.
+    Anew,
+}
+
+/// How a stream's settings differ from those that allot rests on. On how many servers it is kept is left to operators.
+#[must_use]
+pub fn differences(stream: Stream, present: &Config) -> Vec<Difference> {
+    let wanted = stream_config(&stream.settings(), present.num_replicas);
+    let settings = |config: &Config| {
+        [
+            ("subjects", config.subjects.join(" "), Mend::Start),
+            ("retention", format!("{:?}", config.retention).to_lowercase(), Mend::Anew),
+            ("storage", format!("{:?}", config.storage).to_lowercase(), Mend::Anew),
+            ("max_msgs", most(config.max_messages), Mend::Edit),
+            ("max_bytes", most(config.max_bytes), Mend::Start),
+            ("max_msgs_per_subject", most(config.max_messages_per_subject), Mend::Start),
+            ("max_msg_size", most(config.max_message_size.into()), Mend::Start),
+            ("max_age", age(config.max_age), Mend::Start),
+            ("discard", format!("{:?}", config.discard).to_lowercase(), Mend::Start),
+            ("duplicate_window", age(config.duplicate_window), Mend::Start),
+            ("allow_direct", config.allow_direct.to_string(), Mend::Start),
+        ]
+    };
+    let pairs = settings(present).into_iter().zip(settings(&wanted));
+    pairs
+        .filter(|((_, present, _), (_, wanted, _))| present != wanted)
+        .map(|((field, present, mend), (_, wanted, _))| Difference { field, present, wanted, mend })
+        .collect()
+}
+
+fn most(limit: i64) -> String {
+    if limit > 0 { limit.to_string() } else { "unlimited".to_owned() }
+}
+
+fn age(length: std::time::Duration) -> String {
+    if length.is_zero() {
+        "unlimited".to_owned()
+    } else {
+        Span::from_micros(u64::try_from(length.as_micros()).unwrap_or(u64::MAX)).to_string()
+    }
+}
+
 fn is_missing(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code().0 == STREAM_NOT_FOUND)
 }
@@ -102,5 +165,37 @@ fn merge(present: &Config, wanted: Config) -> Config {
         duplicate_window: wanted.duplicate_window,
         allow_direct: wanted.allow_direct,
         ..present.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_services_made_is_as_expected() {
+        for stream in Stream::ALL {
+            let made = stream_config(&stream.settings(), 3);
+            assert_eq!(differences(stream, &made), []);
+        }
+    }
+
+    #[test]
+    fn what_differs_is_named_field_by_field_with_what_mends_it() {
+        let made = stream_config(&Stream::Ledger.settings(), 1);
+        let present = Config {
+            storage: StorageType::Memory,
+            max_messages: 10,
+            max_age: std::time::Duration::from_secs(3_600),
+            ..made
+        };
+        let said: Vec<String> = differences(Stream::Ledger, &present)
+            .into_iter()
+            .map(|Difference { field, present, wanted, mend }| format!("{field} {present} {wanted} {mend:?}"))
+            .collect();
+        assert_eq!(
+            said,
+            ["storage memory file Anew", "max_msgs 10 unlimited Edit", "max_age 1h unlimited Start"]
+        );
     }
 }

@@ -24,6 +24,8 @@ const TRIES: usize = 5;
 pub struct NatsServer {
     dir: TempDir,
     port: u16,
+    /// More lines of its configuration.
+    more: String,
     process: Option<Child>,
 }
 
@@ -33,9 +35,18 @@ impl NatsServer {
     /// # Errors
     /// Where the program is not found or does not start.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// Starts one with more lines in its configuration, such as users and what they may do.
+    ///
+    /// # Errors
+    /// Where the program is not found or does not start.
+    pub async fn start_with(more: &str) -> anyhow::Result<Self> {
         let mut last = anyhow::anyhow!("nats-server was not started");
         for _ in 0..TRIES {
-            let mut server = Self { dir: TempDir::new()?, port: free_port()?, process: None };
+            let mut server =
+                Self { dir: TempDir::new()?, port: free_port()?, more: more.to_owned(), process: None };
             match server.start_again().await {
                 Ok(()) => return Ok(server),
                 Err(error) => last = error,
@@ -123,8 +134,9 @@ impl NatsServer {
         let store = self.dir.path().join("jetstream");
         let port = self.port;
         let text = format!(
-            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n",
-            store = store.display().to_string()
+            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n{more}\n",
+            store = store.display().to_string(),
+            more = self.more,
         );
         std::fs::write(&path, text)?;
         Ok(path)

@@ -6,6 +6,7 @@ use crate::agents::{AgentArgs, AgentsArgs};
 use crate::cancel::CancelArgs;
 use crate::client::Client;
 use crate::completions::CompletionsArgs;
+use crate::doctor::DoctorArgs;
 use crate::events::EventsArgs;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::job::JobArgs;
@@ -18,7 +19,9 @@ use crate::replay::ReplayArgs;
 use crate::run::RunArgs;
 use crate::submit::SubmitArgs;
 use crate::up::UpArgs;
-use crate::{agents, cancel, completions, events, job, jobs, logs, policy, queues, replay, run, submit, up};
+use crate::{
+    agents, cancel, completions, doctor, events, job, jobs, logs, policy, queues, replay, run, submit, up,
+};
 
 /// Schedule jobs on a cluster of machines, or on this one.
 ///
@@ -70,6 +73,7 @@ enum Command {
     Queue(QueueArgs),
     Policy(PolicyArgs),
     Events(EventsArgs),
+    Doctor(DoctorArgs),
     Replay(ReplayArgs),
     Completions(CompletionsArgs),
 }
@@ -87,6 +91,7 @@ impl Cli {
         match command {
             Command::Up(args) => up::run(args, nats, &output).await,
             Command::Completions(args) => completions::run(&args),
+            Command::Doctor(args) => doctor::run(args, nats.as_deref(), &output).await,
             command => {
                 let client = Client::connect(nats.as_deref()).await?;
                 command.ask(&client, &output).await
@@ -112,7 +117,7 @@ impl Command {
             Self::Policy(args) => policy::run(args, client, output).await,
             Self::Events(args) => events::run(args, client, output).await,
             Self::Replay(args) => replay::run(args, client, output).await,
-            Self::Up(_) | Self::Completions(_) => Ok(()),
+            Self::Up(_) | Self::Completions(_) | Self::Doctor(_) => Ok(()),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The cluster as the command line sees it: questions, commands, submissions.
 
+use std::future::Future;
 use std::time::Duration;
 
 use allot_bus::{Party, Stream, Subject, headers};
 use allot_model::view::{Answer, LogQuery};
 use allot_model::{JobId, Span};
 use allot_shell::config::{self, Layers, Loaded};
-use allot_shell::{Bus, ConnectFailed, NatsConfig};
+use allot_shell::{Bus, ConnectFailed, Denial, NatsConfig};
 use async_nats::HeaderMap;
 use async_nats::client::{RequestError, RequestErrorKind};
 use async_nats::jetstream;
@@ -27,6 +28,7 @@ const CONNECT_WITHIN: Span = Span::from_millis(300);
 #[derive(Clone)]
 pub struct Client {
     bus: Bus,
+    patience: Duration,
 }
 
 /// What became of a publication to the inbox.
@@ -60,7 +62,7 @@ impl Client {
     pub async fn connect(url: Option<&str>) -> Result<Self, Failure> {
         let config = settings(url)?;
         match Bus::connect(&config, "allot-cli").await {
-            Ok(bus) => Ok(Self { bus }),
+            Ok(bus) => Ok(Self::new(bus)),
             Err(ConnectFailed::Unreachable { url, source, .. }) => Err(Failure::Unreachable(format!(
                 "no NATS server answers at {url}: {source}\n\
                  start a cluster with `allot up`, or name another server with --nats URL or ALLOT_NATS"
@@ -73,7 +75,13 @@ impl Client {
     /// The cluster behind a connection that is there already.
     #[must_use]
     pub fn new(bus: Bus) -> Self {
-        Self { bus }
+        Self { bus, patience: PATIENCE }
+    }
+
+    /// The same, which waits only so long for an answer.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The connection itself.
@@ -138,15 +146,30 @@ impl Client {
         if let Some(id) = message_id {
             message = message.header(headers::NATS_MSG_ID, id);
         }
-        let sent = self.bus.jetstream().send_publish(subject.to_string(), message).await;
-        let acknowledgement = sent.map_err(not_published)?.await.map_err(not_published)?;
+        let context = self.bus.jetstream();
+        let acknowledged =
+            self.unless_denied(async { context.send_publish(subject.to_string(), message).await?.await });
+        let acknowledgement = acknowledged.await.map_err(not_allowed)?.map_err(not_published)?;
         Ok(Submitted { job: JobId(acknowledgement.sequence), duplicate: acknowledgement.duplicate })
     }
 
     async fn request(&self, subject: &Subject, payload: Vec<u8>) -> Result<async_nats::Message, Failure> {
-        let request = async_nats::Request::new().payload(payload.into()).timeout(Some(PATIENCE));
-        let reply = self.bus.client().send_request(subject.to_string(), request).await;
-        reply.map_err(|error| no_answer(subject, &error))
+        let request = async_nats::Request::new().payload(payload.into()).timeout(Some(self.patience));
+        let reply = self.unless_denied(self.bus.client().send_request(subject.to_string(), request));
+        let reply = reply.await.map_err(not_allowed)?;
+        reply.map_err(|error| no_answer(subject, &error, self.patience))
+    }
+
+    /// What becomes of `work`, unless the server denies something meanwhile: what was denied is never answered.
+    ///
+    /// # Errors
+    /// What was denied.
+    pub async fn unless_denied<T>(&self, work: impl Future<Output = T>) -> Result<T, Denial> {
+        let mut denials = self.bus.denials();
+        tokio::select! {
+            done = work => Ok(done),
+            Ok(denial) = denials.recv() => Err(denial),
+        }
     }
 }
 
@@ -182,8 +205,15 @@ fn refused_logs(payload: &[u8]) -> Failure {
     }
 }
 
+/// What to say of something that the user has no permission for.
+pub(crate) fn not_allowed(denial: Denial) -> Failure {
+    Failure::failed(format!(
+        "{denial}\n`allot doctor` shows what this connection may do; docs/operations.md tells of permissions"
+    ))
+}
+
 /// Why a request was not answered, in terms of who should have.
-fn no_answer(subject: &Subject, error: &RequestError) -> Failure {
+fn no_answer(subject: &Subject, error: &RequestError, patience: Duration) -> Failure {
     let who = match (subject.kind().row().to, subject) {
         (Party::Agent, Subject::AgentLogs(agent)) => format!("agent {agent}"),
         (party, _) => format!("the {}", party.as_str()),
@@ -193,7 +223,7 @@ fn no_answer(subject: &Subject, error: &RequestError) -> Failure {
             "the NATS server is there, but {who} is not: nobody listens on {subject}"
         )),
         RequestErrorKind::TimedOut => {
-            Failure::Unreachable(format!("{who} did not answer within {} s on {subject}", PATIENCE.as_secs()))
+            Failure::Unreachable(format!("{who} did not answer within {} s on {subject}", patience.as_secs()))
         }
         _ => Failure::Unreachable(format!("{who} cannot be asked: {error}")),
     }

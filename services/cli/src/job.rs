@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::{Cell, Output, Table, length, resources};
+use crate::output::{Cell, Output, Table, bytes, length, resources};
 use crate::states::{self, word};
 
 /// Look at one job.
@@ -227,14 +227,9 @@ pub fn ending(outcome: &Outcome) -> String {
         parts.push(format!("cpu {}", length(Span::from_micros(outcome.cpu_us))));
     }
     if outcome.peak_mem_bytes > 0 {
-        parts.push(format!("peak {}", mebibytes(outcome.peak_mem_bytes)));
+        parts.push(format!("peak {}", bytes(outcome.peak_mem_bytes)));
     }
     if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
-}
-
-fn mebibytes(bytes: u64) -> String {
-    let tenths = bytes.saturating_mul(10) >> 20;
-    format!("{}.{}MiB", tenths / 10, tenths % 10)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod cli;
 pub mod client;
 pub mod completions;
+pub mod doctor;
 pub mod events;
 pub mod failure;
 pub mod follow;

@@ -109,6 +109,8 @@ async fn a_command_runs_on_the_cluster_as_if_it_ran_here() {
     let events = up.allot(&["events", "--job", "5"]).await.out;
     let told = ["job 5 admitted", "5.0#1", "exit code 1, ", "next try", "5.0#2", "job 5 finished"];
     assert!(told.iter().all(|part| events.contains(part)) && !events.contains("job 4"), "{events}");
+    let said = up.allot(&["doctor"]).await;
+    assert_eq!((said.code, said.out.lines().last()), (0, Some("all is well")), "{said:?}");
     up.stop().await;
 }
 

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 
 pub use moment::{Clock, length, timestamp};
 pub use table::{Cell, Table, Tone};
-pub use words::{amount, resources};
+pub use words::{amount, bytes, resources};
 
 /// The forms of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -34,6 +34,7 @@ pub struct Output {
     /// How points in time are written.
     pub clock: Clock,
     colour: bool,
+    terminal: bool,
 }
 
 impl Output {
@@ -41,19 +42,32 @@ impl Output {
     #[must_use]
     pub fn stdout(format: Format, exact: bool, now: Time) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { format, clock: Clock { now, exact }, colour: wanted && io::stdout().is_terminal() }
+        let terminal = io::stdout().is_terminal();
+        Self { format, clock: Clock { now, exact }, colour: wanted && terminal, terminal }
     }
 
     /// Output without colours, as a test or a pipe sees it.
     #[must_use]
     pub fn plain(format: Format, exact: bool, now: Time) -> Self {
-        Self { format, clock: Clock { now, exact }, colour: false }
+        Self { format, clock: Clock { now, exact }, colour: false, terminal: false }
     }
 
     /// True where programs read the output.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// True where a person reads the output at a terminal.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.terminal && !self.is_json()
+    }
+
+    /// The text in the colour of its meaning, where there are colours.
+    #[must_use]
+    pub fn paint(&self, text: &str, tone: Tone) -> String {
+        tone.paint(text, self.colour)
     }
 
     /// Prints `value` as JSON, or what `text` makes of it.

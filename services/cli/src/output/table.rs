@@ -18,6 +18,20 @@ pub enum Tone {
     Faint,
 }
 
+impl Tone {
+    /// The text in this tone's colour, as terminals want it, where `colour` is set.
+    pub(super) fn paint(self, text: &str, colour: bool) -> String {
+        let code = match self {
+            Self::Plain => return text.to_owned(),
+            Self::Good => 32,
+            Self::Busy => 36,
+            Self::Bad => 31,
+            Self::Faint => 2,
+        };
+        if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
 /// One cell.
 #[derive(Debug, Clone)]
 pub struct Cell {

@@ -17,6 +17,16 @@ pub fn amount(words: &Value, name: &str) -> String {
     words.get(name).map_or_else(|| "0".to_owned(), value)
 }
 
+/// `512B`, `1.5KiB`, `30.5MiB`.
+#[must_use]
+pub fn bytes(amount: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let unit = units.iter().enumerate().rev().find(|(step, _)| amount >> (10 * (step + 1)) > 0);
+    let Some((step, unit)) = unit else { return format!("{amount}B") };
+    let tenths = (u128::from(amount) * 10) >> (10 * (step + 1));
+    format!("{}.{}{unit}", tenths / 10, tenths % 10)
+}
+
 /// A JSON value without its quotes and braces.
 fn value(words: &Value) -> String {
     match words {
@@ -34,6 +44,15 @@ fn value(words: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn bytes_are_told_in_the_unit_that_fits() {
+        let cases =
+            [(0, "0B"), (1023, "1023B"), (1536, "1.5KiB"), (32 << 20, "32.0MiB"), (u64::MAX, "15.9EiB")];
+        for (amount, text) in cases {
+            assert_eq!(bytes(amount), text);
+        }
+    }
 
     #[test]
     fn resources_read_as_words() {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use allot_model::PolicyName;
-use allot_shell::{Bus, NatsConfig, Shutdown};
+use allot_shell::{Bus, NatsConfig, Shutdown, health};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -34,13 +34,19 @@ impl Services {
     pub(super) async fn start_core(&mut self, nats: &NatsConfig) -> Result<(), Failure> {
         let others = &mut self.others;
         others
-            .start("registry", nats, |bus, stop| allot_registry::run(bus, Default::default(), stop))
+            .start("registry", "registry", nats, |bus, stop| {
+                allot_registry::run(bus, Default::default(), stop)
+            })
             .await?;
         others
-            .start("offers service", nats, |bus, stop| allot_offers::run(bus, Default::default(), stop))
+            .start("offers service", "offers", nats, |bus, stop| {
+                allot_offers::run(bus, Default::default(), stop)
+            })
             .await?;
         others
-            .start("dispatcher", nats, |bus, stop| allot_dispatcher::run(bus, Default::default(), stop))
+            .start("dispatcher", "dispatcher", nats, |bus, stop| {
+                allot_dispatcher::run(bus, Default::default(), stop)
+            })
             .await
     }
 
@@ -52,7 +58,7 @@ impl Services {
     ) -> Result<(), Failure> {
         for config in configs {
             let name = config.id.as_ref().map_or_else(|| "agent".to_owned(), |id| format!("agent {id}"));
-            self.agents.start(&name, nats, |bus, stop| allot_agent::run(bus, config, stop)).await?;
+            self.agents.start(&name, "agent", nats, |bus, stop| allot_agent::run(bus, config, stop)).await?;
         }
         Ok(())
     }
@@ -65,11 +71,12 @@ impl Services {
     ) -> Result<(), Failure> {
         for policy in policies {
             let name = format!("allocator {policy}");
+            let program = format!("allocator-{policy}");
             let policy = policy.clone();
             let run = |bus, stop| async move {
                 allot_allocator::run(bus, policy.as_str(), allot_allocator::Config::default(), stop).await
             };
-            self.others.start(&name, nats, run).await?;
+            self.others.start(&name, &program, nats, run).await?;
         }
         Ok(())
     }
@@ -96,15 +103,28 @@ impl Services {
 }
 
 impl Group {
-    /// Starts one, with a connection of its own.
-    async fn start<F, Fut>(&mut self, name: &str, nats: &NatsConfig, run: F) -> Result<(), Failure>
+    /// Starts one, with a connection of its own, and lists it as its own binary would.
+    async fn start<F, Fut>(
+        &mut self,
+        name: &str,
+        program: &str,
+        nats: &NatsConfig,
+        run: F,
+    ) -> Result<(), Failure>
     where
         F: FnOnce(Bus, Shutdown) -> Fut,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let bus = connect(nats, &format!("allot-{}", name.replace(' ', "-"))).await?;
+        let about = format!("the {name} of `allot up`");
+        let listed = health::list(&bus, &format!("allot-{program}"), env!("CARGO_PKG_VERSION"), &about).await;
+        let listed = listed.map_err(Failure::internal)?;
         let (name, service) = (name.to_owned(), run(bus, self.shutdown.clone()));
-        self.running.spawn(async move { (name, service.await) });
+        self.running.spawn(async move {
+            let ended = service.await;
+            drop(listed);
+            (name, ended)
+        });
         Ok(())
     }
 

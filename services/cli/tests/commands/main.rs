@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
 
+mod doctor;
+
 use std::process::{Output, Stdio};
 
 use allot_bus::{Stream, Subject, headers};

@@ -73,6 +73,13 @@ impl Subject {
         text.strip_prefix(ROOT)?.strip_prefix("submit.")
     }
 
+    /// True for a subject to which an answer may be sent: one of the asker's own. An answer to a subject of allot or of
+    /// the server would be said with our permissions, and taken for our own word.
+    #[must_use]
+    pub fn takes_answers(text: &str) -> bool {
+        !text.starts_with("allot.") && !text.starts_with('$')
+    }
+
     /// The row of the table that it belongs to.
     #[must_use]
     pub const fn kind(&self) -> Kind {

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use allot_bus::Subject;
 use allot_model::Span;
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError};
@@ -149,9 +151,16 @@ pub enum ConnectFailed {
 pub struct Bus {
     client: Client,
     jetstream: jetstream::Context,
-    replicas: usize,
     connections: watch::Receiver<u64>,
     denials: broadcast::Sender<Denial>,
+    origin: Arc<Origin>,
+}
+
+/// What a connection was made with.
+#[derive(Debug)]
+struct Origin {
+    config: NatsConfig,
+    name: String,
 }
 
 impl Bus {
@@ -167,7 +176,10 @@ impl Bus {
         let mut backoff = Backoff::new(config.connect_timeout);
         loop {
             let failed = match options.clone().connect(addresses.clone()).await {
-                Ok(client) => return Ok(Self::new(client, config.replicas, connections, denials)),
+                Ok(client) => {
+                    let origin = Origin { config: config.clone(), name: name.to_owned() };
+                    return Ok(Self::new(client, origin, connections, denials));
+                }
                 Err(failed) => failed,
             };
             let url = config.url.clone();
@@ -186,12 +198,24 @@ impl Bus {
 
     fn new(
         client: Client,
-        replicas: usize,
+        origin: Origin,
         connections: watch::Receiver<u64>,
         denials: broadcast::Sender<Denial>,
     ) -> Self {
         let jetstream = ContextBuilder::new().timeout(API_TIMEOUT).build(client.clone());
-        Self { client, jetstream, replicas, connections, denials }
+        Self { client, jetstream, connections, denials, origin: Arc::new(origin) }
+    }
+
+    /// Another connection to the same NATS, for one purpose alone: what happens to it does not happen to this one.
+    pub(crate) async fn another(&self, purpose: &str) -> Result<Self, ConnectFailed> {
+        let Origin { config, name } = &*self.origin;
+        Self::connect(config, &format!("{name} ({purpose})")).await
+    }
+
+    /// False once the client has given up for good.
+    pub(crate) async fn is_alive(&self) -> bool {
+        // Without a connection this waits for one, and that too is a sign of life.
+        !matches!(tokio::time::timeout(API_TIMEOUT, self.client.flush()).await, Ok(Err(_)))
     }
 
     /// What the server denies us from now on. It answers nothing to the message itself.
@@ -225,7 +249,7 @@ impl Bus {
     }
 
     pub(crate) fn replicas(&self) -> usize {
-        self.replicas
+        self.origin.config.replicas
     }
 }
 
@@ -244,7 +268,7 @@ fn inbox_prefix(given: &str) -> Result<String, ConnectFailed> {
     let is_token = |token: &str| {
         !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
     };
-    let valid = given.split('.').all(is_token);
+    let valid = given.split('.').all(is_token) && Subject::takes_answers(&format!("{given}."));
     valid.then(|| given.to_owned()).ok_or_else(|| ConnectFailed::InboxPrefix { given: given.to_owned() })
 }
 
@@ -352,7 +376,7 @@ mod tests {
     #[test]
     fn an_inbox_prefix_that_would_break_a_subject_is_refused() {
         assert!(inbox_prefix("_INBOX.research").is_ok());
-        for given in ["", "a b", "a.", "a.>", "*"] {
+        for given in ["", "a b", "a.", "a.>", "*", "allot"] {
             assert!(inbox_prefix(given).unwrap_err().to_string().contains("_INBOX_research"), "{given}");
         }
     }

@@ -1,6 +1,6 @@
 //! What comes from the bus, and what a core's outputs mean on it.
 
-use allot_bus::headers;
+use allot_bus::{Subject, headers};
 use allot_model::ledger::Record;
 use allot_model::view::{Answer, Refusal, RefusalKind};
 use allot_model::{AgentId, ReplyTo, Time};
@@ -14,10 +14,12 @@ use serde::de::DeserializeOwned;
 pub struct Incoming {
     /// Where it was published.
     pub subject: String,
-    /// Where an answer is wanted, if one is.
+    /// Where an answer is wanted, if one is, and one may be sent there.
     pub reply: Option<ReplyTo>,
     /// Its headers, if it has any.
     pub headers: Option<HeaderMap>,
+    /// What is wrong with its headers, where they cannot be read; then it is given without them.
+    pub fault: Option<String>,
     /// What it says.
     pub payload: Bytes,
     /// Its place in the stream it was read from, for messages of the inbox.
@@ -87,7 +89,9 @@ impl Incoming {
     /// # Errors
     /// [`Malformed`] where the message is no request.
     pub fn reply_to(&self) -> Result<ReplyTo, Malformed> {
-        self.reply.clone().ok_or_else(|| Malformed::new("a request needs a reply subject"))
+        self.reply
+            .clone()
+            .ok_or_else(|| Malformed::new("a request needs a reply subject, and one that is the asker's own"))
     }
 }
 
@@ -95,8 +99,12 @@ impl From<async_nats::Message> for Incoming {
     fn from(message: async_nats::Message) -> Self {
         Self {
             subject: message.subject.to_string(),
-            reply: message.reply.map(|subject| ReplyTo(subject.as_str().into())),
+            reply: message
+                .reply
+                .filter(|subject| Subject::takes_answers(subject))
+                .map(|subject| ReplyTo(subject.as_str().into())),
             headers: message.headers,
+            fault: None,
             payload: message.payload,
             stream: None,
         }
@@ -174,6 +182,7 @@ mod tests {
             subject: "a".into(),
             reply: None,
             headers: None,
+            fault: None,
             payload: Bytes::from_static(payload),
             stream: None,
         }

@@ -2,9 +2,8 @@
 
 use allot_bus::Stream;
 use allot_model::ledger::{Batch, Entry};
-use allot_proto::Wire;
-use allot_shell::Bus;
 use allot_shell::ledger::reader::StreamReader;
+use allot_shell::{Bus, ledger};
 
 /// Everything that the ledger holds now, append by append.
 ///
@@ -16,7 +15,8 @@ pub async fn batches(bus: &Bus) -> anyhow::Result<Vec<Batch>> {
     let mut reader = StreamReader::open(bus, Stream::Ledger, 1).await?;
     let mut all = Vec::new();
     while reader.next_sequence() <= end {
-        all.push(Batch::decode(&reader.next().await?.message.payload)?);
+        let message = reader.next().await?.message;
+        all.extend(ledger::read(message.headers.as_ref(), &message.payload)?);
     }
     Ok(all)
 }

@@ -4,10 +4,12 @@ mod ledger;
 mod nats;
 mod programs;
 mod proxy;
+mod raw;
 mod wait;
 
 pub use ledger::{batches, entries};
 pub use nats::NatsServer;
 pub use programs::{Programs, built};
 pub use proxy::Proxy;
+pub use raw::RawClient;
 pub use wait::{PATIENCE, eventually, within};

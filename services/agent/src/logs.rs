@@ -41,7 +41,7 @@ impl Logs {
     }
 
     async fn answer(&self, question: Message) {
-        let Some(reply) = question.reply else { return };
+        let Some(reply) = question.reply.filter(|reply| Subject::takes_answers(reply)) else { return };
         let client = self.bus.client();
         let sent = match self.read(&question.payload).await {
             Ok((chunk, ended)) => {

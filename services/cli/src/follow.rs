@@ -3,8 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use allot_bus::{Stream, Subject};
-use allot_model::{Batch, Time, Writer};
-use allot_proto::Wire;
+use allot_model::{Batch, Epoch, Time, Writer};
+use allot_shell::ledger;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use futures::StreamExt;
@@ -172,12 +172,15 @@ fn policy(from: From) -> DeliverPolicy {
 
 fn read(message: &jetstream::Message) -> Result<Placed, Failure> {
     let info = message.info().map_err(Failure::internal)?;
-    let batch = Batch::decode(&message.payload).map_err(|error| {
+    let batch = ledger::read(message.headers.as_ref(), &message.payload).map_err(|error| {
         let sequence = info.stream_sequence;
         Failure::failed(format!(
             "entry {sequence} of the ledger is not readable by this version of allot: {error}"
         ))
     })?;
+    // What no writer wrote tells nothing, and has its place all the same.
+    let writer = Writer::Dispatcher;
+    let batch = batch.unwrap_or(Batch { writer, epoch: Epoch(0), entries: Vec::new() });
     Ok(Placed { sequence: info.stream_sequence, behind: info.pending, batch })
 }
 

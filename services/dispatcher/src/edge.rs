@@ -71,7 +71,7 @@ impl LedgerService for Edge {
 /// Reads a message of the inbox. Whatever it holds, it becomes a submission: one that cannot be read is one to reject.
 fn submission(message: &Incoming, place: StreamInfo) -> Submission {
     let given = Subject::queue_as_given(&message.subject).unwrap_or_default();
-    let content = read_queue(given).and_then(|queue| {
+    let content = read_headers(message).and_then(|()| read_queue(given)).and_then(|queue| {
         let content_type = message.header(headers::CONTENT_TYPE);
         let spec = allot_proto::decode_submission(&message.payload, content_type)?.for_queue(&queue)?;
         Ok((queue, Arc::new(spec)))
@@ -83,6 +83,13 @@ fn submission(message: &Incoming, place: StreamInfo) -> Submission {
         message_id: message.message_id().map(Arc::from),
         content,
     }
+}
+
+/// Headers that cannot be read might have said that the job is there already, or how it is written.
+fn read_headers(message: &Incoming) -> Result<(), Rejection> {
+    let Some(fault) = &message.fault else { return Ok(()) };
+    let message = format!("cannot be read: {fault}: write lines such as `Nats-Msg-Id: nightly`");
+    Err(Rejection { field: "headers".into(), message })
 }
 
 fn read_queue(given: &str) -> Result<QueueName, Rejection> {

@@ -11,8 +11,6 @@ use allot_model::ledger::Entry;
 use allot_model::view::RefusalKind;
 use allot_model::{Core, Epoch, InstanceId, Time};
 use allot_proto::batch_epoch;
-use anyhow::Context;
-use async_nats::Message;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tracing::warn;
@@ -23,8 +21,9 @@ use self::takeover::{Lead, Replay};
 use crate::bus::Bus;
 use crate::clock;
 use crate::ledger::appender::{AppendError, Appender};
+use crate::ledger::inbox::{InboxReader, Submitted};
 use crate::ledger::outbox::Outbox;
-use crate::ledger::reader::{Delivered, StreamReader};
+use crate::ledger::reader::Delivered;
 use crate::message::{Effect, Incoming, Malformed, StreamInfo, refusal};
 use crate::service::{Input, LedgerService, Output};
 use crate::shutdown::Shutdown;
@@ -90,7 +89,7 @@ async fn begin<S: LedgerService>(
     let subscriptions = sources::subscribe(bus.client(), service.subscriptions()).await?;
     let lead = replay.take_lead(bus, instance).await?;
     let inbox = match S::inbox_from(&core) {
-        Some(from) => Some(StreamReader::open(bus, allot_bus::Stream::Inbox, from).await?),
+        Some(from) => Some(InboxReader::open(bus, from).await?),
         None => None,
     };
     let Lead { ledger, appender, epoch, last } = lead;
@@ -186,7 +185,7 @@ impl<S: LedgerService> Driver<S> {
     fn on_heard(&mut self, heard: Heard) -> anyhow::Result<()> {
         match heard {
             Heard::Ledger(delivered) => self.on_ledger(&delivered)?,
-            Heard::Inbox(delivered) => self.on_submission(delivered),
+            Heard::Inbox(submitted) => self.on_submission(submitted),
             Heard::Message(message) => self.on_message(message.into()),
         }
         Ok(())
@@ -194,26 +193,32 @@ impl<S: LedgerService> Driver<S> {
 
     fn on_ledger(&mut self, delivered: &Delivered) -> anyhow::Result<()> {
         if *delivered.message.subject == *self.own_subject {
-            return self.on_own_record(&delivered.message);
+            return self.on_own_record(delivered);
         }
         let now = clock::now();
-        for entry in takeover::decode(delivered)?.entries {
+        let batch = takeover::decode(delivered)?;
+        for entry in batch.into_iter().flat_map(|batch| batch.entries) {
             self.give(now, S::ledger(entry));
         }
         Ok(())
     }
 
     /// Our own records we have folded already; another epoch on our subject means that we are not the writer.
-    fn on_own_record(&self, message: &Message) -> anyhow::Result<()> {
-        let epoch = batch_epoch(&message.payload).context("a message on our own subject cannot be read")?;
-        if epoch == self.epoch { Ok(()) } else { Err(fenced::<S>()) }
+    fn on_own_record(&self, delivered: &Delivered) -> anyhow::Result<()> {
+        if batch_epoch(&delivered.message.payload).is_ok_and(|epoch| epoch == self.epoch) {
+            return Ok(());
+        }
+        match takeover::decode(delivered)? {
+            Some(_) => Err(fenced::<S>()),
+            None => Ok(()),
+        }
     }
 
-    fn on_submission(&mut self, delivered: Delivered) {
-        let Delivered { sequence, published_at, message, .. } = delivered;
+    fn on_submission(&mut self, submitted: Submitted) {
+        let Submitted { sequence, published_at, fault, message } = submitted;
         let stream = Some(StreamInfo { sequence, published_at });
         // The reply subject of a stream's message belongs to the stream.
-        self.on_message(Incoming { reply: None, stream, ..message.into() });
+        self.on_message(Incoming { reply: None, stream, fault, ..message.into() });
     }
 
     fn on_message(&mut self, message: Incoming) {

@@ -7,6 +7,7 @@ use async_nats::{Client, Message, Subscriber};
 use futures::{FutureExt, StreamExt};
 use tokio::task::unconstrained;
 
+use crate::ledger::inbox::{InboxReader, Submitted};
 use crate::ledger::reader::{Delivered, StreamReader};
 
 /// How many messages are taken from one source before the next has its turn.
@@ -18,7 +19,7 @@ pub(crate) enum Heard {
     /// From the ledger.
     Ledger(Delivered),
     /// From the inbox.
-    Inbox(Delivered),
+    Inbox(Submitted),
     /// From a subscription.
     Message(Message),
 }
@@ -26,7 +27,7 @@ pub(crate) enum Heard {
 /// The ledger, the inbox where it is read, and the subscriptions.
 pub(crate) struct Sources {
     ledger: StreamReader,
-    inbox: Option<StreamReader>,
+    inbox: Option<InboxReader>,
     subscriptions: Vec<Subscriber>,
     turn: usize,
     taken: usize,
@@ -40,7 +41,7 @@ const FIRST_SUBSCRIPTION: usize = 2;
 impl Sources {
     pub(crate) fn new(
         ledger: StreamReader,
-        inbox: Option<StreamReader>,
+        inbox: Option<InboxReader>,
         subscriptions: Vec<Subscriber>,
     ) -> Self {
         Self { ledger, inbox, subscriptions, turn: LEDGER, taken: 0 }
@@ -84,7 +85,7 @@ impl Sources {
     ) -> Poll<anyhow::Result<Heard>> {
         match (place, &mut self.inbox) {
             (LEDGER, _) => self.ledger.poll_next(cx).map_ok(Heard::Ledger),
-            (INBOX, Some(inbox)) if with_inbox => inbox.poll_next(cx).map_ok(Heard::Inbox),
+            (INBOX, Some(inbox)) if with_inbox => inbox.poll_next(cx).map(|found| Ok(Heard::Inbox(found))),
             (INBOX, _) => Poll::Pending,
             _ => poll_subscription(&mut self.subscriptions[place - FIRST_SUBSCRIPTION], cx),
         }

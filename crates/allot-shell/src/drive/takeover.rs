@@ -6,11 +6,12 @@ use allot_model::{Core, Epoch, InstanceId};
 use allot_proto::Wire;
 use anyhow::Context;
 use bytes::Bytes;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::DriveError;
 use crate::bus::Bus;
 use crate::clock;
+use crate::ledger;
 use crate::ledger::appender::{AppendError, Appender};
 use crate::ledger::reader::{Delivered, StreamReader};
 use crate::retry::retry;
@@ -109,9 +110,12 @@ impl<'a, S: LedgerService> Replay<'a, S> {
     }
 
     fn fold(&mut self, delivered: &Delivered) -> anyhow::Result<()> {
-        let batch = decode(delivered)?;
-        if *delivered.message.subject == *self.own_subject {
+        let is_own = *delivered.message.subject == *self.own_subject;
+        if is_own {
             self.last = delivered.sequence;
+        }
+        let Some(batch) = decode(delivered)? else { return Ok(()) };
+        if is_own {
             self.epoch = self.epoch.max(batch.epoch);
         }
         self.records += batch.entries.len() as u64;
@@ -125,13 +129,17 @@ impl<'a, S: LedgerService> Replay<'a, S> {
     }
 }
 
-/// Reads a message of the ledger. One that cannot be read must not be passed over: the state would be another one.
-pub(crate) fn decode(delivered: &Delivered) -> anyhow::Result<Batch> {
-    Batch::decode(&delivered.message.payload).with_context(|| {
-        let Delivered { sequence, message, .. } = delivered;
+/// Reads a message of the ledger; nothing where it is none of a writer's.
+pub(crate) fn decode(delivered: &Delivered) -> anyhow::Result<Option<Batch>> {
+    let Delivered { sequence, message, .. } = delivered;
+    let subject = message.subject.as_str();
+    let batch = ledger::read(message.headers.as_ref(), &message.payload).with_context(|| {
         format!(
-            "message {sequence} of the ledger ({}) cannot be read: was it written by a newer version?",
-            message.subject
+            "message {sequence} of the ledger ({subject}) cannot be read: was it written by a newer version?"
         )
-    })
+    })?;
+    if batch.is_none() {
+        error!(sequence, subject, "a message of the ledger is none of its writers', and is passed over");
+    }
+    Ok(batch)
 }

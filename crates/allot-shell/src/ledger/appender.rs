@@ -1,16 +1,15 @@
 //! Appending to one subject of the ledger, as its only writer.
 
-use std::cmp::Ordering;
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture};
 
 use allot_bus::{Stream, Subject};
 use allot_model::ledger::Writer;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
-use async_nats::jetstream::message::{PublishMessage, StreamMessage};
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
-use tracing::debug;
+use tracing::{debug, error};
 
+use super::stored::{self, Stored};
 use crate::bus::Bus;
 use crate::retry::Backoff;
 
@@ -45,8 +44,8 @@ pub(crate) enum AppendError {
 enum Fate {
     /// It is in the ledger, at this sequence number.
     Stored(u64),
-    /// It is not there, nor is anything else new.
-    Missing,
+    /// It is not there, nor is anything else new of any writer; this is the last message there.
+    Missing(u64),
     /// Not even the message before it is there: this is the last one.
     Lost(u64),
     /// Something else is there, at this sequence number.
@@ -67,7 +66,7 @@ impl Appender {
 
     /// Appends a message as the one that follows message `expected` of this subject (0 where there is none), and
     /// returns its sequence number. Takes as long as it takes: an append is never given up while its fate is unknown.
-    pub(crate) async fn append(self, expected: u64, payload: Bytes) -> Result<u64, AppendError> {
+    pub(crate) async fn append(self, mut expected: u64, payload: Bytes) -> Result<u64, AppendError> {
         let mut backoff = Backoff::endless();
         loop {
             let error = match self.publish(expected, payload.clone()).await {
@@ -82,8 +81,9 @@ impl Appender {
                 Fate::Stored(sequence) => return Ok(sequence),
                 Fate::Replaced(last) => return Err(AppendError::Fenced { last }),
                 Fate::Lost(last) => return Err(AppendError::Lost { expected, last }),
-                Fate::Missing => backoff.wait("append to the ledger", &error).await,
-            };
+                Fate::Missing(last) => expected = last,
+            }
+            backoff.wait("append to the ledger", &error).await;
         }
     }
 
@@ -98,37 +98,44 @@ impl Appender {
     }
 
     /// Looks what is last on the subject. Only this process writes with this epoch, one append at a time: what
-    /// follows `expected` is either exactly our bytes or another writer's.
+    /// follows `expected` is either exactly our bytes or another writer's, or by someone who is no writer.
     async fn fate(&self, expected: u64, payload: &Bytes) -> Fate {
-        let last = self.last().await;
-        let sequence = last.as_ref().map_or(0, |message| message.sequence);
-        match sequence.cmp(&expected) {
-            Ordering::Equal => Fate::Missing,
-            Ordering::Less => Fate::Lost(sequence),
-            Ordering::Greater if last.is_some_and(|message| message.payload == *payload) => {
-                Fate::Stored(sequence)
-            }
-            Ordering::Greater => Fate::Replaced(sequence),
+        let last = self.look(|| stored::last(&self.bus, Stream::Ledger, &self.subject)).await;
+        let last = last.map_or(0, |message| message.sequence);
+        if last < expected {
+            return Fate::Lost(last);
         }
+        let mut seen = expected;
+        while seen < last {
+            let next = self.look(|| stored::first(&self.bus, Stream::Ledger, &self.subject, seen + 1)).await;
+            let Some(next) = next else { break };
+            if next.payload == *payload {
+                return Fate::Stored(next.sequence);
+            }
+            if !matches!(super::read(Some(&next.headers), &next.payload), Ok(None)) {
+                return Fate::Replaced(next.sequence);
+            }
+            error!(
+                sequence = next.sequence,
+                subject = self.subject,
+                "a message of the ledger is not ours, nor any writer's"
+            );
+            seen = next.sequence;
+        }
+        Fate::Missing(seen)
     }
 
-    /// The last message on the subject, as the stream's leader knows it.
-    async fn last(&self) -> Option<StreamMessage> {
+    /// What the stream's leader has, however long the answer takes.
+    async fn look<F: Future<Output = Result<Option<Stored>, String>>>(
+        &self,
+        mut ask: impl FnMut() -> F,
+    ) -> Option<Stored> {
         let mut backoff = Backoff::endless();
         loop {
-            match self.try_last().await {
-                Ok(last) => return last,
+            match ask().await {
+                Ok(found) => return found,
                 Err(error) => backoff.wait("read the end of the ledger", &error).await,
             };
-        }
-    }
-
-    async fn try_last(&self) -> anyhow::Result<Option<StreamMessage>> {
-        let ledger = self.bus.jetstream().get_stream_no_info(Stream::Ledger.name()).await?;
-        match ledger.get_last_raw_message_by_subject(&self.subject).await {
-            Ok(message) => Ok(Some(message)),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(error.into()),
         }
     }
 }

@@ -41,7 +41,7 @@ pub struct StreamReader {
 /// What the messages come from.
 enum Consumer {
     /// It is being set up on the server.
-    Opening(BoxFuture<'static, Ordered>),
+    Opening(BoxFuture<'static, anyhow::Result<Ordered>>),
     /// It delivers.
     Open(Box<Ordered>),
 }
@@ -79,7 +79,7 @@ impl StreamReader {
     /// Where the connection was closed for good.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<anyhow::Result<Delivered>> {
         loop {
-            let ordered = ready!(self.poll_open(cx));
+            let ordered = ready!(self.poll_open(cx))?;
             match ready!(ordered.poll_next_unpin(cx)) {
                 Some(Ok(message)) => match self.accept(message)? {
                     Some(delivered) => return Poll::Ready(Ok(delivered)),
@@ -90,6 +90,7 @@ impl StreamReader {
                 }
                 Some(Err(error)) => {
                     warn!(stream = self.stream.name(), %error, "reading was interrupted, going on");
+                    self.open_anew();
                 }
                 None => return Poll::Ready(Err(anyhow::anyhow!("the connection to NATS was closed"))),
             }
@@ -98,19 +99,22 @@ impl StreamReader {
 
     /// The consumer, once there is one. After a reconnect it is made anew at once: the client's own way of finding
     /// out that it is gone takes many seconds.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<&mut Ordered> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<anyhow::Result<&mut Ordered>> {
         while self.reconnected.poll_unpin(cx).is_ready() {
             self.reconnected = self.bus.reconnected().boxed();
-            self.consumer =
-                Consumer::Opening(consume_at_last(self.bus.clone(), self.stream, self.next).boxed());
+            self.open_anew();
         }
         if let Consumer::Opening(opening) = &mut self.consumer {
-            self.consumer = Consumer::Open(Box::new(ready!(opening.poll_unpin(cx))));
+            self.consumer = Consumer::Open(Box::new(ready!(opening.poll_unpin(cx))?));
         }
         match &mut self.consumer {
-            Consumer::Open(ordered) => Poll::Ready(ordered),
+            Consumer::Open(ordered) => Poll::Ready(Ok(ordered)),
             Consumer::Opening(_) => Poll::Pending,
         }
+    }
+
+    fn open_anew(&mut self) {
+        self.consumer = Consumer::Opening(consume_at_last(self.bus.clone(), self.stream, self.next).boxed());
     }
 
     /// The message, unless it has been seen: a consumer that is made anew before it has delivered anything begins
@@ -149,12 +153,13 @@ impl StreamReader {
     }
 }
 
-/// Sets up a consumer, however long it takes.
-async fn consume_at_last(bus: Bus, stream: Stream, from: u64) -> Ordered {
+/// Sets up a consumer, however long it takes; fails only where the client has given up for good.
+async fn consume_at_last(bus: Bus, stream: Stream, from: u64) -> anyhow::Result<Ordered> {
     let mut backoff = Backoff::endless();
     loop {
         match consume(&bus, stream, from).await {
-            Ok(ordered) => return ordered,
+            Ok(ordered) => return Ok(ordered),
+            Err(error) if !bus.is_alive().await => return Err(error),
             Err(error) => backoff.wait("read a stream on", &error).await,
         };
     }

@@ -33,6 +33,9 @@ pub(crate) fn docs(mode: Mode) -> Result<()> {
     let subjects = &mut cargo();
     subjects.args(["run", "--quiet", "--package", "allot-bus", "--example", "subjects"]);
     generated("docs/subjects.md", subjects, "cargo xtask docs", mode)?;
+    let commands = &mut cargo();
+    commands.args(["run", "--quiet", "--package", "allot", "--example", "reference"]);
+    generated("docs/cli.md", commands, "cargo xtask docs", mode)?;
     generated("docs/messages.md", &mut generator("page"), "cargo xtask docs", mode)
 }
 

@@ -1,23 +1,14 @@
 //! Which services are on the bus: what `nats micro ls` shows, of allot's own.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use async_nats::StatusCode;
-use futures::StreamExt;
 use serde::Deserialize;
-use tokio::time::{Instant, timeout_at};
 
 use crate::bus::Bus;
+use crate::services::{OURS, ask_all};
 
-/// What the names of allot's services begin with.
-const OURS: &str = "allot-";
 /// Where all services are asked.
 const ALL: &str = "$SRV.PING";
-/// Once nobody has answered for so long, nobody else is expected to.
-const QUIET: Duration = Duration::from_millis(250);
-/// How long answers are gathered at most.
-const AT_MOST: Duration = Duration::from_secs(3);
 
 /// A service that answers on the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -43,20 +34,10 @@ impl Listing {
 /// # Errors
 /// Where the connection is lost.
 pub async fn census(bus: &Bus) -> anyhow::Result<Vec<Listing>> {
-    let inbox = bus.client().new_inbox();
-    let mut answers = bus.client().subscribe(inbox.clone()).await?;
-    bus.client().publish_with_reply(ALL, inbox, bytes::Bytes::new()).await?;
-    let end = Instant::now() + AT_MOST;
-    let mut found: Vec<Listing> = Vec::new();
-    let mut quiet = Instant::now() + QUIET;
-    while let Ok(Some(answer)) = timeout_at(quiet.min(end), answers.next()).await {
-        if answer.status == Some(StatusCode::NO_RESPONDERS) {
-            break;
-        }
-        let listing = serde_json::from_slice::<Listing>(&answer.payload).ok();
-        found.extend(listing.filter(|listing| listing.name.starts_with(OURS)));
-        quiet = Instant::now() + QUIET;
-    }
+    let answers = ask_all(bus, ALL).await?;
+    let listings =
+        answers.iter().filter_map(|answer| serde_json::from_slice::<Listing>(&answer.payload).ok());
+    let mut found: Vec<Listing> = listings.filter(|listing| listing.name.starts_with(OURS)).collect();
     found.sort_by(|a, b| (&a.name, &a.metadata).cmp(&(&b.name, &b.metadata)));
     Ok(found)
 }

@@ -1,13 +1,16 @@
-//! Every service answers to `nats micro ls`, and to its own `--health`.
+//! Every service answers to `nats micro ls`, tells what it has cost, and answers to its own `--health`.
 
 use std::time::Duration;
 
+use async_nats::service::endpoint::Endpoint;
 use async_nats::service::{Service, ServiceExt};
 use futures::StreamExt;
 use serde::Deserialize;
 
 use crate::bus::Bus;
 use crate::identity::{host_name, instance_id};
+use crate::services::PROCESS;
+use crate::usage::Usage;
 
 /// How long a health check waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,7 +23,8 @@ pub struct Listed {
     _service: Service,
 }
 
-/// Lists the service on the bus under this name.
+/// Lists the service on the bus under this name. What its process has cost stands in its statistics, for
+/// `nats micro stats` and [`crate::services::running`].
 ///
 /// # Errors
 /// Where the name or the version is not one that NATS takes.
@@ -28,9 +32,25 @@ pub async fn list(bus: &Bus, name: &str, version: &str, about: &str) -> anyhow::
     let about_us = [(HOST, host_name()), (INSTANCE, instance_id().to_string())];
     let metadata = about_us.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
     let builder = bus.client().service_builder().description(about).metadata(metadata);
-    let service =
-        builder.start(name, version).await.map_err(|error| anyhow::anyhow!("cannot list {name}: {error}"))?;
+    let builder = builder.stats_handler(|_endpoint, _stats| told());
+    let failed = |error| anyhow::anyhow!("cannot list {name}: {error}");
+    let service = builder.start(name, version).await.map_err(failed)?;
+    // NATS has statistics of endpoints only, so there is one; its subject is this process's own, where any may listen.
+    let endpoint = service.endpoint_builder().name(PROCESS).add(bus.client().new_inbox()).await;
+    tokio::spawn(answer(endpoint.map_err(failed)?));
     Ok(Listed { _service: service })
+}
+
+fn told() -> serde_json::Value {
+    serde_json::to_value(Usage::of_this_process()).unwrap_or_default()
+}
+
+/// Tells whoever asks this process alone.
+async fn answer(mut endpoint: Endpoint) {
+    while let Some(request) = endpoint.next().await {
+        // Nobody is left to be told where this fails.
+        let _ = request.respond(Ok(told().to_string().into())).await;
+    }
 }
 
 #[derive(Deserialize)]

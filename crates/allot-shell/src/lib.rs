@@ -17,9 +17,11 @@ pub mod message;
 mod program;
 pub mod retry;
 pub mod service;
+pub mod services;
 pub mod shutdown;
 pub mod streams;
 pub mod telemetry;
+pub mod usage;
 
 pub use bus::{Bus, ConnectFailed, NatsConfig, Secret};
 pub use config::ConfigError;

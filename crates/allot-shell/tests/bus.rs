@@ -4,7 +4,7 @@
 use allot_bus::{Stream, Subject};
 use allot_model::ledger::Writer;
 use allot_shell::ledger::reader::StreamReader;
-use allot_shell::{Bus, health};
+use allot_shell::{Bus, health, services};
 use allot_testkit::{NatsServer, PATIENCE, eventually, within};
 use async_nats::jetstream::stream::Config;
 
@@ -48,6 +48,28 @@ async fn a_service_that_runs_here_is_found_healthy_and_no_other() {
     let _listed = health::list(&service, "allot-test", "0.1.0", "tests").await.unwrap();
     eventually("it is healthy", PATIENCE, || async { health::check(&asker, "allot-test").await.ok() }).await;
     assert!(health::check(&asker, "allot-other").await.is_err());
+}
+
+#[tokio::test]
+async fn services_tell_what_they_have_cost_to_whoever_asks_all_or_one() {
+    let server = NatsServer::start().await.unwrap();
+    let (service, asker) = (server.bus().await.unwrap(), server.bus().await.unwrap());
+    let _two = health::list(&service, "allot-two", "0.1.0", "tests").await.unwrap();
+    let _one = health::list(&service, "allot-one", "0.2.0", "tests").await.unwrap();
+    let _other = health::list(&service, "somebody-elses", "0.1.0", "tests").await.unwrap();
+    let running = eventually("both are listed", PATIENCE, || async {
+        services::running(&asker).await.ok().filter(|running| running.len() == 2)
+    })
+    .await;
+    let told: Vec<_> =
+        running.iter().map(|one| (one.name.as_str(), one.version.as_str(), one.usage.pid)).collect();
+    let me = std::process::id();
+    assert_eq!(told, [("allot-one", "0.2.0", me), ("allot-two", "0.1.0", me)]);
+    assert!(
+        running.iter().all(|one| one.usage.cpu_us > 0 && one.usage.peak_mem_bytes >= one.usage.mem_bytes)
+    );
+    let nobody = services::ask_all(&asker, "nobody.listens").await.unwrap();
+    assert!(nobody.is_empty());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::agents::{AgentArgs, AgentsArgs};
+use crate::bench::BenchArgs;
 use crate::cancel::CancelArgs;
 use crate::client::Client;
 use crate::completions::CompletionsArgs;
@@ -20,7 +21,8 @@ use crate::run::RunArgs;
 use crate::submit::SubmitArgs;
 use crate::up::UpArgs;
 use crate::{
-    agents, cancel, completions, doctor, events, job, jobs, logs, policy, queues, replay, run, submit, up,
+    agents, bench, cancel, completions, doctor, events, job, jobs, logs, policy, queues, replay, run, submit,
+    up,
 };
 
 /// Schedule jobs on a cluster of machines, or on this one.
@@ -75,6 +77,7 @@ enum Command {
     Events(EventsArgs),
     Doctor(DoctorArgs),
     Replay(ReplayArgs),
+    Bench(BenchArgs),
     Completions(CompletionsArgs),
 }
 
@@ -117,6 +120,7 @@ impl Command {
             Self::Policy(args) => policy::run(args, client, output).await,
             Self::Events(args) => events::run(args, client, output).await,
             Self::Replay(args) => replay::run(args, client, output).await,
+            Self::Bench(args) => bench::run(args, client, output).await,
             Self::Up(_) | Self::Completions(_) | Self::Doctor(_) => Ok(()),
         }
     }

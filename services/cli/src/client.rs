@@ -237,7 +237,7 @@ fn too_large(bytes: usize) -> Failure {
     ))
 }
 
-fn not_published(error: PublishError) -> Failure {
+pub(crate) fn not_published(error: PublishError) -> Failure {
     match error.kind() {
         PublishErrorKind::StreamNotFound => Failure::Unreachable(format!(
             "the NATS server is there, but it has no stream {}: no dispatcher has ever run there",

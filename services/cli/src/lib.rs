@@ -4,6 +4,7 @@
 //! all that they know of the terminal.
 
 pub mod agents;
+pub mod bench;
 pub mod cancel;
 pub mod cli;
 pub mod client;

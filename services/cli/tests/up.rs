@@ -273,3 +273,65 @@ async fn a_workload_log_is_replayed_with_every_job_accounted_for() {
     assert_eq!(queues["jobs"].as_array().unwrap().len(), 7);
     up.stop().await;
 }
+
+#[tokio::test]
+async fn a_cluster_is_measured_with_both_executors_and_both_shapes_of_jobs() {
+    let dir = TempDir::new().unwrap();
+    let up =
+        Up::start(dir.path(), &["--noop", "--agents", "2", "--agent-resources", "cpus=4,mem=1GiB"]).await;
+    let shapes: [(&str, u64, u64); 5] = [
+        ("--executor noop --tasks 200", 200, 1),
+        ("--executor noop --tasks 60 --jobs 6 --encoding json", 60, 6),
+        ("--executor noop --tasks 40 --separate --in-flight 3", 40, 40),
+        ("--tasks 20", 20, 1),
+        ("--tasks 10 --separate", 10, 10),
+    ];
+    for (words, tasks, jobs) in shapes {
+        let words: Vec<&str> = ["bench", "-o", "json"].into_iter().chain(words.split(' ')).collect();
+        let said = up.allot(&words).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!((&report["tasks"], &report["jobs"]), (&tasks.into(), &jobs.into()), "{report}");
+        let count = |stage: &str| {
+            let stages = report["stages"].as_array().unwrap();
+            stages.iter().find(|of| of["stage"] == stage).map(|of| of["count"].as_u64().unwrap())
+        };
+        assert_eq!((count("allocated_started"), count("submitted_admitted")), (Some(tasks), Some(jobs)));
+        let service = &report["cost"]["services"][0];
+        assert_eq!(service["pid"], Value::from(up.child.id()));
+        assert!(service["names"].as_array().unwrap().contains(&"allot-dispatcher".into()), "{report}");
+        assert!(service["cpu_us"].as_u64() > Some(0) && service["mem_bytes"].as_u64() > Some(0), "{report}");
+        assert!(
+            report["cost"]["traffic"]["account"]["published"]["messages"].as_u64() > Some(jobs),
+            "{report}"
+        );
+    }
+    up.stop().await;
+}
+
+#[tokio::test]
+async fn measuring_leaves_nothing_behind_and_says_what_did_not_finish() {
+    let dir = TempDir::new().unwrap();
+    let up = Up::start(dir.path(), &["--agent-resources", "cpus=2,mem=1GiB"]).await;
+    let said = up.allot(&["bench", "--pending", "--tasks", "30", "--jobs", "3", "-o", "json"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let pending: Value = serde_json::from_str(&said.out).unwrap();
+    assert!(pending["cost"]["control_plane"]["mem_bytes"].as_u64() > Some(1 << 20), "{pending}");
+    let said = up.allot(&["bench", "--tasks", "2", "--cpus", "3", "--patience", "300ms"]).await;
+    assert!(said.code == 1 && said.err.contains("nothing has become of any task for 300ms"), "{said:?}");
+    eventually("all jobs are over", PATIENCE, || async {
+        let open = up.allot(&["jobs", "--state", "queued,running,killing", "-o", "json"]).await;
+        let open: Value = serde_json::from_str(&open.out).unwrap();
+        (open["jobs"] == Value::from(Vec::<u8>::new())).then_some(())
+    })
+    .await;
+    let said = up.allot(&["bench", "--tasks", "3", "--executor", "noop"]).await;
+    assert!(said.code == 1 && said.out.contains("3 did not finish: failed (launch_failed)"), "{said:?}");
+    let said = up.allot(&["bench", "--idle", "50ms"]).await;
+    assert!(said.code == 0 && said.out.contains("of one core"), "{said:?}");
+    for words in ["--tasks 10 --jobs 3", "--tasks 0", "--idle 0s", "--cpus none", "--idle 1s --pending"] {
+        let said = up.allot(&["bench"].into_iter().chain(words.split(' ')).collect::<Vec<_>>()).await;
+        assert!(said.code == 2 && !said.err.is_empty(), "{words}: {said:?}");
+    }
+    up.stop().await;
+}

@@ -58,8 +58,12 @@ pub struct JobsQuery {
     pub queue: Option<QueueName>,
     /// Only in these states; empty for all.
     pub states: Vec<JobState>,
-    /// Only those whose name holds this text.
+    /// Only those whose name is meant: the whole of it by a pattern with `*` or `?`, any part of it by a text without.
     pub name: Option<String>,
+    /// Only those submitted at this time or later.
+    pub since: Option<Time>,
+    /// Only those submitted at this time or earlier.
+    pub until: Option<Time>,
     /// Only jobs older than this one: the next page.
     pub before: Option<JobId>,
     /// At most so many, 50 unless set, 1,000 at most.
@@ -68,17 +72,28 @@ pub struct JobsQuery {
 
 impl Default for JobsQuery {
     fn default() -> Self {
-        Self { queue: None, states: Vec::new(), name: None, before: None, limit: 50 }
+        Self {
+            queue: None,
+            states: Vec::new(),
+            name: None,
+            since: None,
+            until: None,
+            before: None,
+            limit: 50,
+        }
     }
 }
 
 /// A page of jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobList {
-    /// The jobs, newest first.
+    /// The jobs, newest first. Fewer than were asked for, or none, where finding more would have taken too long.
     pub jobs: Vec<JobSummary>,
-    /// Where the next page begins, if there is one.
+    /// Where to go on, as `before`; absent where there is nothing more to be found.
     pub next: Option<JobId>,
+    /// How many jobs were looked at.
+    #[serde(default)]
+    pub looked_at: u64,
 }
 
 /// How many tasks of a job are in which state.

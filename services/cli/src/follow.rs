@@ -37,6 +37,8 @@ pub struct Placed {
     pub sequence: u64,
     /// How many more were already there when it was sent.
     pub behind: u64,
+    /// When the ledger took it, by the clock of its server.
+    pub appended_at: Time,
     /// The records.
     pub batch: Batch,
 }
@@ -68,8 +70,16 @@ impl Client {
     /// # Errors
     /// Where there is no ledger.
     pub async fn follow(&self, from: From, writer: Option<Writer>) -> Result<Follower, Failure> {
-        let (messages, waiting) = open(self, from, writer).await?;
-        let reader = Reader { client: self.clone(), writer, from, messages };
+        self.follow_writers(from, writer.map_or_else(|| Writer::ALL.to_vec(), |writer| vec![writer])).await
+    }
+
+    /// Follows these writers' parts of the ledger; the server sends nothing else.
+    ///
+    /// # Errors
+    /// Where there is no ledger.
+    pub async fn follow_writers(&self, from: From, writers: Vec<Writer>) -> Result<Follower, Failure> {
+        let (messages, waiting) = open(self, from, &writers).await?;
+        let reader = Reader { client: self.clone(), writers, from, messages };
         let (sender, batches) = mpsc::channel(READ_AHEAD);
         let mut running = JoinSet::new();
         running.spawn(reader.run(sender));
@@ -97,7 +107,7 @@ impl Follower {
 /// Reads the ledger from a place on, and goes on from there after an interruption.
 struct Reader {
     client: Client,
-    writer: Option<Writer>,
+    writers: Vec<Writer>,
     from: From,
     messages: push::Ordered,
 }
@@ -130,7 +140,7 @@ impl Reader {
         let mut failure = Failure::Unreachable("the connection to the ledger was lost".to_owned());
         for _ in 0..RETRIES {
             pause.tick().await;
-            match open(&self.client, self.from, self.writer).await {
+            match open(&self.client, self.from, &self.writers).await {
                 Ok((messages, _)) => {
                     self.messages = messages;
                     return Ok(());
@@ -142,11 +152,10 @@ impl Reader {
     }
 }
 
-async fn open(client: &Client, from: From, writer: Option<Writer>) -> Result<(push::Ordered, u64), Failure> {
+async fn open(client: &Client, from: From, writers: &[Writer]) -> Result<(push::Ordered, u64), Failure> {
     let config = push::OrderedConfig {
         deliver_subject: client.bus().client().new_inbox(),
-        filter_subject: writer
-            .map_or_else(Subject::pattern_ledger, |writer| Subject::Ledger(writer).to_string()),
+        filter_subjects: subjects(writers),
         deliver_policy: policy(from),
         ..push::OrderedConfig::default()
     };
@@ -157,6 +166,14 @@ async fn open(client: &Client, from: From, writer: Option<Writer>) -> Result<(pu
     let waiting = consumer.cached_info().num_pending;
     let messages = consumer.messages().await.map_err(|error| no_ledger(&error))?;
     Ok((messages, waiting))
+}
+
+/// What the server is to send: all of it under one pattern, or some writers' parts.
+fn subjects(writers: &[Writer]) -> Vec<String> {
+    if Writer::ALL.iter().all(|writer| writers.contains(writer)) {
+        return vec![Subject::pattern_ledger()];
+    }
+    writers.iter().map(|writer| Subject::Ledger(*writer).to_string()).collect()
 }
 
 fn policy(from: From) -> DeliverPolicy {
@@ -181,7 +198,9 @@ fn read(message: &jetstream::Message) -> Result<Placed, Failure> {
     // What no writer wrote tells nothing, and has its place all the same.
     let writer = Writer::Dispatcher;
     let batch = batch.unwrap_or(Batch { writer, epoch: Epoch(0), entries: Vec::new() });
-    Ok(Placed { sequence: info.stream_sequence, behind: info.pending, batch })
+    let appended_us = u64::try_from(info.published.unix_timestamp_nanos() / 1_000).unwrap_or(0);
+    let appended_at = Time::from_micros(appended_us);
+    Ok(Placed { sequence: info.stream_sequence, behind: info.pending, appended_at, batch })
 }
 
 fn no_ledger(error: &dyn std::fmt::Display) -> Failure {

@@ -1,50 +1,41 @@
 //! `allot jobs`: which jobs there are.
 
-use allot_bus::Subject;
-use allot_model::view::{JobList, JobSummary, JobsQuery};
-use allot_model::{JobId, JobState, QueueName};
+use allot_model::JobId;
+use allot_model::view::JobSummary;
 use clap::Args;
 
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::filter::{ACTIVE, JobFilter};
 use crate::output::{Output, Table, note};
 use crate::states;
 
 /// List jobs, newest first.
 ///
 /// Shows a page of jobs with their states, how many of their tasks are in which state, and when they were submitted.
-/// Filters combine: a job is listed where all of them hold.
+/// Filters combine: a job is listed where all of them hold. However many jobs there are, a page is quick; a filter that
+/// few jobs pass takes a moment longer.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   allot jobs                              the 50 newest jobs
-  allot jobs --state running,queued       those that have not ended
-  allot jobs --queue research --name train
+  allot jobs --active                     those that have not ended
+  allot jobs --state failed --since 1h    what failed of what was submitted in the last hour
+  allot jobs --queue research --name 'train-*'
   allot jobs --limit 200 --before 1042    the page of jobs older than 1042
   allot jobs -o json | jq '.jobs[].job'")]
 pub struct JobsArgs {
-    /// Only jobs of this queue and of those below it.
-    #[arg(long, short, value_name = "QUEUE")]
-    queue: Option<QueueName>,
-    /// Only jobs in these states: waiting, queued, running, killing, finished, failed, killed, rejected, dropped.
-    #[arg(long, short, value_name = "STATE", value_delimiter = ',', value_parser = state)]
-    state: Vec<JobState>,
-    /// Only jobs whose name holds this text.
-    #[arg(long, short, value_name = "TEXT")]
-    name: Option<String>,
+    #[command(flatten)]
+    filter: JobFilter,
+    /// Only jobs that have not ended.
+    #[arg(long, short, conflicts_with = "state")]
+    active: bool,
     /// Only jobs older than this one: the next page.
     #[arg(long, value_name = "JOB")]
     before: Option<JobId>,
     /// At most so many jobs.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
-}
-
-fn state(text: &str) -> Result<JobState, String> {
-    serde_json::from_value(serde_json::Value::String(text.to_lowercase())).map_err(|_| {
-        "the states of jobs are waiting, queued, running, killing, finished, failed, killed, rejected and dropped"
-            .to_owned()
-    })
 }
 
 /// Lists jobs.
@@ -52,9 +43,13 @@ fn state(text: &str) -> Result<JobState, String> {
 /// # Errors
 /// Where the dispatcher does not answer or refuses.
 pub async fn run(args: JobsArgs, client: &Client, output: &Output) -> Result<(), Failure> {
-    let JobsArgs { queue, state: states, name, before, limit } = args;
-    let query = JobsQuery { queue, states, name, before, limit };
-    let list: JobList = client.ask(&Subject::JobsList, &query).await?;
+    let JobsArgs { mut filter, active, before, limit } = args;
+    if active {
+        filter.state = ACTIVE.to_vec();
+    }
+    let mut query = filter.query(output.clock.now);
+    query.before = before;
+    let list = client.jobs(query, limit as usize, output).await?;
     output.print(&list, |list| table(&list.jobs, output))?;
     match list.next {
         Some(_) if output.is_json() => {}
@@ -96,7 +91,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::output::Format;
     use allot_model::view::TaskCounts;
-    use allot_model::{Span, Time};
+    use allot_model::{JobState, Span, Time};
 
     pub(crate) const NOW: Time = Time::from_micros(1_795_367_071_123_456);
 
@@ -131,11 +126,5 @@ pub(crate) mod tests {
    7  -      research.vision  finished     10  10 finished          3m ago     42s"
         );
         assert_eq!(table(&[], &output), "");
-    }
-
-    #[test]
-    fn states_are_read_by_name_and_others_listed() {
-        assert_eq!(state("Running"), Ok(JobState::Running));
-        assert!(state("done").unwrap_err().contains("finished, failed"));
     }
 }

@@ -12,6 +12,7 @@ pub mod completions;
 pub mod doctor;
 pub mod events;
 pub mod failure;
+pub mod filter;
 pub mod follow;
 pub mod job;
 pub mod jobs;
@@ -26,6 +27,7 @@ pub mod states;
 pub mod submit;
 pub mod up;
 pub mod watch;
+pub mod when;
 
 pub use cli::Cli;
 pub use client::Client;

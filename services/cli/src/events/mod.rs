@@ -1,72 +1,58 @@
 //! `allot events`: the ledger, as it is written.
 
+mod pick;
+mod tail;
 mod told;
 
-use std::time::UNIX_EPOCH;
+use std::collections::VecDeque;
 
 use allot_model::view::JobQuery;
-use allot_model::{AgentId, JobId, Span, Time};
+use allot_model::{JobId, Span, Time, Writer};
 use allot_shell::clock;
 use clap::Args;
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::follow::{From, Placed};
+use crate::follow::From;
 use crate::output::{Output, timestamp};
+use pick::{Pick, Picker};
 pub use told::Told;
 
-/// How many of the ledger's last entries are shown unless another beginning is asked for.
-const LAST: u64 = 100;
+/// How many events are told unless another beginning is asked for.
+const LAST: usize = 100;
+/// By how much the clocks of a service and of the ledger's server may differ.
+const CLOCK_TOLERANCE: Span = Span::from_secs(10);
 
 /// Show what happened, and follow what happens.
 ///
 /// Tells every record of the ledger in a line: jobs admitted, rejected and ended, tasks allocated, started and ended,
-/// agents that join and fall silent, policies that change. Without --since the ledger's last 100 entries are told,
-/// with --job all that is about that job, with --follow only what is new.
+/// agents that join and fall silent, policies that change. Begins with the last 100 events, or with what --since or
+/// --job say; with --follow only what is new is told. Filters combine. However long the ledger is, only what is asked for is
+/// read; what jobs of a queue or name did long ago takes a moment longer.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   allot events                          the last of what happened
-  allot events -f                       what happens, as it happens
+  allot events -n 10 -f                 the last 10 events, and what happens
   allot events --job 12                 what became of job 12
   allot events --since 10m --agent a1   what happened on an agent in the last 10 minutes
-  allot events --since 2026-11-22T17:00:00Z -o json
-  allot events -f -o json | jq 'select(.event == \"job_rejected\")'")]
+  allot events --queue research --state failed --since 1h
+  allot events -f -e job_rejected,agent_unreachable
+  allot events --since 2026-11-22T17:00:00Z --until 2026-11-22T18:00:00Z -o json
+
+Kinds: agent_joined, agent_unreachable, agent_returned, agent_draining, agent_drained, agent_undrained,
+agent_gone, allocated, allocator_activated, policy_chosen, job_admitted, job_rejected, job_ready,
+job_cancelled, job_ended, tasks_queued, tasks_started, tasks_killing, tasks_ended, allocation_returned,
+queue_set, writer_started.")]
 pub struct EventsArgs {
     /// Go on with what happens, until interrupted.
     #[arg(long, short)]
     follow: bool,
-    /// From when on: a length of time such as `10m`, a time such as `2026-11-22T17:00:00Z`, or `start`.
-    #[arg(long, value_name = "WHEN", value_parser = since)]
-    since: Option<Since>,
-    /// Only what is about this job.
-    #[arg(long, value_name = "JOB")]
-    job: Option<JobId>,
-    /// Only what is about this agent.
-    #[arg(long, value_name = "AGENT")]
-    agent: Option<AgentId>,
-}
-
-/// A beginning, as it is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Since {
-    Start,
-    Ago(Span),
-    At(Time),
-}
-
-fn since(text: &str) -> Result<Since, String> {
-    if text == "start" {
-        return Ok(Since::Start);
-    }
-    if let Ok(span) = text.parse() {
-        return Ok(Since::Ago(span));
-    }
-    let moment = humantime::parse_rfc3339_weak(text).ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    let micros = moment.and_then(|since_1970| u64::try_from(since_1970.as_micros()).ok());
-    micros.map(|micros| Since::At(Time::from_micros(micros))).ok_or_else(|| {
-        "write how long ago, such as `10m` or `2h`, a time in UTC, such as `2026-11-22T17:00:00Z`, or `start`".to_owned()
-    })
+    /// Only the last so many events.
+    #[arg(long, short = 'n', value_name = "N")]
+    last: Option<usize>,
+    #[command(flatten)]
+    pick: Pick,
 }
 
 /// Tells what happened.
@@ -75,28 +61,118 @@ fn since(text: &str) -> Result<Since, String> {
 /// Where the ledger cannot be read.
 pub async fn run(args: EventsArgs, client: &Client, output: &Output) -> Result<(), Failure> {
     let end = client.ledger_end().await?;
-    let from = beginning(&args, client, end, output.clock.now).await;
-    let mut follower = client.follow(from, None).await?;
-    if follower.waiting() == 0 && !args.follow {
-        return Ok(());
+    let telling = Telling {
+        client,
+        output,
+        writers: args.pick.writers(),
+        picker: Picker::new(&args.pick, client, output.clock.now),
+        until: args.pick.until.map(|until| until.at(output.clock.now) + CLOCK_TOLERANCE),
+    };
+    telling.tell(&args, end).await
+}
+
+/// What is under way.
+struct Telling<'a> {
+    client: &'a Client,
+    output: &'a Output,
+    writers: Vec<Writer>,
+    picker: Picker<'a>,
+    /// Nothing that the ledger took later is meant.
+    until: Option<Time>,
+}
+
+impl Telling<'_> {
+    async fn tell(mut self, args: &EventsArgs, end: u64) -> Result<(), Failure> {
+        match beginning(args, self.client, self.output.clock.now).await {
+            Some(from) => match args.last {
+                Some(count) => self.last_since(from, count, end).await?,
+                None => self.all_since(from, end, args.follow).await?,
+            },
+            None if args.follow && args.last.is_none() => {}
+            None => self.last(args.last.unwrap_or(LAST), end).await?,
+        }
+        if args.follow { self.all_since(From::Sequence(end + 1), end, true).await } else { Ok(()) }
     }
-    loop {
-        let placed = follower.next().await?;
-        tell(&placed, &args, output)?;
-        if !args.follow && (placed.behind == 0 || placed.sequence >= end) {
+
+    /// Tells the last events of the ledger, read from its end.
+    async fn last(&mut self, count: usize, end: u64) -> Result<(), Failure> {
+        let end = match self.until {
+            Some(until) => self.before(until, end).await?,
+            None => end,
+        };
+        let spinner = self.output.spinner();
+        let found = tail::last(self.client, &self.writers, &mut self.picker, (count, end), &spinner).await;
+        spinner.finish_and_clear();
+        found?.iter().try_for_each(|event| self.output.print_line(event, line))
+    }
+
+    /// The number of the last entry that the ledger took before `until`.
+    async fn before(&self, until: Time, end: u64) -> Result<u64, Failure> {
+        if until >= clock::now() {
+            return Ok(end);
+        }
+        let mut follower = self.client.follow(From::Time(until), None).await?;
+        if follower.waiting() == 0 {
+            return Ok(end);
+        }
+        Ok(follower.next().await?.sequence - 1)
+    }
+
+    /// Tells the last events of those from a place on.
+    async fn last_since(&mut self, from: From, count: usize, end: u64) -> Result<(), Failure> {
+        let mut found: VecDeque<Told> = VecDeque::new();
+        self.read(from, end, false, |event| {
+            found.push_back(event);
+            if found.len() > count {
+                found.pop_front();
+            }
+            Ok(())
+        })
+        .await?;
+        found.iter().try_for_each(|event| self.output.print_line(event, line))
+    }
+
+    /// Tells all events from a place on, up to the end, or for ever.
+    async fn all_since(&mut self, from: From, end: u64, follow: bool) -> Result<(), Failure> {
+        let output = self.output;
+        self.read(from, end, follow, |event| output.print_line(&event, line)).await
+    }
+
+    async fn read(
+        &mut self,
+        from: From,
+        end: u64,
+        follow: bool,
+        mut each: impl FnMut(Told) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut follower = self.client.follow_writers(from, self.writers.clone()).await?;
+        if follower.waiting() == 0 && !follow {
             return Ok(());
+        }
+        loop {
+            let placed = follower.next().await?;
+            if self.until.is_some_and(|until| placed.appended_at > until) {
+                return Ok(());
+            }
+            for event in tail::tell(&placed) {
+                if self.picker.picks(&event).await? {
+                    each(event)?;
+                }
+            }
+            if !follow && (placed.behind == 0 || placed.sequence >= end) {
+                return Ok(());
+            }
         }
     }
 }
 
-async fn beginning(args: &EventsArgs, client: &Client, end: u64, now: Time) -> From {
-    match (args.since, args.job) {
-        (Some(Since::Start), _) => From::Sequence(1),
-        (Some(Since::Ago(span)), _) => From::Time(now - span),
-        (Some(Since::At(time)), _) => From::Time(time.min(now)),
-        (None, Some(job)) if !args.follow => submitted(client, job).await,
-        (None, _) if args.follow => From::Sequence(end + 1),
-        (None, _) => From::Sequence(end.saturating_sub(LAST - 1)),
+/// Where to begin; nothing where it is with the last events.
+async fn beginning(args: &EventsArgs, client: &Client, now: Time) -> Option<From> {
+    match (args.pick.since, args.pick.job) {
+        (Some(crate::when::When::Start), _) => Some(From::Sequence(1)),
+        (Some(when), _) => Some(From::Time(when.at(now).min(now))),
+        (None, Some(job)) => Some(submitted(client, job).await),
+        (None, _) => None,
     }
 }
 
@@ -109,34 +185,6 @@ async fn submitted(client: &Client, job: JobId) -> From {
     }
 }
 
-fn tell(placed: &Placed, args: &EventsArgs, output: &Output) -> Result<(), Failure> {
-    let batch = &placed.batch;
-    let told = batch.entries.iter().flat_map(|entry| Told::of(placed.sequence, batch.writer, entry));
-    for event in told.filter(|event| is_about(event, args)) {
-        output.print_line(&event, line)?;
-    }
-    Ok(())
-}
-
-fn is_about(event: &Told, args: &EventsArgs) -> bool {
-    args.job.is_none_or(|job| event.job == Some(job))
-        && args.agent.as_ref().is_none_or(|agent| event.agent.as_ref() == Some(agent))
-}
-
 fn line(event: &Told) -> String {
     format!("{}  {:<10}  {}", timestamp(event.at), event.writer, event.words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_beginning_is_given_as_a_length_or_a_time() {
-        assert_eq!(since("start"), Ok(Since::Start));
-        assert_eq!(since("10m"), Ok(Since::Ago(Span::from_secs(600))));
-        assert_eq!(since("1970-01-01T00:00:02Z"), Ok(Since::At(Time::from_micros(2_000_000))));
-        assert!(since("yesterday").unwrap_err().contains("such as"));
-        assert!(since("1969-01-01T00:00:00Z").is_err());
-    }
 }

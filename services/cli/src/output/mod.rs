@@ -1,6 +1,7 @@
 //! How answers are printed: tables and sentences for people, JSON for programs.
 
 mod moment;
+mod progress;
 mod table;
 mod words;
 
@@ -35,6 +36,8 @@ pub struct Output {
     pub clock: Clock,
     colour: bool,
     terminal: bool,
+    /// False where nobody is to be shown how far long work is.
+    progress: bool,
 }
 
 impl Output {
@@ -43,13 +46,14 @@ impl Output {
     pub fn stdout(format: Format, exact: bool, now: Time) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let terminal = io::stdout().is_terminal();
-        Self { format, clock: Clock { now, exact }, colour: wanted && terminal, terminal }
+        let progress = format == Format::Text;
+        Self { format, clock: Clock { now, exact }, colour: wanted && terminal, terminal, progress }
     }
 
     /// Output without colours, as a test or a pipe sees it.
     #[must_use]
     pub fn plain(format: Format, exact: bool, now: Time) -> Self {
-        Self { format, clock: Clock { now, exact }, colour: false, terminal: false }
+        Self { format, clock: Clock { now, exact }, colour: false, terminal: false, progress: false }
     }
 
     /// True where programs read the output.

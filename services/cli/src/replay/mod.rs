@@ -12,7 +12,6 @@ use allot_model::{JobId, ResourceName, Resources, Time, Writer};
 use allot_shell::clock;
 use allot_workload::{Filter, Log};
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -79,7 +78,7 @@ pub async fn run(args: ReplayArgs, client: &Client, output: &Output) -> Result<(
     note(&plan.announcement(&machine));
     let end = client.ledger_end().await?;
     let follower = client.follow(From::Sequence(end + 1), Some(Writer::Dispatcher)).await?;
-    let tracker = replay(client, &plan, follower).await?;
+    let tracker = replay(client, &plan, follower, output).await?;
     let report = Report::of(&plan, &tracker, &machine);
     output.print(&report, |report| report.text(output))?;
     if report.is_good() { Ok(()) } else { Err(Failure::Exit(1)) }
@@ -114,11 +113,16 @@ impl Machine {
 }
 
 /// Publishes the jobs as they become due, and follows them until all have ended.
-async fn replay(client: &Client, plan: &Plan, mut ledger: Follower) -> Result<Tracker, Failure> {
+async fn replay(
+    client: &Client,
+    plan: &Plan,
+    mut ledger: Follower,
+    output: &Output,
+) -> Result<Tracker, Failure> {
     let mut tracker = Tracker::default();
     let (to_publish, mut published) = mpsc::channel(1_024);
     tokio::spawn(publish(client.clone(), plan.jobs.clone(), to_publish));
-    let bar = progress(plan.jobs.len());
+    let bar = output.bar(plan.jobs.len() as u64);
     let mut publishing = true;
     while publishing || !tracker.is_over() {
         tokio::select! {
@@ -129,7 +133,9 @@ async fn replay(client: &Client, plan: &Plan, mut ledger: Follower) -> Result<Tr
             placed = ledger.next() => placed?.batch.entries.iter().for_each(|entry| tracker.on_entry(entry)),
         }
         bar.set_position(tracker.ended() as u64);
-        bar.set_message(tracker.summary());
+        if !bar.is_hidden() {
+            bar.set_message(format!("ended, {}", tracker.summary()));
+        }
     }
     bar.finish_and_clear();
     Ok(tracker)
@@ -146,16 +152,6 @@ async fn publish(client: Client, jobs: Vec<PlannedJob>, published: mpsc::Sender<
             return;
         }
     }
-}
-
-fn progress(jobs: usize) -> ProgressBar {
-    let bar = ProgressBar::new(jobs as u64);
-    let style = ProgressStyle::with_template("{elapsed_precise} [{bar:40}] {pos}/{len} ended, {msg}");
-    // The template is fixed; where indicatif does not take it, its own is good enough.
-    if let Ok(style) = style {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar
 }
 
 /// A time of the replay in the log's own time.

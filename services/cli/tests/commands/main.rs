@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
 
 mod doctor;
+mod events;
+mod jobs;
 
 use std::process::{Output, Stdio};
 
@@ -39,12 +41,18 @@ impl World {
 
     /// Answers every request to `subject` with the same payload.
     async fn answering(&self, subject: &Subject, answer: Value) {
+        self.answering_with(subject, move |_| answer.clone()).await;
+    }
+
+    /// Answers every request to `subject` with what `answer` makes of it.
+    async fn answering_with(&self, subject: &Subject, answer: impl Fn(Value) -> Value + Send + 'static) {
         let client = self.bus.client().clone();
         let mut requests = client.subscribe(subject.to_string()).await.unwrap();
         client.flush().await.unwrap();
         tokio::spawn(async move {
             while let Some(request) = requests.next().await {
                 if let Some(reply) = request.reply {
+                    let answer = answer(serde_json::from_slice(&request.payload).unwrap_or_default());
                     client.publish(reply, answer.to_string().into()).await.unwrap();
                 }
             }
@@ -53,10 +61,15 @@ impl World {
 
     /// Appends records to the ledger as the dispatcher would.
     async fn happened(&self, records: impl IntoIterator<Item = DispatcherRecord>) {
-        let entry = |record| Entry { at: Time::from_micros(1_000_000), record: Record::Dispatcher(record) };
+        self.wrote(Writer::Dispatcher, records.into_iter().map(Record::Dispatcher)).await;
+    }
+
+    /// Appends records to the ledger as their writer would, one second after 1970.
+    async fn wrote(&self, writer: Writer, records: impl IntoIterator<Item = Record>) {
+        let entry = |record| Entry { at: Time::from_micros(1_000_000), record };
         let entries = records.into_iter().map(entry).collect();
-        let batch = Batch { writer: Writer::Dispatcher, epoch: Epoch(1), entries };
-        let subject = Subject::Ledger(Writer::Dispatcher).to_string();
+        let batch = Batch { writer, epoch: Epoch(1), entries };
+        let subject = Subject::Ledger(writer).to_string();
         self.bus.jetstream().publish(subject, batch.encode().into()).await.unwrap().await.unwrap();
     }
 
@@ -228,25 +241,6 @@ async fn waiting_for_a_job_ends_with_the_record_of_its_end() {
         assert_eq!((said.code, said.out.as_str()), (code, format!("{job}\n").as_str()), "{said:?}");
         assert_eq!(said.err.contains("job 2 failed"), code == 1, "{said:?}");
     }
-}
-
-#[tokio::test]
-async fn events_are_told_in_lines_and_as_json() {
-    let world = World::new().await;
-    let said = world.allot(&["events"]).await;
-    assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
-    let ended = |job| DispatcherRecord::JobEnded { job: JobId(job), state: JobState::Finished, reason: None };
-    world.happened([ended(1), ended(2)]).await;
-    world.happened([ended(3)]).await;
-    let said = world.allot(&["events"]).await;
-    let line = "1970-01-01T00:00:01.000Z  dispatcher  job 1 finished";
-    assert_eq!((said.out.lines().next(), said.out.lines().count()), (Some(line), 3), "{said:?}");
-    let said = world.allot(&["events", "--job", "3", "-o", "json"]).await;
-    let event = said.json();
-    assert_eq!(
-        (&event["event"], &event["job"], &event["sequence"]),
-        (&json!("job_ended"), &json!(3), &json!(2))
-    );
 }
 
 /// A job of one task that ran on an agent that is not there any more.

@@ -161,6 +161,11 @@ impl Job {
         }
     }
 
+    /// True where any of its tasks holds an allocation.
+    pub(crate) fn has_placed(&self) -> bool {
+        self.counts.starting + self.counts.running + self.counts.killing > 0
+    }
+
     /// How many of its tasks are in a final state.
     pub(crate) fn finals(&self) -> u64 {
         let c = &self.counts;
@@ -186,12 +191,11 @@ impl Job {
 
     /// Where the job is on its way.
     pub(crate) fn state(&self) -> JobState {
-        let c = &self.counts;
         match (&self.ended, &self.dependencies) {
             (Some((state, _, _)), _) => *state,
             _ if self.cancelled.is_some() => JobState::Killing,
             (None, Some(_)) => JobState::Waiting,
-            _ if c.starting + c.running + c.killing > 0 => JobState::Running,
+            _ if self.has_placed() => JobState::Running,
             _ => JobState::Queued,
         }
     }

@@ -6,6 +6,7 @@
 
 mod fold;
 mod job;
+mod list;
 mod orders;
 mod react;
 mod reports;

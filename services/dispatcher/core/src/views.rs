@@ -1,31 +1,16 @@
 //! Answers to questions of people.
 
 use allot_model::{
-    Answer, AttemptView, JobId, JobList, JobQuery, JobState, JobSummary, JobView, JobsQuery, Reason,
-    TaskCounts, TaskRange, TaskRunView, TaskSet, TaskState,
+    Answer, AttemptView, JobId, JobQuery, JobState, JobSummary, JobView, Reason, TaskCounts, TaskRange,
+    TaskRunView, TaskSet, TaskState,
 };
 
 use crate::job::{Earlier, Ended, Job, Phase, Task};
-use crate::{DispatcherCore, Rejected};
-
-/// The most jobs on a page.
-const MOST_JOBS: u32 = 1_000;
+use crate::{Agent, DispatcherCore, Rejected};
 
 impl DispatcherCore {
-    pub(crate) fn list_jobs(&self, query: &JobsQuery) -> JobList {
-        let limit = query.limit.clamp(1, MOST_JOBS) as usize;
-        let end = query.before.unwrap_or(JobId(u64::MAX));
-        let mut jobs = self.jobs.range(..end).rev().map(|(id, _)| *id).peekable();
-        let mut rejected = self.rejected.range(..end).rev().map(|(id, _)| *id).peekable();
-        let newest_first =
-            std::iter::from_fn(|| if jobs.peek() > rejected.peek() { jobs.next() } else { rejected.next() });
-        let mut found = newest_first.filter_map(|id| self.summary(id)).filter(|job| matches(query, job));
-        let page: Vec<JobSummary> = found.by_ref().take(limit).collect();
-        let next = found.next().and_then(|_| page.last().map(|job| job.job));
-        JobList { jobs: page, next }
-    }
-
-    fn summary(&self, id: JobId) -> Option<JobSummary> {
+    /// A job in a line, with the tasks of agents that are `away` counted as unreachable.
+    pub(crate) fn summary(&self, id: JobId, away: &[&Agent]) -> Option<JobSummary> {
         if let Some(rejected) = self.rejected.get(&id) {
             return Some(rejected_summary(id, rejected));
         }
@@ -41,34 +26,16 @@ impl DispatcherCore {
             state: job.state(),
             reason,
             tasks: job.spec.tasks,
-            counts: self.counts(id, job),
+            counts: counts(id, job, away),
             submitted_at: job.submitted_at,
             started_at: job.started_at,
             ended_at,
         })
     }
 
-    /// The job's counts, with the tasks of silent agents counted as unreachable.
-    fn counts(&self, id: JobId, job: &Job) -> TaskCounts {
-        let mut counts = job.counts();
-        for agent in self.agents.values().filter(|agent| agent.away) {
-            let Some(tasks) = agent.tasks.get(&id) else { continue };
-            for (range, task) in tasks.ranges().flat_map(|range| job.tasks.within(range)) {
-                let Phase::Placed(placed) = &task.phase else { continue };
-                let from = match (placed.killing, placed.started_at) {
-                    (Some(_), _) => &mut counts.killing,
-                    (None, Some(_)) => &mut counts.running,
-                    (None, None) => &mut counts.starting,
-                };
-                *from -= range.count();
-                counts.unreachable += range.count();
-            }
-        }
-        counts
-    }
-
     pub(crate) fn show_job(&self, id: JobId, query: &JobQuery) -> Answer<JobView> {
-        let Some(summary) = self.summary(id) else { return self.no_such_job(id) };
+        let away: Vec<&Agent> = self.agents.values().filter(|agent| agent.away).collect();
+        let Some(summary) = self.summary(id, &away) else { return self.no_such_job(id) };
         let rejection = self.rejected.get(&id).map(|rejected| rejected.rejection.clone());
         let Some(job) = self.jobs.get(&id) else {
             return Answer::Ok(JobView {
@@ -150,6 +117,27 @@ impl DispatcherCore {
     }
 }
 
+/// The job's counts, with the tasks of agents that are `away` counted as unreachable.
+fn counts(id: JobId, job: &Job, away: &[&Agent]) -> TaskCounts {
+    let mut counts = job.counts();
+    if !job.has_placed() {
+        return counts;
+    }
+    for tasks in away.iter().filter_map(|agent| agent.tasks.get(&id)) {
+        for (range, task) in tasks.ranges().flat_map(|range| job.tasks.within(range)) {
+            let Phase::Placed(placed) = &task.phase else { continue };
+            let from = match (placed.killing, placed.started_at) {
+                (Some(_), _) => &mut counts.killing,
+                (None, Some(_)) => &mut counts.running,
+                (None, None) => &mut counts.starting,
+            };
+            *from -= range.count();
+            counts.unreachable += range.count();
+        }
+    }
+    counts
+}
+
 fn earlier_view(earlier: &Earlier) -> AttemptView {
     ended_view(earlier.attempt, earlier.queued_at, &earlier.ended)
 }
@@ -197,13 +185,4 @@ fn rejected_summary(id: JobId, rejected: &Rejected) -> JobSummary {
         started_at: None,
         ended_at: Some(rejected.rejected_at),
     }
-}
-
-fn matches(query: &JobsQuery, job: &JobSummary) -> bool {
-    let in_queue = |queue: &allot_model::QueueName| {
-        job.queue.strip_prefix(queue.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    query.queue.as_ref().is_none_or(in_queue)
-        && (query.states.is_empty() || query.states.contains(&job.state))
-        && query.name.as_ref().is_none_or(|text| job.name.as_ref().is_some_and(|name| name.contains(text)))
 }

@@ -1,0 +1,52 @@
+//! `allot jobs` before a dispatcher that answers page by page.
+
+use allot_bus::Subject;
+use serde_json::{Value, json};
+
+use crate::World;
+
+/// A dispatcher with 2,500 jobs, of which it puts at most 1,000 on a page, and looks at no more than 700 for one.
+fn answer(query: &Value) -> Value {
+    let before = query["before"].as_u64().unwrap_or(2_501);
+    let limit = query["limit"].as_u64().unwrap().min(700);
+    let first = before.saturating_sub(limit).max(1);
+    let job = |job: u64| {
+        json!({
+            "job": job, "name": null, "queue": "default", "state": "queued", "reason": null, "tasks": 1,
+            "counts": {"queued": 1}, "submitted_at": 1, "started_at": null, "ended_at": null,
+        })
+    };
+    let jobs: Vec<Value> = (first..before).rev().map(job).collect();
+    json!({"ok": {"jobs": jobs, "next": (first > 1).then_some(first), "looked_at": before - first}})
+}
+
+#[tokio::test]
+async fn pages_are_gathered_until_there_are_enough_jobs() {
+    let world = World::new().await;
+    world.answering_with(&Subject::JobsList, |query| answer(&query)).await;
+    let list = async |words: &[&str]| world.allot(&[&["jobs"], words].concat()).await;
+    let said = list(&["--limit", "2000", "-o", "json"]).await;
+    let found = said.json();
+    assert_eq!(found["jobs"].as_array().unwrap().len(), 2_000);
+    assert_eq!((&found["next"], &found["looked_at"]), (&json!(501), &json!(2_000)));
+    let said = list(&["--limit", "5000"]).await;
+    assert_eq!((said.out.lines().count(), said.err.as_str()), (2_501, ""), "{:?}", said.err);
+    let said = list(&["--limit", "3", "--before", "10"]).await;
+    assert_eq!(said.err, "more: add --before 7\n");
+}
+
+#[tokio::test]
+async fn filters_are_for_the_dispatcher_to_apply() {
+    let world = World::new().await;
+    world
+        .answering_with(&Subject::JobsList, |query| {
+            assert_eq!((&query["queue"], &query["name"]), (&json!("research"), &json!("train-*")));
+            assert_eq!(query["states"], json!(["waiting", "queued", "running", "killing"]));
+            assert!(query["since"].is_u64() && query["until"].is_null());
+            json!({"ok": {"jobs": [], "next": null}})
+        })
+        .await;
+    let words = ["jobs", "--active", "-q", "research", "-n", "train-*", "--since", "1h"];
+    let said = world.allot(&words).await;
+    assert_eq!((said.code, said.err.as_str()), (0, "no jobs\n"), "{said:?}");
+}

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod constraint;
 pub mod core;
 mod decimal;
+mod facts;
 pub mod id;
 pub mod job;
 pub mod job_file;

@@ -112,14 +112,16 @@ fn facts(config: &Config, identity: &Identity) -> anyhow::Result<AgentFacts> {
         mem_bytes: machine::mem_bytes(),
         disk_bytes: identity.disk_bytes,
     };
-    Ok(AgentFacts {
+    let facts = AgentFacts {
         id: identity.agent.clone(),
         incarnation: identity.incarnation,
         host: config.host(),
         resources: config.total(&found)?,
         attributes: config.attributes.clone(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
-    })
+    };
+    facts.check().map_err(anyhow::Error::msg).context("the configuration cannot be used")?;
+    Ok(facts)
 }
 
 async fn serve(logs: Logs) {

@@ -126,6 +126,11 @@ impl RegistryCore {
 
     fn on_hello(&mut self, now: Time, reply: ReplyTo, facts: &Arc<AgentFacts>, out: &mut Vec<Output>) {
         let id = &facts.id;
+        if let Err(fault) = facts.check() {
+            let message = format!("agent {id} cannot be as it says: {fault}");
+            out.push(Output::Welcome(reply, Welcome::Refused { message }));
+            return;
+        }
         let known = self.agents.get(id);
         if known.is_some_and(|agent| agent.gone && agent.facts.incarnation == facts.incarnation) {
             let message = format!(

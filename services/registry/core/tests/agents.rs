@@ -3,6 +3,8 @@
 
 mod harness;
 
+use std::sync::Arc;
+
 use allot_model::*;
 use harness::*;
 use proptest::prelude::*;
@@ -42,6 +44,17 @@ fn saying_hello_again_unchanged_is_no_news_and_with_changes_is() {
     house.hello(&facts("m1", 1, 2));
     house.hello(&facts("m1", 2, 2));
     assert_eq!(house.wrote(), ["m1 joined"; 3]);
+}
+
+#[test]
+fn an_agent_that_says_what_cannot_be_is_refused_with_the_reason_and_leaves_no_trace() {
+    let mut house = House::new();
+    let mut wild = AgentFacts::clone(&facts("m1", 1, 1));
+    wild.resources.set(ResourceName::cpus(), Amount::Scalar(u64::MAX));
+    house.hello(&Arc::new(wild));
+    assert!(house.wrote().is_empty() && house.views().is_empty());
+    let said = house.said().concat();
+    assert!(said.contains("refused") && said.contains("`resources.cpus`"), "{said}");
 }
 
 #[test]

@@ -212,12 +212,24 @@ fn after(jobs: &[JobId]) -> Checked {
     Ok(())
 }
 
+/// Counted as they stand in JSON: in that form too the job has to fit into one message.
 fn text_bytes(spec: &JobSpec) -> usize {
     let command: usize = match &spec.command {
-        Command::Argv(words) => words.iter().map(String::len).sum(),
-        Command::Shell(line) => line.len(),
+        Command::Argv(words) => words.iter().map(|word| json_bytes(word)).sum(),
+        Command::Shell(line) => json_bytes(line),
     };
-    let env: usize = spec.env.iter().map(|(name, value)| name.len() + value.len()).sum();
-    let constraints: usize = spec.constraints.iter().map(|constraint| constraint.to_string().len()).sum();
+    let env: usize = spec.env.iter().map(|(name, value)| name.len() + json_bytes(value)).sum();
+    let constraints = spec.constraints.iter().map(|constraint| json_bytes(&constraint.to_string()));
+    let constraints: usize = constraints.sum();
     command + env + constraints
+}
+
+/// How many bytes a text takes between the quotes of JSON.
+fn json_bytes(text: &str) -> usize {
+    let of = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(of).sum()
 }

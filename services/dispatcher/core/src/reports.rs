@@ -1,13 +1,16 @@
 //! What agents report, turned into records.
 
 use allot_model::{
-    AgentId, AgentOrder, AttemptRun, DispatcherRecord, Reason, Report, ReportBatch, TaskRange, TaskSet,
-    TaskState, Time,
+    AgentId, AgentOrder, AttemptRun, DispatcherRecord, Outcome, Reason, Report, ReportBatch, TaskRange,
+    TaskSet, TaskState, Time,
 };
 
 use crate::job::{Phase, Placed, Task};
 use crate::react::retry_at;
 use crate::{DispatcherCore, Output};
+
+/// How much of an agent's message about an end is kept, in characters.
+const MOST_MESSAGE_CHARACTERS: usize = 1_000;
 
 impl DispatcherCore {
     /// Takes an agent's reports and, once they are committed, lets it forget them. An agent that is not known, or
@@ -69,13 +72,24 @@ impl DispatcherCore {
                 reason,
                 started_at: started_at.or(placed.started_at),
                 ended_at: *ended_at,
-                outcome: outcome.clone(),
+                outcome: bounded(outcome),
                 retry_at,
             };
             self.append(now, record, out);
         }
         self.queue_again(now, out);
     }
+}
+
+/// What an agent has to say about an end is kept for as long as the job is.
+fn bounded(outcome: &Outcome) -> Outcome {
+    let mut bounded = outcome.clone();
+    if let Some(message) = &outcome.message
+        && let Some((end, _)) = message.char_indices().nth(MOST_MESSAGE_CHARACTERS)
+    {
+        bounded.message = message.get(..end).map(|kept| format!("{kept}…").into());
+    }
+    bounded
 }
 
 /// The state and reason to record: a task that was to be stopped was killed for that reason, unless it finished first.

@@ -6,6 +6,11 @@ use allot_model::{DispatcherRecord, JobId, JobSpec, JobState, QueueName, Rejecti
 
 use crate::{DispatcherCore, Output};
 
+/// The header by which a submission is known again.
+const NATS_MSG_ID: &str = "Nats-Msg-Id";
+/// How long it may be: it is kept for as long as the job is.
+const MOST_MESSAGE_ID_BYTES: usize = 255;
+
 /// A message of the inbox, read as far as it could be.
 #[derive(Debug, Clone)]
 pub struct Submission {
@@ -46,10 +51,14 @@ impl DispatcherCore {
         message_id: Option<&Arc<str>>,
         (queue, spec): (QueueName, Arc<JobSpec>),
     ) -> Result<(QueueName, Arc<JobSpec>), Rejection> {
+        if let Some(length) = message_id.map(|id| id.len()).filter(|length| *length > MOST_MESSAGE_ID_BYTES) {
+            let message = format!("{length} bytes are given: write at most {MOST_MESSAGE_ID_BYTES}");
+            return Err(Rejection { field: NATS_MSG_ID.into(), message });
+        }
         if let Some((id, earlier)) = message_id.and_then(|id| Some((id, self.message_ids.get(id)?))) {
             let message =
                 format!("a submission with the message id {id:?} is job {earlier} already; nothing new runs");
-            return Err(Rejection { field: "Nats-Msg-Id".into(), message });
+            return Err(Rejection { field: NATS_MSG_ID.into(), message });
         }
         for (i, other) in spec.after.iter().enumerate() {
             if !self.jobs.contains_key(other) && !self.rejected.contains_key(other) {

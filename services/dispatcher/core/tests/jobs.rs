@@ -232,3 +232,56 @@ fn the_oldest_ended_jobs_are_forgotten_and_the_others_kept() {
     assert_eq!((house.state(live), house.state(ended[2])), (JobState::Queued, JobState::Killed));
     assert!(house.rebuilt().same_state(&house.core));
 }
+
+#[test]
+fn a_message_id_without_end_is_no_reason_to_keep_it() {
+    let mut house = House::new();
+    let good = || Ok((queue("a"), Arc::new(spec(1))));
+    let long = house.submit_as(Some(&"\u{7f}".repeat(250_000)), good());
+    let rejection = house.view(long).rejection.unwrap();
+    assert_eq!(rejection.field, "Nats-Msg-Id");
+    assert_eq!(rejection.message, "250000 bytes are given: write at most 255");
+    let next = house.submit_as(Some(&"x".repeat(255)), good());
+    assert_eq!(house.state(next), JobState::Queued);
+}
+
+#[test]
+fn of_what_an_agent_says_about_an_end_only_so_much_is_kept() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let job = house.submit(spec(1));
+    house.allocate("m1", run(job, 0, 0, 1));
+    let outcome = Outcome { message: Some("é".repeat(500_000).into()), ..Outcome::default() };
+    let (state, reason, ended_at) = (TaskState::Failed, Reason::LaunchFailed, Time::MAX);
+    let end = Report::Ended {
+        run: run(job, 0, 0, 1),
+        state,
+        reason,
+        started_at: Some(Time::MAX),
+        ended_at,
+        outcome,
+    };
+    house.report("m1", 1, vec![end]);
+    let kept = house.view(job).runs[0].attempt.outcome.clone().unwrap().message.unwrap();
+    assert_eq!(kept.chars().count(), 1_001);
+    assert_eq!(house.state(job), JobState::Failed);
+}
+
+#[test]
+fn reports_of_tasks_that_were_never_there_are_acknowledged_and_change_nothing() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let job = house.submit(spec(1));
+    house.allocate("m1", run(job, 0, 0, 1));
+    let (before, placed) = (house.wrote(), house.tasks(job));
+    house.said();
+    for strange in [run(99, 0, u32::MAX, 1), run(job, 1, u32::MAX, 1), run(job, 0, 0, 7), run(job, 0, 0, 0)] {
+        house.ended("m1", strange, FINE);
+        house.started("m1", strange);
+    }
+    house.ended("m2", run(job, 0, 0, 1), FINE);
+    house.report("m1", 7, vec![Report::Started { run: run(job, 0, 0, 1), at: house.now }]);
+    assert_eq!((house.wrote(), house.tasks(job)), (before, placed));
+    let acknowledged = house.said().into_iter().filter(|order| order.contains("acknowledge")).count();
+    assert_eq!(acknowledged, 8, "neither the agent that is not known nor the one of another life");
+}

@@ -10,7 +10,11 @@ use allot_model::{
 
 use crate::agents::{Agent, Standing};
 use crate::demand::Job;
+use crate::feed;
 use crate::{GrantRefusal, OffersCore};
+
+/// The most that a grant may take in the ledger, where it is one record, and a record one message at most.
+const MOST_BYTES: usize = 768 * 1024;
 
 type Tries = Vec<(TaskRange, u32)>;
 
@@ -40,6 +44,16 @@ impl OffersCore {
         for proposed in &grant.placements {
             note_once(&mut tasks, proposed)?;
             self.check_one(proposed, &mut free, &mut checked)?;
+        }
+        let bytes: usize = checked.iter().map(feed::size_of_placement).sum();
+        if bytes > MOST_BYTES {
+            let runs = checked.len();
+            return refuse(
+                RefusalCode::Malformed,
+                format!(
+                    "the grant places {runs} runs of tasks, too many for one record: grant them in parts"
+                ),
+            );
         }
         Ok(checked)
     }

@@ -1,6 +1,6 @@
 //! What the allocators are told: changes to all of them, everything to one that says hello.
 
-use allot_model::{Epoch, Feed, FeedItem, GrantId, Placement, ReplyTo, SyncPart, Time};
+use allot_model::{Amount, Epoch, Feed, FeedItem, GrantId, Placement, ReplyTo, Resources, SyncPart, Time};
 
 use crate::{OffersCore, Output};
 
@@ -100,20 +100,25 @@ fn in_parts(items: Vec<FeedItem>) -> Vec<Vec<FeedItem>> {
     parts
 }
 
+/// About how many bytes one amount takes on the wire.
+const RESOURCE: usize = 80;
+
+/// About how many bytes a placement takes on the wire; rather too many.
+pub(crate) fn size_of_placement(placement: &Placement) -> usize {
+    160 + placement.queue.as_str().len() + resources(&placement.slice)
+}
+
+fn resources(resources: &Resources) -> usize {
+    let amount = |(_, amount): (&_, &Amount)| match amount {
+        Amount::Scalar(_) => RESOURCE,
+        Amount::Items(items) => RESOURCE + items.keys().map(|key| key.len() + 16).sum::<usize>(),
+        Amount::Ranges(ranges) => RESOURCE + 24 * ranges.iter().count(),
+    };
+    resources.iter().map(amount).sum()
+}
+
 /// About how many bytes an item takes on the wire; rather too many.
 fn size_of(item: &FeedItem) -> usize {
-    const RESOURCE: usize = 80;
-    let resources = |r: &allot_model::Resources| {
-        let amounts = r.iter().map(|(_, amount)| match amount {
-            allot_model::Amount::Scalar(_) => RESOURCE,
-            allot_model::Amount::Items(items) => {
-                RESOURCE + items.keys().map(|key| key.len() + 16).sum::<usize>()
-            }
-            allot_model::Amount::Ranges(ranges) => RESOURCE + 24 * ranges.iter().count(),
-        });
-        amounts.sum::<usize>()
-    };
-    let placement = |p: &Placement| 160 + p.queue.as_str().len() + resources(&p.slice);
     128 + match item {
         FeedItem::Job(job) => {
             let constraints: usize = job.constraints.iter().map(|c| c.to_string().len() + 8).sum();
@@ -124,7 +129,7 @@ fn size_of(item: &FeedItem) -> usize {
             agent.host.len() + attributes + resources(&agent.total)
         }
         FeedItem::Offer { free, .. } => resources(free),
-        FeedItem::Allocated { placements, .. } => placements.iter().map(placement).sum(),
+        FeedItem::Allocated { placements, .. } => placements.iter().map(size_of_placement).sum(),
         FeedItem::Released { slice, queue, .. } => queue.as_str().len() + resources(slice),
         FeedItem::Refused { message, .. } => message.len(),
         FeedItem::Queue { queue, .. } => queue.as_str().len(),

@@ -187,13 +187,16 @@ impl OffersCore {
         said: FromAllocator,
         out: &mut Vec<Output>,
     ) {
+        // However often it says hello in one message, it is told everything once.
+        let mut greeted = false;
         for message in said.messages {
             match message {
                 AllocatorMessage::Hello { policy } => {
                     self.allocators.heard(now, &said.instance, &policy);
                     self.elect(now, out);
-                    if let Some(reply) = &reply {
+                    if let Some(reply) = reply.as_ref().filter(|_| !greeted) {
                         self.sync(now, reply, out);
+                        greeted = true;
                     }
                 }
                 AllocatorMessage::Beat { policy } => {

@@ -120,6 +120,16 @@ fn a_hello_is_answered_with_everything() {
 }
 
 #[test]
+fn many_hellos_in_one_message_are_answered_once() {
+    let mut pool = Pool::new();
+    let hello = AllocatorMessage::Hello { policy: policy("x") };
+    let message = FromAllocator { instance: instance("a2"), messages: vec![hello; 1_000] };
+    let mut out = Vec::new();
+    pool.core.handle(pool.now, Input::Allocator { reply: Some(ReplyTo("i".into())), message }, &mut out);
+    assert_eq!(out.iter().filter(|output| matches!(output, Output::Sync(..))).count(), 1);
+}
+
+#[test]
 fn an_answer_to_hello_says_which_messages_it_covers() {
     let mut pool = Pool::new();
     let mut out = Vec::new();

@@ -25,6 +25,20 @@ fn a_good_grant_is_committed_and_the_rest_is_offered_again() {
 }
 
 #[test]
+fn a_grant_that_would_be_too_large_a_record_is_refused_and_in_parts_it_is_committed() {
+    let mut pool = Pool::new();
+    let agents: Vec<String> = (0..3_000).map(|n| format!("m{n}")).collect();
+    agents.iter().for_each(|agent| pool.agent(agent, ONE));
+    pool.job(1, "a", spec(3_000, ONE));
+    let parts: Vec<Part<'_>> =
+        (0..).zip(&agents).map(|(n, agent)| (agent.as_str(), run(1, n, n, 1), ONE)).collect();
+    assert_eq!(pool.grant(&parts), Err(RefusalCode::Malformed));
+    for part in parts.chunks(1_500) {
+        assert_eq!(pool.grant(part), Ok(()));
+    }
+}
+
+#[test]
 fn an_agent_that_is_used_up_is_not_on_offer_until_something_ends() {
     let mut pool = pool();
     assert_eq!(pool.grant(&[("m1", run(1, 0, 1, 1), ONE)]), Ok(()));

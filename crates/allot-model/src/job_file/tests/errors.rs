@@ -217,6 +217,11 @@ fn what_is_too_large_is_rejected_with_its_limit() {
         (json!({"command": "y".repeat(131_072)}), "command", "at most 131,071 bytes"),
         (json!({"env": {"A": "y".repeat(131_072)}}), "env.A", "at most 131,071 bytes"),
         (
+            json!({"env": {"A": "\u{1}".repeat(100_000)}}),
+            "command",
+            "600,005 is given: write at most 262,144 bytes of text in a job",
+        ),
+        (
             json!({"env": (0..1_001).map(|i| (format!("V{i}"), String::new())).collect::<BTreeMap<_, _>>()}),
             "env",
             "1,001 is given: write at most 1,000 variables",

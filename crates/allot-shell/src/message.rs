@@ -9,6 +9,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// How much is said about a message that cannot be read, in characters.
+const MOST_CHARACTERS: usize = 1_000;
+
 /// A message as it came.
 #[derive(Debug, Clone)]
 pub struct Incoming {
@@ -46,13 +49,19 @@ pub struct Malformed {
 impl Malformed {
     /// A message that is wrong for this reason.
     pub fn new(reason: impl std::fmt::Display) -> Self {
-        Self { message: reason.to_string() }
+        let mut message = reason.to_string();
+        // What was given may stand in it, and be of any length.
+        if let Some((end, _)) = message.char_indices().nth(MOST_CHARACTERS) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { message }
     }
 }
 
 impl From<serde_json::Error> for Malformed {
     fn from(error: serde_json::Error) -> Self {
-        Self { message: format!("the request is not the JSON that is expected here: {error}") }
+        Self::new(format_args!("the request is not the JSON that is expected here: {error}"))
     }
 }
 
@@ -81,7 +90,7 @@ impl Incoming {
     /// The submitter's id of the message, if it was given one.
     #[must_use]
     pub fn message_id(&self) -> Option<&str> {
-        self.header(headers::NATS_MSG_ID)
+        self.header(headers::NATS_MSG_ID).filter(|id| !id.is_empty())
     }
 
     /// Where the answer goes.
@@ -197,6 +206,21 @@ mod tests {
     fn an_unknown_field_is_refused_by_name() {
         let error = incoming(br#"{"kil":true}"#).json::<DrainCommand>().unwrap_err();
         assert!(error.message.contains("kil") && error.message.contains("kill"), "{error}");
+    }
+
+    #[test]
+    fn what_is_said_about_a_message_does_not_grow_with_it() {
+        let long = format!("{{\"{}\": 1}}", "é".repeat(100_000));
+        let message = Incoming { payload: long.into(), ..incoming(b"") };
+        let error = message.json::<DrainCommand>().unwrap_err();
+        assert_eq!(error.message.chars().count(), MOST_CHARACTERS + 1);
+    }
+
+    #[test]
+    fn a_message_id_of_nothing_is_none() {
+        let mut empty = HeaderMap::new();
+        empty.insert(headers::NATS_MSG_ID, "");
+        assert_eq!(Incoming { headers: Some(empty), ..incoming(b"") }.message_id(), None);
     }
 
     #[test]

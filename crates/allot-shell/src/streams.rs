@@ -9,6 +9,8 @@ use tracing::info;
 use crate::bus::Bus;
 use crate::retry::retry;
 
+/// The largest message that a server has to take; nats-server takes a little more unless it is told otherwise.
+const LEAST_PAYLOAD_BYTES: usize = 1_000_000;
 /// The error code of JetStream for a stream that does not exist.
 const STREAM_NOT_FOUND: u64 = 10_059;
 
@@ -17,8 +19,14 @@ impl Bus {
     /// by however many services it is done.
     ///
     /// # Errors
-    /// Where JetStream does not answer for long, or refuses.
+    /// Where JetStream does not answer for long, or refuses, or the server takes small messages only.
     pub async fn ensure_streams(&self) -> anyhow::Result<()> {
+        let most = self.client().server_info().max_payload;
+        anyhow::ensure!(
+            most >= LEAST_PAYLOAD_BYTES,
+            "nats-server takes messages of at most {most} bytes and allot's have up to {LEAST_PAYLOAD_BYTES}: set \
+             `max_payload: 1MB` in its configuration"
+        );
         for stream in Stream::ALL {
             retry("ensure a stream", || self.ensure_stream(stream)).await.map_err(|error| {
                 anyhow::anyhow!(

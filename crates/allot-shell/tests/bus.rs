@@ -25,6 +25,13 @@ async fn streams_are_set_up_once_by_however_many_services() {
 }
 
 #[tokio::test]
+async fn a_server_that_takes_small_messages_only_is_refused_with_what_to_set() {
+    let server = NatsServer::start_with("max_payload: 64KB").await.unwrap();
+    let error = server.bus_with_streams().await.unwrap_err().to_string();
+    assert!(error.contains("65536 bytes") && error.contains("`max_payload: 1MB`"), "{error}");
+}
+
+#[tokio::test]
 async fn settings_that_allot_rests_on_are_restored_and_others_stay_as_the_operator_has_them() {
     let server = NatsServer::start().await.unwrap();
     let bus = server.bus_with_streams().await.unwrap();

@@ -31,6 +31,9 @@ pub struct Config {
     pub attributes: Attributes,
     /// Whether tasks with the `noop` executor, which run nothing, are taken. For measuring the control plane.
     pub noop: bool,
+    /// So many agents in place of this one, which finish `noop` tasks at once and run nothing: for measuring the control
+    /// plane. They are called as it would be, with `-1`, `-2`, … behind, and each has all that it would have.
+    pub modelled: u32,
     /// The most that is kept of each output of an attempt while it runs; of what is beyond, the oldest is dropped.
     #[serde(with = "byte_count")]
     pub output_cap: u64,
@@ -56,6 +59,7 @@ impl Default for Config {
             resources: Resources::new(),
             attributes: Attributes::new(),
             noop: false,
+            modelled: 0,
             output_cap: 64 << 20,
             output_wait: Span::from_secs(2),
             keep_tasks: 1_000,

@@ -15,6 +15,7 @@ mod journal;
 mod keeper;
 mod logs;
 pub mod machine;
+mod modelled;
 mod output;
 mod publisher;
 
@@ -47,6 +48,9 @@ use publisher::Publisher;
 /// # Errors
 /// Where the configuration or the directory cannot be used, or NATS does not take the subscriptions.
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    if config.modelled > 0 {
+        return modelled::run(bus, &config, shutdown).await;
+    }
     let home = Home::open(&config.data_dir)?;
     let (identity, journal, entries) = recall(&home, &config)?;
     // Whatever an earlier agent of this life has left behind, daemons included: nothing of it is meant to run on.

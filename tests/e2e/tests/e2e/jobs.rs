@@ -1,7 +1,7 @@
 //! What becomes of jobs.
 
 use allot_bus::Subject;
-use allot_model::view::LogStream;
+use allot_model::view::{AgentState, LogStream};
 use allot_model::{AttemptId, JobState, Reason, Span, TaskState};
 use allot_testkit::{PATIENCE, eventually};
 use serde_json::json;
@@ -155,4 +155,21 @@ async fn the_end_of_an_output_outlives_its_agent() {
     let kept = kept.await.payload;
     assert_eq!(kept.len(), 64 * 1024);
     assert!(kept.ends_with(b"\n20000\n"));
+}
+
+#[tokio::test]
+async fn modelled_agents_finish_tasks_that_run_nothing_and_refuse_the_others() {
+    let mut cluster = Cluster::of("drf", 0, 0).await;
+    let settings = ["id=m", "modelled=20", "cpus=4", "mem=1GiB"].map(str::to_owned);
+    cluster.programs.spawn("modelled", "allot-agent", &settings).unwrap();
+    for number in 1..=20 {
+        cluster.agent_is(&format!("m-{number}"), AgentState::Ready).await;
+    }
+    let noop = json!({"command": ["true"], "executor": "noop", "tasks": 500, "resources": {"cpus": 1}});
+    let job = cluster.submit(noop).await;
+    let view = cluster.over(job).await;
+    assert_eq!((view.summary.state, view.summary.counts.finished), (JobState::Finished, 500));
+    let job = cluster.shell("true", json!({})).await;
+    let view = cluster.over(job).await;
+    assert_eq!((view.summary.state, reason(&view)), (JobState::Failed, Reason::LaunchFailed));
 }

@@ -1,0 +1,155 @@
+//! Agents that are only modelled: they join, beat, and finish `noop` tasks as a real agent does, with the same core,
+//! and have no directory, no journal and no processes. Thousands fit in one process, to measure the control plane.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use allot_agent_core::{AgentCore, Input, Output, Settings};
+use allot_bus::Subject;
+use allot_model::{AgentFacts, AgentId, Core, Incarnation, OrderBatch, Span, Welcome};
+use allot_proto::Wire;
+use allot_shell::{Bus, Shutdown, clock};
+use async_nats::connection::State;
+use async_nats::{Client, Message};
+use futures::StreamExt;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::{Config, machine};
+
+/// Runs as many modelled agents as the configuration says, until told to stop.
+pub(crate) async fn run(bus: Bus, config: &Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    info!(agents = config.modelled, "modelling agents: they run nothing");
+    let mut running = JoinSet::new();
+    for number in 1..=config.modelled {
+        let agent = Modelled::new(bus.client().clone(), facts(config, number)?);
+        running.spawn(agent.run(shutdown.clone()));
+    }
+    while let Some(ended) = running.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// As a real agent's, under an id of its own, and in a new life at each start.
+fn facts(config: &Config, number: u32) -> anyhow::Result<AgentFacts> {
+    let found = machine::Found { cpus: machine::cpus(), mem_bytes: machine::mem_bytes(), disk_bytes: 0 };
+    Ok(AgentFacts {
+        id: AgentId::new(&format!("{}-{number}", config.agent_id()?))?,
+        incarnation: Incarnation(RandomState::new().build_hasher().finish()),
+        host: config.host(),
+        resources: config.total(&found)?,
+        attributes: config.attributes.clone(),
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+struct Modelled {
+    client: Client,
+    core: AgentCore,
+    hello: String,
+    beat: String,
+    reports: String,
+    orders: String,
+    /// Where hellos and beats are answered.
+    welcomes: String,
+    /// What the core wants done and is not done yet.
+    wanted: Vec<Output>,
+}
+
+impl Modelled {
+    fn new(client: Client, facts: AgentFacts) -> Self {
+        let id = facts.id.clone();
+        let settings = Settings { noop: true, output_wait: Span::ZERO };
+        Self {
+            hello: Subject::AgentHello(id.clone()).to_string(),
+            beat: Subject::AgentBeat(id.clone()).to_string(),
+            reports: Subject::AgentReports(id.clone()).to_string(),
+            orders: Subject::AgentOrders(id).to_string(),
+            welcomes: client.new_inbox(),
+            core: AgentCore::new(Arc::new(facts), settings),
+            client,
+            wanted: Vec::new(),
+        }
+    }
+
+    async fn run(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let mut orders = self.client.subscribe(self.orders.clone()).await?;
+        let mut welcomes = self.client.subscribe(self.welcomes.clone()).await?;
+        self.give(Input::Resume);
+        loop {
+            self.carry_out().await?;
+            tokio::select! {
+                Some(message) = orders.next() => self.on_orders(&message),
+                Some(message) = welcomes.next() => self.on_welcome(&message),
+                () = tokio::time::sleep(self.pause()) => self.core.wake(clock::now(), &mut self.wanted),
+                () = shutdown.wait() => return Ok(()),
+            }
+        }
+    }
+
+    fn give(&mut self, input: Input) {
+        self.core.handle(clock::now(), input, &mut self.wanted);
+    }
+
+    fn on_orders(&mut self, message: &Message) {
+        match OrderBatch::decode(&message.payload) {
+            Ok(batch) => self.give(Input::Orders(batch)),
+            Err(error) => warn!(%error, "orders cannot be read, they are ignored"),
+        }
+    }
+
+    fn on_welcome(&mut self, message: &Message) {
+        // A message with a status says that nobody listens.
+        if message.status.is_some() {
+            return;
+        }
+        match Welcome::decode(&message.payload) {
+            Ok(welcome) => self.give(Input::Welcome(welcome)),
+            Err(error) => warn!(%error, "an answer of the registry cannot be read, it is ignored"),
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        self.core.next_wake().map_or(Duration::MAX, |(at, _)| at.since(clock::now()).to_std())
+    }
+
+    async fn carry_out(&mut self) -> anyhow::Result<()> {
+        while !self.wanted.is_empty() {
+            for output in std::mem::take(&mut self.wanted) {
+                self.carry_out_one(output).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out_one(&mut self, output: Output) -> anyhow::Result<()> {
+        let (subject, reply, payload) = match output {
+            // There is nothing to be remembered after this life, and nothing that could be signalled.
+            Output::Journal(_) | Output::KillLeftovers(_) | Output::Signal { .. } => return Ok(()),
+            Output::Spawn { attempt, .. } => {
+                let message = "a modelled agent runs tasks of the executor `noop` only".into();
+                self.give(Input::LaunchFailed { attempt, at: clock::now(), message });
+                return Ok(());
+            }
+            Output::Refused { message } => {
+                warn!(message, "the registry does not take this agent");
+                return Ok(());
+            }
+            Output::Hello(hello) => (&self.hello, Some(&self.welcomes), hello.encode()),
+            Output::Beat(beat) => (&self.beat, Some(&self.welcomes), beat.encode()),
+            Output::Report(batch) => (&self.reports, None, batch.encode()),
+        };
+        // What is said while nobody listens would pile up in memory. The core says it again.
+        if self.client.connection_state() == State::Connected {
+            match reply.cloned() {
+                Some(reply) => {
+                    self.client.publish_with_reply(subject.clone(), reply, payload.into()).await?;
+                }
+                None => self.client.publish(subject.clone(), payload.into()).await?,
+            }
+        }
+        Ok(())
+    }
+}

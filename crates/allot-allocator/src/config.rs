@@ -1,7 +1,7 @@
 //! What may be set of an allocator. Its policy is not among it: that is which binary runs.
 
-use allot_engine::{Backfill, Order, Placement, Policy, Rank};
-use allot_model::{PoolName, ResourceName};
+use allot_engine::{Backfill, Limits, Order, Placement, Policy, Rank};
+use allot_model::{PoolName, ResourceName, Span};
 use serde::{Deserialize, Serialize};
 
 /// What may be set.
@@ -18,6 +18,9 @@ pub struct Config {
     pub placement: Placement,
     /// What happens behind a job that does not fit: `skip` lets others go ahead, `none` has them wait.
     pub backfill: Backfill,
+    /// Tasks that are shorter than this take turns in the slot of one, so that the next one starts without asking; a
+    /// slot is granted for about this long. `0s` has every task placed by itself.
+    pub ahead: Span,
 }
 
 impl Default for Config {
@@ -28,6 +31,7 @@ impl Default for Config {
             order: None,
             placement: Placement::BestFit,
             backfill: Backfill::Skip,
+            ahead: Limits::default().ahead,
         }
     }
 }

@@ -6,7 +6,7 @@ mod config;
 mod link;
 mod serve;
 
-use allot_engine::Engine;
+use allot_engine::{Engine, Limits};
 use allot_shell::{Bus, Shutdown};
 use tracing::info;
 
@@ -22,5 +22,6 @@ pub async fn run(bus: Bus, policy: &str, config: Config, shutdown: Shutdown) -> 
     let me = allot_shell::instance_id();
     info!(instance = %me, policy = %policy.name, placement = %policy.placement, order = %policy.order, backfill = %policy.backfill, "allocator starts");
     let link = link::Link::open(&bus, &config.pool, me.clone(), policy.name.clone()).await?;
-    serve::serve(Engine::new(me, policy), link, &shutdown).await
+    let limits = Limits { ahead: config.ahead, ..Limits::default() };
+    serve::serve(Engine::with_limits(me, policy, limits), link, &shutdown).await
 }

@@ -205,7 +205,13 @@ impl World {
         let Noted { number, agent, job, tasks } = *grant;
         let run = AttemptRun { job, tasks, attempt: 1 };
         let slice = asked_by(job).as_scalars();
-        let placement = Placement { agent: agent_id(agent), run, queue: self.queue_of(job), slice };
+        let placement = Placement {
+            agent: agent_id(agent),
+            run,
+            queue: self.queue_of(job),
+            slice,
+            slots: run.tasks.count(),
+        };
         FeedItem::Allocated { epoch: EPOCH, grant: number, placements: vec![placement], at: self.now }
     }
 
@@ -235,8 +241,8 @@ impl World {
     fn release(&self, grant: &Noted, round: usize) -> Vec<FeedItem> {
         let (agent, free) = (agent_id(grant.agent), asked_by(grant.job).as_scalars());
         let (tasks, queue) = (TaskRange::one(grant.tasks.first), self.queue_of(grant.job));
-        let released =
-            FeedItem::Released { agent: agent.clone(), job: grant.job, tasks, queue, slice: free.clone() };
+        let (agent_id, job, slice) = (agent.clone(), grant.job, free.clone());
+        let released = FeedItem::Released { agent: agent_id, job, tasks, queue, slice, slots: 1, ran: None };
         let version = OfferVersion(2 + round as u64);
         vec![released, FeedItem::Offer { agent, version, free, ttl: TTL }]
     }

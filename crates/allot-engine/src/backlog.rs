@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use allot_model::{JobId, PoolJob, QueueName, TaskRange, Time};
+use allot_model::{JobId, PoolJob, QueueName, Span, TaskRange, Time};
 
 use crate::dims::{Need, Vector};
 use crate::lane::{Lane, Measure};
@@ -11,6 +11,7 @@ use crate::ranked::Ranked;
 use crate::shape::{Mask, Shapes};
 use crate::slab::Slab;
 use crate::tasks::Tasks;
+use crate::turns::Pace;
 
 /// One job that has not ended.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,8 @@ pub(crate) struct Job {
     pub(crate) unplaced: Tasks,
     /// True while it stands in its lane.
     pub(crate) queued: bool,
+    /// How long its tasks run.
+    pub(crate) pace: Pace,
 }
 
 /// The next job to be served.
@@ -187,11 +190,19 @@ impl Backlog {
     /// Tasks wait; those that were said to wait already change nothing.
     pub(crate) fn wait(&mut self, slot: u32, range: TaskRange) {
         let job = &mut self.jobs[slot];
+        job.pace.wait();
         let mut fresh = Tasks::Run(range);
         job.wanted.within(range).into_iter().for_each(|known| fresh.remove(known));
         job.wanted.insert(range);
         fresh.within(range).into_iter().for_each(|part| job.unplaced.insert(part));
         self.requeue(slot);
+    }
+
+    /// Tasks of the job ran for so long.
+    pub(crate) fn note_run(&mut self, id: JobId, ran: Span) {
+        if let Some(slot) = self.find(id) {
+            self.jobs[slot].pace.ran(ran);
+        }
     }
 
     /// Tasks do not wait any more.
@@ -208,22 +219,26 @@ impl Backlog {
         self.requeue(slot);
     }
 
-    /// Takes up to `count` of the first tasks of the next job, as one run, and charges its lane for them.
+    /// Takes the first tasks of the next job, as one run, up to `turns` for each slot, and charges its lane for the
+    /// slots. Returns the tasks and how many slots they have, which is fewer than asked for where they are too few.
     pub(crate) fn serve(
         &mut self,
         next: Next,
         need: &Need,
-        count: u64,
+        slots: u64,
+        turns: u64,
         capacity: &Vector,
-    ) -> Option<TaskRange> {
+    ) -> Option<(TaskRange, u64)> {
         let job = &mut self.jobs[next.job];
         let run = job.unplaced.first()?;
+        let count = slots.saturating_mul(turns);
         let last = u64::from(run.first).saturating_add(count.saturating_sub(1)).min(u64::from(run.last));
         let taken = TaskRange::new(run.first, u32::try_from(last).unwrap_or(run.last))?;
+        let slots = slots.min(taken.count());
         job.unplaced.remove(taken);
         if self.ranks_queues() {
             let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
-            self.lanes[next.lane].charge(need, taken.count(), &measure);
+            self.lanes[next.lane].charge(need, slots, &measure);
         }
         let job = &mut self.jobs[next.job];
         if job.unplaced.is_empty() {
@@ -231,7 +246,7 @@ impl Backlog {
             self.lanes[next.lane].leave_cell(next.cell, job.key);
         }
         self.place(next.lane);
-        Some(taken)
+        Some((taken, slots))
     }
 
     /// Sets a job aside until then.

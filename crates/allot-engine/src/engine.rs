@@ -42,11 +42,14 @@ pub struct Limits {
     pub grants_per_pass: usize,
     /// Grants without an answer; beyond that it waits for answers.
     pub unanswered: usize,
+    /// About how long a slot that is granted to a job is busy with its tasks, where these are shorter than that: they
+    /// take turns there, and nobody else gets it meanwhile. Zero has every task granted by itself.
+    pub ahead: Span,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { grants_per_pass: 2_000, unanswered: 20_000 }
+        Self { grants_per_pass: 2_000, unanswered: 20_000, ahead: Span::from_millis(25) }
     }
 }
 
@@ -166,7 +169,10 @@ impl Engine {
             FeedItem::Allocated { epoch, grant, placements, .. } => {
                 self.on_allocated(epoch, grant, &placements)
             }
-            FeedItem::Released { tasks, queue, slice, .. } => self.pool.on_released(&queue, &slice, tasks),
+            FeedItem::Released { job, queue, slice, slots, ran, .. } => {
+                self.pool.on_released(&queue, &slice, slots);
+                ran.into_iter().for_each(|ran| self.pool.backlog.note_run(job, ran));
+            }
             FeedItem::Refused { epoch, grant, code, .. } => self.on_refused(now, epoch, grant, code),
         }
     }

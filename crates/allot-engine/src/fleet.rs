@@ -100,6 +100,11 @@ impl Fleet {
         &self.capacity
     }
 
+    /// How many agents there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.by_id.len() as u64
+    }
+
     /// All agents in order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Agent)> {
         self.by_id.values().map(|slot| (*slot, &self.agents[*slot]))

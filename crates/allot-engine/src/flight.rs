@@ -16,6 +16,8 @@ pub(crate) struct Unanswered {
     pub(crate) shape: u32,
     pub(crate) job: JobId,
     pub(crate) tasks: TaskRange,
+    /// How many of them run at a time.
+    pub(crate) slots: u64,
     /// The items and ranges in it.
     pub(crate) named: Option<Resources>,
 }

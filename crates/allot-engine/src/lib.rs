@@ -28,6 +28,7 @@ mod share;
 mod sieve;
 mod slab;
 mod tasks;
+mod turns;
 
 pub use engine::{Engine, Input, Limits, Output};
 pub use explain::{Explanation, Hindrance};

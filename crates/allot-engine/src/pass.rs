@@ -4,7 +4,8 @@
 //! best agent for it. Where the next decisions would be the same, they are made in one step.
 
 use allot_model::{
-    AgentId, AllocatorMessage, Epoch, Grant, GrantId, JobId, ProposedPlacement, Resources, TaskRange, Time,
+    AgentId, AllocatorMessage, Epoch, Grant, GrantId, JobId, ProposedPlacement, Resources, Span, TaskRange,
+    Time,
 };
 
 use crate::backlog::Next;
@@ -19,6 +20,7 @@ struct Draft {
     job: JobId,
     agent: u32,
     tasks: TaskRange,
+    slots: u64,
     named: Option<Resources>,
 }
 
@@ -29,6 +31,7 @@ impl Draft {
         let alike = self.named.is_none() && other.named.is_none();
         if follows && alike && self.is_for(other.next, other.agent) {
             self.tasks.last = other.tasks.last;
+            self.slots += other.slots;
             return None;
         }
         Some(other)
@@ -62,7 +65,7 @@ pub(crate) fn run(
             break None;
         }
         let Some(next) = pool.backlog.next(&pool.shapes) else { break None };
-        let Some(decision) = decide(pool, next, draft.as_ref()) else { continue };
+        let Some(decision) = decide(pool, next, draft.as_ref(), limits.ahead) else { continue };
         let finished = match &mut draft {
             None => draft.replace(decision),
             Some(open) => open.extend(decision).and_then(|other| draft.replace(other)),
@@ -80,24 +83,25 @@ pub(crate) fn run(
 }
 
 /// Places the next tasks of a job. Nothing where they fit nowhere, which is then known of all that ask for the same.
-fn decide(pool: &mut Pool, next: Next, before: Option<&Draft>) -> Option<Draft> {
+fn decide(pool: &mut Pool, next: Next, before: Option<&Draft>, ahead: Span) -> Option<Draft> {
     let Some(agent) = pool.best_agent(next.shape) else {
         pool.shapes.set_hope(next.shape, Hope::None);
         return None;
     };
-    let count = tasks_in_one_step(pool, next, agent, before);
+    let slots = slots_in_one_step(pool, next, agent, before);
     let shape = pool.shapes.get(next.shape);
     let named = pool.fleet.named(agent, shape);
-    let tasks = pool.backlog.serve(next, &shape.need, count, pool.fleet.capacity())?;
-    pool.fleet.take(agent, shape, tasks.count(), named.as_ref());
+    let turns = if named.is_some() { 1 } else { pool.turns(next.job, slots, ahead) };
+    let (tasks, slots) = pool.backlog.serve(next, &shape.need, slots, turns, pool.fleet.capacity())?;
+    pool.fleet.take(agent, shape, slots, named.as_ref());
     let fleet = &pool.fleet;
     pool.shapes.taken(agent, |shape| fleet.fits(agent, shape));
-    Some(Draft { next, job: pool.backlog.job(next.job).key.job(), agent, tasks, named })
+    Some(Draft { next, job: pool.backlog.job(next.job).key.job(), agent, tasks, slots, named })
 }
 
-/// How many tasks follow each other on this agent before another decision is due. Asking who is next costs as much
+/// How many slots follow each other on this agent before another decision is due. Asking who is next costs as much
 /// as a decision, so where queues compete it is asked only once the same decision has come twice.
-fn tasks_in_one_step(pool: &Pool, next: Next, agent: u32, before: Option<&Draft>) -> u64 {
+fn slots_in_one_step(pool: &Pool, next: Next, agent: u32, before: Option<&Draft>) -> u64 {
     let repeats = before.is_some_and(|draft| draft.is_for(next, agent));
     if pool.backlog.ranks_queues() && !repeats {
         return 1;
@@ -118,15 +122,15 @@ fn send_grant(
     out: &mut Vec<Output>,
 ) -> usize {
     let Some((id, version)) = offer_of(pool, draft.agent) else { return flight.count() };
-    let Draft { next, job, agent, tasks, named } = draft;
+    let Draft { next, job, agent, tasks, slots, named } = draft;
     let slice = slice_of(pool.shapes.get(next.shape), named.as_ref());
     let (lane, shape) = (next.lane, next.shape);
     let agent = Some(agent);
-    let grant = Unanswered { epoch, sent_at: now, agent, version, lane, shape, job, tasks, named };
+    let grant = Unanswered { epoch, sent_at: now, agent, version, lane, shape, job, tasks, slots, named };
     let number = flight.next_number();
     pool.on_granted(&grant, number);
     flight.add(grant);
-    let placements = vec![ProposedPlacement { agent: id, version, job, tasks, slice }];
+    let placements = vec![ProposedPlacement { agent: id, version, job, tasks, slice, slots }];
     let grant = Grant { epoch, grant: GrantId(number), placements };
     out.push(Output::Say(AllocatorMessage::Grant(grant)));
     flight.count()

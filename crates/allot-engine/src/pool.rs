@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use allot_model::{JobId, Placement, PoolAgent, PoolJob, QueueName, Resources, TaskRange};
+use allot_model::{JobId, Placement, PoolAgent, PoolJob, QueueName, Resources, Span, TaskRange};
 
 use crate::backlog::Backlog;
 use crate::dims::Dims;
@@ -92,13 +92,24 @@ impl Pool {
     pub(crate) fn on_allocated(&mut self, placement: &Placement) {
         self.on_withdrawn(placement.run.job, placement.run.tasks);
         let held = self.dims.held(&placement.slice);
-        let count = placement.run.tasks.count();
-        self.backlog.charge_queue(&placement.queue, &held, count, self.fleet.capacity());
+        self.backlog.charge_queue(&placement.queue, &held, placement.slots, self.fleet.capacity());
     }
 
-    pub(crate) fn on_released(&mut self, queue: &QueueName, slice: &Resources, tasks: TaskRange) {
+    pub(crate) fn on_released(&mut self, queue: &QueueName, slice: &Resources, slots: u64) {
         let held = self.dims.held(slice);
-        self.backlog.refund_queue(queue, &held, tasks.count(), self.fleet.capacity());
+        self.backlog.refund_queue(queue, &held, slots, self.fleet.capacity());
+    }
+
+    /// How many tasks of a job take turns in a slot, so that it is busy for about `ahead`. No agent gets so many that
+    /// too few are left for the others.
+    pub(crate) fn turns(&self, job: u32, slots: u64, ahead: Span) -> u64 {
+        let job = self.backlog.job(job);
+        let turns = job.pace.turns(ahead);
+        if turns == 1 {
+            return 1;
+        }
+        let fair = job.unplaced.count() / (2 * self.fleet.len().max(1)) / slots.max(1);
+        turns.min(fair).max(1)
     }
 
     /// A grant of this engine is on its way.
@@ -116,7 +127,7 @@ impl Pool {
         self.on_withdrawn(grant.job, grant.tasks);
         if let Some(agent) = grant.agent {
             let need = &self.shapes.get(grant.shape).need;
-            let taken = (need, grant.tasks.count(), grant.named.as_ref());
+            let taken = (need, grant.slots, grant.named.as_ref());
             self.fleet.answered(agent, number, Some(taken));
         }
         self.forget_grant(grant);
@@ -125,7 +136,7 @@ impl Pool {
     /// A grant of this engine came to nothing. Returns true where all its tasks still wait.
     pub(crate) fn on_refused(&mut self, grant: &Unanswered, number: u64) -> bool {
         let need = &self.shapes.get(grant.shape).need;
-        self.backlog.refund(grant.lane, need, grant.tasks.count(), self.fleet.capacity());
+        self.backlog.refund(grant.lane, need, grant.slots, self.fleet.capacity());
         if let Some(agent) = grant.agent {
             self.fleet.answered(agent, number, None);
         }
@@ -177,7 +188,7 @@ impl Pool {
         let agent = self.fleet.get(agent);
         let mut free = agent.offer.as_ref()?.free.clone();
         for grant in agent.in_flight.iter().filter_map(|number| flight.get(*number)) {
-            free.subtract(&self.shapes.get(grant.shape).need, grant.tasks.count(), grant.named.as_ref());
+            free.subtract(&self.shapes.get(grant.shape).need, grant.slots, grant.named.as_ref());
         }
         Some(free)
     }

@@ -181,6 +181,8 @@ pub struct Launch {
     pub queue: crate::id::QueueName,
     /// What each attempt may use. Where items or ranges are named, the run is of one task.
     pub slice: Resources,
+    /// How many of the attempts may run at a time.
+    pub slots: u64,
 }
 
 /// What an agent tells the dispatcher; kept and repeated until acknowledged.

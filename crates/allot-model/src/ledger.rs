@@ -158,8 +158,11 @@ pub struct Placement {
     pub run: AttemptRun,
     /// The queue that pays.
     pub queue: QueueName,
-    /// What each attempt holds. Where items or ranges are named, the run is of one task.
+    /// What each slot holds. Where items or ranges are named, the run is of one task.
     pub slice: Resources,
+    /// How many of the attempts run at a time; the others take their turn on the agent. Once fewer than that are left,
+    /// each end frees a slot.
+    pub slots: u64,
 }
 
 /// What happened to jobs and tasks.

@@ -113,7 +113,8 @@ pub enum FeedItem {
         /// When.
         at: Time,
     },
-    /// Attempts ended, and what they held on the agent is free.
+    /// Attempts ended, and slots that they held on the agent are free. Where others take their turn in all the slots,
+    /// nothing is free and nothing is said.
     Released {
         /// Where.
         agent: AgentId,
@@ -123,8 +124,12 @@ pub enum FeedItem {
         tasks: TaskRange,
         /// The queue that paid.
         queue: QueueName,
-        /// What each task held.
+        /// What each slot held.
         slice: Resources,
+        /// How many slots are free.
+        slots: u64,
+        /// How long each of the tasks ran; absent where none did, or that is not known.
+        ran: Option<Span>,
     },
     /// A grant was not committed; nothing of it was.
     Refused {
@@ -257,8 +262,11 @@ pub struct ProposedPlacement {
     pub job: JobId,
     /// Which tasks. One task where the slice names items or ranges.
     pub tasks: TaskRange,
-    /// What each task gets.
+    /// What each slot gets.
     pub slice: Resources,
+    /// How many of the tasks run at a time, at least 1; the others take their turn on the agent. Fewer than there are
+    /// tasks only where all of them wait for the same try.
+    pub slots: u64,
 }
 
 /// How often an allocator says that it is there.

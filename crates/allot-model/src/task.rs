@@ -89,6 +89,8 @@ pub enum Reason {
     NotWanted,
     /// The submission is not a job that can be admitted.
     Invalid,
+    /// The agent gave the task back before its turn came: what ran before it took longer than expected.
+    HandedBack,
 }
 
 impl Reason {
@@ -117,6 +119,7 @@ impl Reason {
             Self::DependencyFailed => "dependency_failed",
             Self::NotWanted => "not_wanted",
             Self::Invalid => "invalid",
+            Self::HandedBack => "handed_back",
         }
     }
 }

@@ -120,7 +120,7 @@ fn launch(tasks: u32) -> anyhow::Result<Launch> {
     };
     let run = AttemptRun { job: JobId(1), tasks: TaskRange { first: 0, last: tasks - 1 }, attempt: 1 };
     let slice = Resources::from_json(&serde_json::json!({ "cpus": 1 }))?;
-    Ok(Launch { run, spec: Arc::new(spec), queue: QueueName::new("bench")?, slice })
+    Ok(Launch { run, spec: Arc::new(spec), queue: QueueName::new("bench")?, slice, slots: run.tasks.count() })
 }
 
 #[allow(clippy::cast_precision_loss, reason = "for people to read")]

@@ -5,3 +5,4 @@ mod goldens;
 mod laws;
 mod protocol;
 mod support;
+mod turns;

@@ -271,7 +271,10 @@ fn beats_come_twice_a_second_and_the_next_wake_is_never_forgotten() {
 
 #[test]
 fn passes_are_bounded_and_the_next_goes_on() {
-    let mut cluster = Cluster::with_limits(policy("fifo"), Limits { grants_per_pass: 2, unanswered: 5 });
+    let mut cluster = Cluster::with_limits(
+        policy("fifo"),
+        Limits { grants_per_pass: 2, unanswered: 5, ..Limits::default() },
+    );
     cluster.agent("m1", "cpus=100");
     (1..=9).for_each(|id| {
         cluster.job(id, "a", 1, "cpus=1");
@@ -381,10 +384,14 @@ fn any_item() -> impl Strategy<Value = FeedItem> {
                     free: slice,
                     ttl: Span::from_millis(number),
                 },
-                9 => FeedItem::Released { agent, job: job_id, tasks, queue, slice },
+                9 => {
+                    let (slots, ran) = (tasks.count(), Some(Span::from_millis(number)));
+                    FeedItem::Released { agent, job: job_id, tasks, queue, slice, slots, ran }
+                }
                 10 => {
                     let run = allot_model::AttemptRun { job: job_id, tasks, attempt: 1 };
-                    let placements = vec![allot_model::Placement { agent, run, queue, slice }];
+                    let placements =
+                        vec![allot_model::Placement { agent, run, queue, slice, slots: run.tasks.count() }];
                     FeedItem::Allocated { epoch, grant, placements, at: Time::ZERO }
                 }
                 _ => {

@@ -158,6 +158,7 @@ fn order_message<'a>(order: &'a AgentOrder, jobs: &mut JobTable<'a>) -> v1::Agen
             run: Some((&launch.run).into()),
             job_index: jobs.place(launch),
             slice: Some((&launch.slice).into()),
+            slots: read::fewer_slots(launch.slots, launch.run.tasks),
         }),
         AgentOrder::Kill { run, grace, reason } => agent_order::Order::Kill(agent_order::Kill {
             run: Some(run.into()),
@@ -195,11 +196,13 @@ fn read_launch(message: agent_order::Launch, jobs: &[LaunchedJob]) -> Result<Lau
     let place = usize::try_from(message.job_index).ok();
     let unknown = || WireError::field("job_index", format!("{} is not in `jobs`", message.job_index));
     let job = place.and_then(|place| jobs.get(place)).ok_or_else(unknown)?;
+    let run: AttemptRun = read::part(message.run, "run")?;
     Ok(Launch {
-        run: read::part(message.run, "run")?,
+        run,
         spec: Arc::clone(&job.spec),
         queue: job.queue.clone(),
         slice: read::part(message.slice, "slice")?,
+        slots: read::slots(message.slots, run.tasks),
     })
 }
 

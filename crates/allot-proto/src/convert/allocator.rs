@@ -98,6 +98,7 @@ impl From<&ProposedPlacement> for v1::ProposedPlacement {
             version: placement.version.0,
             tasks: Some(job_tasks(placement.job, placement.tasks)),
             slice: Some((&placement.slice).into()),
+            slots: read::fewer_slots(placement.slots, placement.tasks),
         }
     }
 }
@@ -113,6 +114,7 @@ impl TryFrom<v1::ProposedPlacement> for ProposedPlacement {
             job,
             tasks,
             slice: read::part(message.slice, "slice")?,
+            slots: read::slots(message.slots, tasks),
         })
     }
 }

@@ -72,12 +72,16 @@ impl From<&FeedItem> for feed_item::Change {
                 placements: placements.iter().map(Into::into).collect(),
                 at_us: at.as_micros(),
             }),
-            FeedItem::Released { agent, job, tasks, queue, slice } => Self::Released(feed_item::Released {
-                agent: agent.to_string(),
-                tasks: Some(job_tasks(*job, *tasks)),
-                queue: queue.to_string(),
-                slice: Some(slice.into()),
-            }),
+            FeedItem::Released { agent, job, tasks, queue, slice, slots, ran } => {
+                Self::Released(feed_item::Released {
+                    agent: agent.to_string(),
+                    tasks: Some(job_tasks(*job, *tasks)),
+                    queue: queue.to_string(),
+                    slice: Some(slice.into()),
+                    slots: read::fewer_slots(*slots, *tasks),
+                    ran_us: ran.map(Span::as_micros),
+                })
+            }
             FeedItem::Refused { epoch, grant, code, message } => Self::Refused(feed_item::Refused {
                 epoch: epoch.0,
                 grant: grant.0,
@@ -151,6 +155,8 @@ impl TryFrom<feed_item::Released> for FeedItem {
             tasks,
             queue: read::id(&message.queue, "queue")?,
             slice: read::part(message.slice, "slice")?,
+            slots: read::slots(message.slots, tasks),
+            ran: message.ran_us.map(Span::from_micros),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use allot_model::InvalidId;
+use allot_model::{InvalidId, TaskRange};
 
 use crate::WireError;
 
@@ -33,6 +33,16 @@ where
         message.try_into().map_err(|error: WireError| error.within(format_args!("{field}[{i}]")))
     };
     messages.into_iter().enumerate().map(read).collect()
+}
+
+/// How many slots a run of tasks has, where that is not one for each.
+pub(super) fn fewer_slots(slots: u64, tasks: TaskRange) -> Option<u64> {
+    (slots != tasks.count()).then_some(slots)
+}
+
+/// How many slots a run of tasks has: one for each unless it says otherwise.
+pub(super) fn slots(slots: Option<u64>, tasks: TaskRange) -> u64 {
+    slots.unwrap_or_else(|| tasks.count())
 }
 
 /// A word of an enum, which has to be specified.

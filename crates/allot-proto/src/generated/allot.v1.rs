@@ -374,6 +374,8 @@ pub enum Reason {
     NotWanted = 20,
     /// The submission is not a job that can be admitted.
     Invalid = 21,
+    /// The agent gave the task back before its turn came: what ran before it took longer than expected.
+    HandedBack = 22,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -404,6 +406,7 @@ impl Reason {
             Self::DependencyFailed => "REASON_DEPENDENCY_FAILED",
             Self::NotWanted => "REASON_NOT_WANTED",
             Self::Invalid => "REASON_INVALID",
+            Self::HandedBack => "REASON_HANDED_BACK",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -431,6 +434,7 @@ impl Reason {
             "REASON_DEPENDENCY_FAILED" => Some(Self::DependencyFailed),
             "REASON_NOT_WANTED" => Some(Self::NotWanted),
             "REASON_INVALID" => Some(Self::Invalid),
+            "REASON_HANDED_BACK" => Some(Self::HandedBack),
             _ => None,
         }
     }
@@ -625,6 +629,9 @@ pub mod agent_order {
         /// What each attempt may use. Where items or ranges are named, the run is of one task.
         #[prost(message, optional, tag = "3")]
         pub slice: ::core::option::Option<super::Resources>,
+        /// How many of the attempts may run at a time, where that is fewer than there are.
+        #[prost(uint64, optional, tag = "4")]
+        pub slots: ::core::option::Option<u64>,
     }
     /// Stop these attempts. One that is not known is answered with an `Ended` report of state `gone`, and is never started
     /// afterwards.
@@ -901,9 +908,12 @@ pub struct Placement {
     /// The queue that pays.
     #[prost(string, tag = "3")]
     pub queue: ::prost::alloc::string::String,
-    /// What each attempt holds. Where items or ranges are named, the run is of one task.
+    /// What each slot holds. Where items or ranges are named, the run is of one task.
     #[prost(message, optional, tag = "4")]
     pub slice: ::core::option::Option<Resources>,
+    /// How many of the attempts run at a time, where that is fewer than there are; the others take their turn on the agent.
+    #[prost(uint64, optional, tag = "5")]
+    pub slots: ::core::option::Option<u64>,
 }
 /// An allocator decides from now on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1181,9 +1191,15 @@ pub mod feed_item {
         /// The queue that paid.
         #[prost(string, tag = "3")]
         pub queue: ::prost::alloc::string::String,
-        /// What each task held.
+        /// What each slot held.
         #[prost(message, optional, tag = "4")]
         pub slice: ::core::option::Option<super::Resources>,
+        /// How many slots are free, where that is fewer than there are tasks.
+        #[prost(uint64, optional, tag = "5")]
+        pub slots: ::core::option::Option<u64>,
+        /// How long each of the tasks ran, microseconds; absent where none did, or that is not known.
+        #[prost(uint64, optional, tag = "6")]
+        pub ran_us: ::core::option::Option<u64>,
     }
     /// A grant was refused.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1237,7 +1253,7 @@ pub mod feed_item {
         /// A grant was committed, by whichever allocator. In an answer to hello: what is allocated, under grant 0.
         #[prost(message, tag = "11")]
         Allocated(Committed),
-        /// Attempts ended, and what they held on the agent is free.
+        /// Attempts ended, and slots that they held on the agent are free.
         #[prost(message, tag = "12")]
         Released(Released),
         /// A grant was not committed; nothing of it was.
@@ -1408,9 +1424,13 @@ pub struct ProposedPlacement {
     /// Which tasks. One task where the slice names items or ranges.
     #[prost(message, optional, tag = "3")]
     pub tasks: ::core::option::Option<JobTasks>,
-    /// What each task gets: exactly what the job asks for.
+    /// What each slot gets: exactly what a task of the job asks for.
     #[prost(message, optional, tag = "4")]
     pub slice: ::core::option::Option<Resources>,
+    /// How many of the tasks run at a time, at least 1, where that is fewer than there are tasks: the others take their turn
+    /// on the agent, without another grant. Only where all of them wait for their first try.
+    #[prost(uint64, optional, tag = "5")]
+    pub slots: ::core::option::Option<u64>,
 }
 /// Which part of an answer to hello a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -40,8 +40,13 @@ fn registry() -> Vec<RegistryRecord> {
 }
 
 fn offers() -> Vec<OffersRecord> {
-    let placement =
-        Placement { agent: id("node-1"), run: run(0, 9), queue: id("research.vision"), slice: slice() };
+    let placement = Placement {
+        agent: id("node-1"),
+        run: run(0, 9),
+        queue: id("research.vision"),
+        slice: slice(),
+        slots: 10,
+    };
     vec![
         OffersRecord::Allocated { epoch: Epoch(5), grant: GrantId(77), placements: vec![placement] },
         OffersRecord::AllocatorActivated { epoch: Epoch(5), instance: id("drf-1"), policy: id("drf") },

@@ -141,13 +141,26 @@ fn agent() -> Vec<Sample> {
         sample("welcome.refused", Welcome::Refused { message: "draining".to_owned() }),
         sample("beat", Beat { agent: id("node-1"), incarnation: Incarnation(7) }),
         sample("order_batch", orders()),
+        sample("order_batch.turns", turns()),
         sample("report_batch", reports()),
     ]
 }
 
+fn turns() -> OrderBatch {
+    let (spec, queue) = (Arc::new(plain_spec()), id("research.vision"));
+    let launch = Launch { run: run(0, 9), spec, queue, slice: slice(), slots: 2 };
+    OrderBatch { epoch: Epoch(3), incarnation: Incarnation(7), orders: vec![AgentOrder::Launch(launch)] }
+}
+
 fn orders() -> OrderBatch {
     let spec = Arc::new(plain_spec());
-    let launch = |run| Launch { run, spec: Arc::clone(&spec), queue: id("research.vision"), slice: slice() };
+    let launch = |run: AttemptRun| Launch {
+        run,
+        spec: Arc::clone(&spec),
+        queue: id("research.vision"),
+        slice: slice(),
+        slots: run.tasks.count(),
+    };
     let orders = vec![
         AgentOrder::Launch(launch(run(0, 9))),
         AgentOrder::Launch(launch(run(20, 20))),

@@ -14,8 +14,36 @@ pub fn samples() -> Vec<Sample> {
     vec![
         sample("feed.wanted", feed(Some(SyncPart::Only), wanted())),
         sample("feed.free", feed(None, free())),
+        sample("feed.turns", feed(None, turns())),
         sample("from_allocator", FromAllocator { instance: id("drf-1"), messages: messages() }),
+        sample(
+            "from_allocator.turns",
+            FromAllocator { instance: id("drf-1"), messages: vec![grant_in_turns()] },
+        ),
     ]
+}
+
+fn turns() -> Vec<FeedItem> {
+    let (agent, queue, tasks) = (id("node-1"), id("research.vision"), TaskRange { first: 8, last: 9 });
+    let placement = Placement {
+        agent: id("node-1"),
+        run: run(0, 9),
+        queue: id("research.vision"),
+        slice: slice(),
+        slots: 2,
+    };
+    let (epoch, grant, placements) = (Epoch(5), GrantId(78), vec![placement]);
+    let (slots, ran) = (1, Some(Span::from_millis(3)));
+    vec![
+        FeedItem::Allocated { epoch, grant, placements, at: at(1) },
+        FeedItem::Released { agent, job: JobId(12), tasks, queue, slice: slice(), slots, ran },
+    ]
+}
+
+fn grant_in_turns() -> AllocatorMessage {
+    let (agent, version, tasks) = (id("node-1"), OfferVersion(8), TaskRange { first: 0, last: 9 });
+    let part = ProposedPlacement { agent, version, job: JobId(12), tasks, slice: slice(), slots: 2 };
+    AllocatorMessage::Grant(Grant { epoch: Epoch(5), grant: GrantId(78), placements: vec![part] })
 }
 
 fn wanted() -> Vec<FeedItem> {
@@ -45,7 +73,8 @@ fn free() -> Vec<FeedItem> {
     let attributes = [("zone".to_owned(), "b".to_owned())].into();
     let described =
         PoolAgent { agent: agent(), host: "node-1.example".to_owned(), total: total(), attributes };
-    let placements = vec![Placement { agent: agent(), run: run(0, 9), queue: id(queue), slice: slice() }];
+    let placements =
+        vec![Placement { agent: agent(), run: run(0, 9), queue: id(queue), slice: slice(), slots: 10 }];
     vec![
         FeedItem::Agent(Arc::new(described)),
         FeedItem::AgentLeft { agent: agent() },
@@ -58,6 +87,8 @@ fn free() -> Vec<FeedItem> {
             tasks: TaskRange { first: 0, last: 9 },
             queue: id(queue),
             slice: slice(),
+            slots: 10,
+            ran: None,
         },
         FeedItem::Refused { epoch, grant, code: RefusalCode::NotFree, message: "taken".to_owned() },
     ]
@@ -71,6 +102,7 @@ fn messages() -> Vec<AllocatorMessage> {
         job: JobId(12),
         tasks: TaskRange { first: 0, last: 9 },
         slice: slice(),
+        slots: 10,
     };
     vec![
         AllocatorMessage::Hello { policy: id("drf") },

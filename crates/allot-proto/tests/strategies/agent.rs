@@ -40,9 +40,10 @@ pub fn beat() -> impl Strategy<Value = Beat> {
 
 /// Launches of a few jobs, so that neighbours often share one.
 fn launch(specs: Vec<Arc<JobSpec>>) -> impl Strategy<Value = AgentOrder> {
-    (run(), prop::sample::select(specs), prop::sample::select(vec!["a", "a.b"]), resources()).prop_map(
-        |(run, spec, queue, slice)| {
-            AgentOrder::Launch(Launch { run, spec, queue: queue.parse().unwrap(), slice })
+    let queue = prop::sample::select(vec!["a", "a.b"]);
+    (run(), prop::sample::select(specs), queue, resources(), number()).prop_map(
+        |(run, spec, queue, slice, slots)| {
+            AgentOrder::Launch(Launch { run, spec, queue: queue.parse().unwrap(), slice, slots })
         },
     )
 }

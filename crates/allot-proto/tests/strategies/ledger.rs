@@ -40,8 +40,8 @@ fn registry() -> BoxedStrategy<RegistryRecord> {
 }
 
 pub fn placement() -> BoxedStrategy<Placement> {
-    (id(), run(), queue(), resources())
-        .prop_map(|(agent, run, queue, slice)| Placement { agent, run, queue, slice })
+    (id(), run(), queue(), resources(), number())
+        .prop_map(|(agent, run, queue, slice, slots)| Placement { agent, run, queue, slice, slots })
         .boxed()
 }
 

@@ -63,9 +63,11 @@ fn free() -> BoxedStrategy<FeedItem> {
             ttl
         }),
         id().prop_map(|agent| FeedItem::Rescinded { agent }),
-        (id(), job(), tasks(), queue(), resources()).prop_map(|(agent, job, tasks, queue, slice)| {
-            FeedItem::Released { agent, job, tasks, queue, slice }
-        }),
+        (id(), job(), tasks(), queue(), resources(), number(), option::of(span())).prop_map(
+            |(agent, job, tasks, queue, slice, slots, ran)| {
+                FeedItem::Released { agent, job, tasks, queue, slice, slots, ran }
+            }
+        ),
     ]
     .boxed()
 }
@@ -94,9 +96,16 @@ pub fn feed() -> impl Strategy<Value = Feed> {
 }
 
 fn proposed() -> impl Strategy<Value = ProposedPlacement> {
-    (id(), version(), job(), tasks(), resources()).prop_map(|(agent, version, job, tasks, slice)| {
-        ProposedPlacement { agent, version, job, tasks, slice }
-    })
+    (id(), version(), job(), tasks(), resources(), number()).prop_map(
+        |(agent, version, job, tasks, slice, slots)| ProposedPlacement {
+            agent,
+            version,
+            job,
+            tasks,
+            slice,
+            slots,
+        },
+    )
 }
 
 fn message() -> BoxedStrategy<AllocatorMessage> {

@@ -343,6 +343,7 @@ impl Core for AgentCore {
         while let Some(attempt) = self.deadlines.take_due(now) {
             self.on_deadline(now, attempt, out);
         }
+        self.hand_back(now, out);
         self.report(now, out);
         self.greet_or_beat(now, out);
     }
@@ -350,6 +351,7 @@ impl Core for AgentCore {
     fn next_wake(&self) -> Option<(Time, &'static str)> {
         let deadline = self.deadlines.next().map(|at| (at, "deadline of an attempt"));
         let repeat = self.memory.outbox().in_flight().map(|_| (self.repeat.at, "repeat reports"));
-        [deadline, repeat, self.link.next()].into_iter().flatten().min()
+        let turn = self.waiting.hand_back_at().map(|at| (at, "tasks have not had their turn"));
+        [deadline, repeat, turn, self.link.next()].into_iter().flatten().min()
     }
 }

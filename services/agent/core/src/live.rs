@@ -13,6 +13,8 @@ use crate::journal::End;
 pub(crate) struct Live {
     /// What it is.
     pub(crate) launch: Arc<Launch>,
+    /// The line in which it waited.
+    pub(crate) line: u64,
     /// When its process started; absent while that is under way.
     pub(crate) started_at: Option<Time>,
     /// Why it is to stop, once it is.
@@ -33,8 +35,8 @@ pub(crate) struct Stop {
 }
 
 impl Live {
-    pub(crate) fn new(launch: Arc<Launch>) -> Self {
-        Self { launch, started_at: None, stop: None }
+    pub(crate) fn new(launch: Arc<Launch>, line: u64) -> Self {
+        Self { launch, line, started_at: None, stop: None }
     }
 
     /// When something is to be done about it.

@@ -39,14 +39,22 @@ impl AgentCore {
         }
         let unseen = self.memory.unseen(launch.run);
         let new: Vec<AttemptRun> = unseen.into_iter().flat_map(|part| self.waiting.missing(part)).collect();
-        for run in new {
-            match self.refusal(&launch) {
-                Some(message) => {
-                    self.end_unstarted(now, run, TaskState::Failed, Reason::LaunchFailed, Some(message), out)
-                }
-                None if launch.spec.executor == Executor::Noop => self.finish_at_once(now, run, out),
-                None => self.waiting.push(run, Arc::clone(&launch)),
+        match self.refusal(&launch) {
+            Some(message) => new.into_iter().for_each(|run| {
+                let message = Some(Arc::clone(&message));
+                self.end_unstarted(now, run, TaskState::Failed, Reason::LaunchFailed, message, out);
+            }),
+            None if launch.spec.executor == Executor::Noop => {
+                new.into_iter().for_each(|run| self.finish_at_once(now, run, out));
             }
+            None => self.waiting.push(now, new, launch),
+        }
+    }
+
+    /// Hands tasks back that did not have their turn in time.
+    pub(crate) fn hand_back(&mut self, now: Time, out: &mut Vec<Output>) {
+        for run in self.waiting.hand_back(now) {
+            self.end_unstarted(now, run, TaskState::Gone, Reason::HandedBack, None, out);
         }
     }
 

@@ -21,10 +21,10 @@ impl AgentCore {
             return;
         }
         let (free, live) = (&mut self.free, &mut self.live);
-        let begun = self.waiting.start(|attempt, launch| {
+        let begun = self.waiting.start(|attempt, line, launch| {
             let fits = live.len() < MOST_PROCESSES && free.subtract(&launch.slice).is_ok();
             if fits {
-                live.insert(attempt, Live::new(Arc::clone(launch)));
+                live.insert(attempt, Live::new(Arc::clone(launch), line));
             }
             fits
         });
@@ -170,6 +170,7 @@ impl AgentCore {
         self.deadlines.set(attempt, None);
         // What was taken from `free` fits back into it: nothing else was added.
         let _ = self.free.add(&live.launch.slice);
+        self.waiting.give_back(live.line);
         Some(live)
     }
 }

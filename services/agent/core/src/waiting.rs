@@ -1,23 +1,40 @@
-//! Launches that wait until there is room for them.
+//! Launches that wait until there is room for them, or until it is their turn.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use allot_model::{AttemptId, AttemptRun, Launch, TaskRange};
+use allot_model::{AttemptId, AttemptRun, Launch, Span, Time};
 
 use crate::attempts::AttemptSet;
+
+/// How long tasks wait for their turn before those are handed back that have none yet. Turns are given to tasks of which
+/// many are over in a moment: where that turns out wrong, they are better off elsewhere.
+const TURN_WITHIN: Span = Span::from_millis(250);
 
 /// Launches that wait for attempts of before to let go of what they hold. Not remembered by the next life of the
 /// agent: to the dispatcher they look as if they had not arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    launches: VecDeque<(AttemptRun, Arc<Launch>)>,
+    /// By the order of arrival.
+    lines: BTreeMap<u64, Line>,
+    next_line: u64,
     runs: AttemptSet,
+    /// The lines whose tasks take turns, by when they are to have had it.
+    turns: BTreeSet<(Time, u64)>,
+}
+
+/// What waits of one launch.
+#[derive(Debug)]
+struct Line {
+    launch: Arc<Launch>,
+    runs: AttemptSet,
+    /// How many more may run at the same time.
+    slots: u64,
 }
 
 impl Waiting {
     pub(crate) fn is_empty(&self) -> bool {
-        self.launches.is_empty()
+        self.lines.is_empty()
     }
 
     /// The parts of `run` that do not wait.
@@ -27,12 +44,21 @@ impl Waiting {
 
     /// All that waits, in order of arrival.
     pub(crate) fn runs(&self) -> Vec<AttemptRun> {
-        self.launches.iter().map(|(run, _)| *run).collect()
+        self.lines.values().flat_map(|line| line.runs.iter()).collect()
     }
 
-    pub(crate) fn push(&mut self, run: AttemptRun, launch: Arc<Launch>) {
-        self.runs.insert(run);
-        self.launches.push_back((run, launch));
+    /// Has these attempts of a launch wait.
+    pub(crate) fn push(&mut self, now: Time, runs: Vec<AttemptRun>, launch: Arc<Launch>) {
+        if runs.is_empty() {
+            return;
+        }
+        runs.iter().for_each(|run| self.runs.insert(*run));
+        if launch.slots < launch.run.tasks.count() {
+            self.turns.insert((now + TURN_WITHIN, self.next_line));
+        }
+        let line = Line { slots: launch.slots, runs: runs.into_iter().collect(), launch };
+        self.lines.insert(self.next_line, line);
+        self.next_line += 1;
     }
 
     /// Takes out the attempts of `run` that wait.
@@ -40,51 +66,79 @@ impl Waiting {
         let removed: Vec<AttemptRun> = self.runs.within(run).collect();
         if !removed.is_empty() {
             self.runs.remove(run);
-            let launches = std::mem::take(&mut self.launches).into_iter();
-            self.launches = launches.flat_map(|(part, launch)| rest(part, run, launch)).collect();
+            self.lines.values_mut().for_each(|line| line.runs.remove(run));
+            self.drop_empty();
         }
         removed
     }
 
     /// Takes out the first attempts that `start` says yes to, launch by launch, and returns them as runs. A launch
-    /// that has to wait does not hold up the ones behind it.
+    /// that has to wait does not hold up the ones behind it. `start` is told the line, for [`Waiting::give_back`].
     pub(crate) fn start(
         &mut self,
-        mut start: impl FnMut(AttemptId, &Arc<Launch>) -> bool,
+        mut start: impl FnMut(AttemptId, u64, &Arc<Launch>) -> bool,
     ) -> Vec<AttemptRun> {
         let mut begun = Vec::new();
-        for (run, launch) in std::mem::take(&mut self.launches) {
-            let count = run.attempts().take_while(|attempt| start(*attempt, &launch)).count();
-            let (started, waits) = split(run, count);
-            begun.extend(started);
-            self.launches.extend(waits.map(|run| (run, launch)));
+        for (number, line) in &mut self.lines {
+            let attempts = line.runs.iter().flat_map(AttemptRun::attempts);
+            let in_turn = attempts.take(usize::try_from(line.slots).unwrap_or(usize::MAX));
+            let started: AttemptSet = in_turn
+                .take_while(|attempt| start(*attempt, *number, &line.launch))
+                .map(AttemptRun::one)
+                .collect();
+            for run in started.iter() {
+                line.runs.remove(run);
+                line.slots -= run.tasks.count();
+                begun.push(run);
+            }
         }
-        begun.iter().for_each(|run| self.runs.remove(*run));
+        if !begun.is_empty() {
+            begun.iter().for_each(|run| self.runs.remove(*run));
+            self.drop_empty();
+        }
         begun
+    }
+
+    /// An attempt that was started from this line is over: the next one may have its turn.
+    pub(crate) fn give_back(&mut self, line: u64) {
+        if let Some(line) = self.lines.get_mut(&line) {
+            line.slots += 1;
+        }
+    }
+
+    /// When tasks are to be handed back that have not had their turn.
+    pub(crate) fn hand_back_at(&self) -> Option<Time> {
+        self.turns.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out the tasks that have waited for their turn for too long. Those that have a free slot stay.
+    pub(crate) fn hand_back(&mut self, now: Time) -> Vec<AttemptRun> {
+        let mut handed_back = Vec::new();
+        while let Some((at, number)) = self.turns.first().copied()
+            && at <= now
+        {
+            self.turns.pop_first();
+            let Some(line) = self.lines.get_mut(&number) else { continue };
+            let stay = usize::try_from(line.slots).unwrap_or(usize::MAX);
+            let late = line.runs.iter().flat_map(AttemptRun::attempts).skip(stay);
+            let late: AttemptSet = late.map(AttemptRun::one).collect();
+            for run in late.iter() {
+                line.runs.remove(run);
+                self.runs.remove(run);
+                handed_back.push(run);
+            }
+        }
+        self.drop_empty();
+        handed_back
     }
 
     /// Forgets all of it.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { next_line: self.next_line, ..Self::default() };
     }
-}
 
-/// The first `count` attempts of a run, and the others.
-fn split(run: AttemptRun, count: usize) -> (Option<AttemptRun>, Option<AttemptRun>) {
-    let Some(middle) = u32::try_from(count).ok().and_then(|count| run.tasks.first.checked_add(count)) else {
-        return (Some(run), None);
-    };
-    let before = middle.checked_sub(1).and_then(|last| TaskRange::new(run.tasks.first, last));
-    let after = TaskRange::new(middle, run.tasks.last);
-    (before.map(|tasks| AttemptRun { tasks, ..run }), after.map(|tasks| AttemptRun { tasks, ..run }))
-}
-
-/// What is left of `part` without `taken`.
-fn rest(
-    part: AttemptRun,
-    taken: AttemptRun,
-    launch: Arc<Launch>,
-) -> impl Iterator<Item = (AttemptRun, Arc<Launch>)> {
-    let taken: AttemptSet = [taken].into_iter().collect();
-    taken.missing(part).into_iter().map(move |run| (run, Arc::clone(&launch)))
+    fn drop_empty(&mut self) {
+        self.lines.retain(|_, line| !line.runs.is_empty());
+        self.turns.retain(|(_, number)| self.lines.contains_key(number));
+    }
 }

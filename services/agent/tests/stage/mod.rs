@@ -90,7 +90,8 @@ pub fn resources(json: &str) -> Resources {
 
 pub fn launch_with(text: &str, spec: JobSpec, slice: Resources) -> AgentOrder {
     let queue = QueueName::new("research.vision").unwrap();
-    AgentOrder::Launch(Launch { run: text.parse().unwrap(), spec: Arc::new(spec), queue, slice })
+    let run: AttemptRun = text.parse().unwrap();
+    AgentOrder::Launch(Launch { run, spec: Arc::new(spec), queue, slice, slots: run.tasks.count() })
 }
 
 pub fn launch(text: &str, spec: JobSpec) -> AgentOrder {

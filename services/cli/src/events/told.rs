@@ -147,11 +147,15 @@ fn offers(record: &OffersRecord) -> Vec<Told> {
 }
 
 fn allocated(epoch: Epoch, grant: GrantId, placement: &Placement) -> Told {
-    let Placement { agent, run, queue, slice } = placement;
+    let Placement { agent, run, queue, slice, slots } = placement;
     let slice = words_of(slice);
-    let each = if run.tasks.count() > 1 { " each" } else { "" };
+    let each = match run.tasks.count() {
+        1 => String::new(),
+        count if count == *slots => " each".to_owned(),
+        _ => format!(" for {slots} at a time"),
+    };
     let words = format!("allocated {}{each} for {queue}", resources(&slice));
-    let fields = json!({"epoch": epoch, "grant": grant, "queue": queue, "slice": slice});
+    let fields = json!({"epoch": epoch, "grant": grant, "queue": queue, "slice": slice, "slots": slots});
     Told::new("allocated", words, fields).on(agent, *run)
 }
 

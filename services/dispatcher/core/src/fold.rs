@@ -62,7 +62,7 @@ impl DispatcherCore {
     }
 
     fn fold_placement(&mut self, at: Time, placement: &Placement) {
-        let Placement { agent: id, run, slice, .. } = placement;
+        let Placement { agent: id, run, slice, slots, .. } = placement;
         let mut rest = vec![run.tasks];
         if let (Some(job), Some(agent)) = (self.jobs.get_mut(&run.job), self.agents.get_mut(id)) {
             let waits = |task: &Task| task.phase == Phase::Queued && task.attempt == run.attempt;
@@ -75,6 +75,7 @@ impl DispatcherCore {
                     agent: id.clone(),
                     incarnation: agent.incarnation,
                     slice: slice.clone(),
+                    slots: *slots,
                     allocated_at: at,
                     started_at: None,
                     killing: None,
@@ -329,10 +330,18 @@ fn end_or_retry(
         job.set(part, Task { phase: Phase::Ended(ended), ..task.clone() });
         return;
     };
-    let spent = task.spent + u32::from(ended.reason != Reason::AgentUnreachable);
-    job.remember(part, &Earlier { attempt: task.attempt, queued_at: task.queued_at, ended });
+    let spent = task.spent + u32::from(!is_no_try(ended.reason));
+    // What never had its turn is no try that anybody would look for.
+    if ended.reason != Reason::HandedBack {
+        job.remember(part, &Earlier { attempt: task.attempt, queued_at: task.queued_at, ended });
+    }
     let next = Task { attempt: task.attempt + 1, spent, queued_at: at, phase: Phase::Backoff(at) };
     job.set(part, next);
+}
+
+/// True where the task is not to blame for the end of its try, so that it does not count against its `retries`.
+fn is_no_try(reason: Reason) -> bool {
+    matches!(reason, Reason::AgentUnreachable | Reason::HandedBack)
 }
 
 /// The end of tasks that had no place.

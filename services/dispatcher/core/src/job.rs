@@ -41,6 +41,8 @@ pub(crate) struct Placed {
     pub(crate) agent: AgentId,
     pub(crate) incarnation: Incarnation,
     pub(crate) slice: Arc<Resources>,
+    /// How many of the tasks that were placed together run at a time.
+    pub(crate) slots: u64,
     pub(crate) allocated_at: Time,
     pub(crate) started_at: Option<Time>,
     /// Set once they are to be stopped.

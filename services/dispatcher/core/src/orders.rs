@@ -47,6 +47,7 @@ impl DispatcherCore {
                     spec: job.spec.clone(),
                     queue: job.queue.clone(),
                     slice: (*placed.slice).clone(),
+                    slots: placed.slots.min(tasks.count()),
                 }));
             }
         }

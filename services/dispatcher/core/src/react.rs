@@ -161,7 +161,7 @@ enum Verdict {
 
 /// When tasks whose try ended like this are to be queued again; nothing where it was the last try.
 pub(crate) fn retry_at(now: Time, job: &Job, task: &Task, state: TaskState, reason: Reason) -> Option<Time> {
-    let lost = reason == Reason::AgentUnreachable;
+    let lost = matches!(reason, Reason::AgentUnreachable | Reason::HandedBack);
     let left = task.spent < job.spec.retries;
     match (state, reason) {
         _ if job.cancelled.is_some() => None,

@@ -157,7 +157,7 @@ fn a_new_dispatcher_does_what_the_old_one_left_undone() {
     let job = house.submit(spec(1));
     house.cancel(job);
     // The old one died before it had read this, let alone answered it.
-    let unread = house.allocated("m1", run(job, 0, 0, 1));
+    let unread = house.allocated("m1", run(job, 0, 0, 1), 1);
     house.ledger.push(unread);
     house.restart();
     assert_eq!(house.last(), "returned 1.0#1");

@@ -32,6 +32,34 @@ fn a_job_is_admitted_launched_and_finished() {
 }
 
 #[test]
+fn tasks_that_take_turns_are_launched_together_with_their_slots() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    house.said();
+    let job = house.submit(spec(10));
+    house.allocate_slots("m1", run(job, 0, 9, 1), 2);
+    assert_eq!(house.said(), ["m1: launch 1.0-9#1, 2 at a time"]);
+    house.ended("m1", run(job, 0, 5, 1), FINE);
+    assert_eq!(house.tasks(job), ["0-5#1 finished exited_zero", "6-9#1 starting granted"]);
+}
+
+#[test]
+fn tasks_that_did_not_have_their_turn_wait_again_and_it_counts_against_nobody() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let job = house.submit(JobSpec { retries: 0, ..spec(4) });
+    house.allocate_slots("m1", run(job, 0, 3, 1), 1);
+    house.ended("m1", run(job, 2, 3, 1), (TaskState::Gone, Reason::HandedBack));
+    assert_eq!(house.last(), "queued 1.2-3#2");
+    assert_eq!(house.tasks(job), ["0-1#1 starting granted", "2-3#2 queued retried"]);
+    assert!(house.view(job).runs.iter().all(|run| run.earlier.is_empty()), "nothing ran");
+    house.ended("m1", run(job, 0, 1, 1), FINE);
+    house.allocate("m1", run(job, 2, 3, 2));
+    house.ended("m1", run(job, 2, 3, 2), FINE);
+    assert_eq!(house.state(job), JobState::Finished);
+}
+
+#[test]
 fn a_report_that_comes_twice_is_acknowledged_twice_and_recorded_once() {
     let mut house = House::new();
     house.join("m1", 1);

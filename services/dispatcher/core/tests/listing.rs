@@ -79,8 +79,8 @@ fn million() -> DispatcherCore {
         let odd = job.is_multiple_of(1_000);
         admitted(job, if odd { "b.c" } else { "a" }, if odd { &other } else { &plain }, at(job))
     });
-    let placed =
-        [("m1", 7), ("m1", 500_000), ("m2", 8)].map(|(agent, job)| house.allocated(agent, run(job, 0, 0, 1)));
+    let placed = [("m1", 7), ("m1", 500_000), ("m2", 8)]
+        .map(|(agent, job)| house.allocated(agent, run(job, 0, 0, 1), 1));
     for entry in house.ledger.iter().cloned().chain(jobs).chain(placed) {
         core.handle(entry.at, Input::Replay(entry), &mut out);
     }

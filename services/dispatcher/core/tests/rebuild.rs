@@ -103,7 +103,7 @@ impl Story {
         let last = first.tasks.first + u32::try_from(count).unwrap() - 1;
         let run = run(first.job.0, first.tasks.first, last, first.attempt);
         self.allocated.extend(run.tasks.indexes().map(|i| AttemptId::new(run.job, i, run.attempt)));
-        let record = self.house.allocated(&format!("m{agent}"), run).record;
+        let record = self.house.allocated(&format!("m{agent}"), run, 1).record;
         self.written(record);
     }
 

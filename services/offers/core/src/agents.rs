@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allot_model::{
-    AgentFacts, AgentId, AttemptRun, JobId, OfferVersion, PoolAgent, QueueName, Resources, RunMap, TaskRange,
-    Time,
+    AgentFacts, AgentId, AttemptId, AttemptRun, JobId, OfferVersion, PoolAgent, QueueName, Resources, RunMap,
+    TaskRange, Time,
 };
 
 /// Whether an agent takes part.
@@ -35,8 +35,38 @@ pub(crate) enum Drain {
 pub(crate) struct Held {
     pub(crate) attempt: u32,
     pub(crate) queue: QueueName,
-    /// What each task holds.
+    /// What each slot holds.
     pub(crate) slice: Arc<Resources>,
+    /// The first attempt of the placement where its tasks take turns in fewer slots, see [`Turns`].
+    pub(crate) turns: Option<AttemptId>,
+}
+
+/// A placement whose tasks take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turns {
+    /// The tasks that have not ended.
+    left: u64,
+    /// What they hold together; never more than there are tasks left.
+    slots: u64,
+}
+
+impl Turns {
+    /// So many of the tasks have ended. Returns how many slots are free, because fewer tasks are left than there were
+    /// slots.
+    fn end(&mut self, tasks: u64) -> u64 {
+        self.left = self.left.saturating_sub(tasks);
+        let freed = self.slots.saturating_sub(self.left);
+        self.slots -= freed;
+        freed
+    }
+}
+
+/// Tasks that ended, and the slots that are free with them.
+#[derive(Debug)]
+pub(crate) struct Freed {
+    pub(crate) tasks: TaskRange,
+    pub(crate) held: Held,
+    pub(crate) slots: u64,
 }
 
 /// What the allocator declined: nothing that fits in `size` is offered again before `until`.
@@ -58,6 +88,8 @@ pub(crate) struct Agent {
     pub(crate) allocated: Resources,
     pub(crate) free: Resources,
     pub(crate) held: BTreeMap<JobId, RunMap<Held>>,
+    /// The placements here whose tasks take turns, by their first attempt.
+    pub(crate) turns: BTreeMap<AttemptId, Turns>,
     /// Soft: grows with every change.
     pub(crate) version: OfferVersion,
     /// Soft: when the present offer expires, if there is one.
@@ -76,6 +108,7 @@ impl Agent {
             away: false,
             allocated: Resources::new(),
             held: BTreeMap::new(),
+            turns: BTreeMap::new(),
             version: OfferVersion(0),
             offered_until: None,
             filter: None,
@@ -119,9 +152,13 @@ impl Agent {
         Some(self.free.clone())
     }
 
-    /// Notes that the run holds its slice.
-    pub(crate) fn hold(&mut self, run: AttemptRun, held: Held) {
-        let amount = held.slice.times(run.tasks.count());
+    /// Notes that the run holds this slice in so many slots.
+    pub(crate) fn hold(&mut self, run: AttemptRun, queue: QueueName, slice: Arc<Resources>, slots: u64) {
+        let amount = slice.times(slots);
+        let left = run.tasks.count();
+        let turns = (slots < left).then(|| AttemptId::new(run.job, run.tasks.first, run.attempt));
+        self.turns.extend(turns.map(|first| (first, Turns { left, slots })));
+        let held = Held { attempt: run.attempt, queue, slice, turns };
         self.held.entry(run.job).or_default().set(run.tasks, held);
         if let Some(amount) = amount {
             // An overflow is impossible: the sum stays within what an agent once had.
@@ -131,7 +168,7 @@ impl Agent {
     }
 
     /// Takes back what the run holds and returns the parts that did hold something.
-    pub(crate) fn release(&mut self, run: AttemptRun) -> Vec<(TaskRange, Held)> {
+    pub(crate) fn release(&mut self, run: AttemptRun) -> Vec<Freed> {
         let Some(tasks) = self.held.get_mut(&run.job) else { return Vec::new() };
         let (released, others): (Vec<_>, Vec<_>) =
             tasks.remove(run.tasks).into_iter().partition(|(_, held)| held.attempt == run.attempt);
@@ -139,15 +176,49 @@ impl Agent {
         if tasks.is_empty() {
             self.held.remove(&run.job);
         }
-        for (part, held) in &released {
-            if let Some(amount) = held.slice.times(part.count()) {
+        let freed: Vec<Freed> =
+            released.into_iter().map(|(part, held)| self.free_slots(part, held)).collect();
+        for Freed { held, slots, .. } in &freed {
+            if let Some(amount) = held.slice.times(*slots) {
                 let _ = self.allocated.subtract(&amount);
             }
         }
-        if !released.is_empty() {
+        if !freed.is_empty() {
             self.recount();
         }
-        released
+        freed
+    }
+
+    fn free_slots(&mut self, tasks: TaskRange, held: Held) -> Freed {
+        let slots = match held.turns.and_then(|first| Some((first, self.turns.get_mut(&first)?))) {
+            None => tasks.count(),
+            Some((first, turns)) => {
+                let slots = turns.end(tasks.count());
+                if turns.left == 0 {
+                    self.turns.remove(&first);
+                }
+                slots
+            }
+        };
+        Freed { tasks, held, slots }
+    }
+
+    /// All runs that hold something, each with slots of its placement so that they add up to all of these.
+    pub(crate) fn runs(&self) -> Vec<(JobId, TaskRange, &Held, u64)> {
+        let mut unassigned = self.turns.clone();
+        let mut runs = Vec::new();
+        for (job, parts) in &self.held {
+            for (tasks, held) in parts.iter() {
+                let turns = held.turns.and_then(|first| unassigned.get_mut(&first));
+                let slots = turns.map_or(tasks.count(), |turns| {
+                    let slots = turns.slots.min(tasks.count());
+                    turns.slots -= slots;
+                    slots
+                });
+                runs.push((*job, tasks, held, slots));
+            }
+        }
+        runs
     }
 
     /// Works out what is free. An agent that came back with less than is allocated has nothing of it free.
@@ -175,8 +246,8 @@ impl Agent {
     /// What its held runs add up to, one by one: for checking.
     pub(crate) fn sum_of_held(&self) -> Option<Resources> {
         let mut sum = Resources::new();
-        for (range, held) in self.held.values().flat_map(RunMap::iter) {
-            sum.add(&held.slice.times(range.count())?).ok()?;
+        for (_, _, held, slots) in self.runs() {
+            sum.add(&held.slice.times(slots)?).ok()?;
         }
         Some(sum)
     }

@@ -64,16 +64,17 @@ impl OffersCore {
         free: &mut BTreeMap<&'a AgentId, Resources>,
         checked: &mut Vec<Placement>,
     ) -> Result<(), GrantRefusal> {
-        let ProposedPlacement { agent: id, job: job_id, tasks, slice, .. } = proposed;
+        let ProposedPlacement { agent: id, job: job_id, tasks, slice, slots, .. } = proposed;
         let agent = self.available(id)?;
         let (job, parts) = self.pending(*job_id, *tasks)?;
         check_slice(job, agent, proposed)?;
+        check_slots(proposed, &parts)?;
         let left = free.entry(id).or_insert_with(|| agent.free.clone());
-        let taken = slice.times(tasks.count()).is_some_and(|amount| left.subtract(&amount).is_ok());
+        let taken = slice.times(*slots).is_some_and(|amount| left.subtract(&amount).is_ok());
         if !taken {
             return refuse(
                 RefusalCode::NotFree,
-                format!("{id} has less free than {} tasks of job {job_id} need", tasks.count()),
+                format!("{id} has less free than {slots} tasks of job {job_id} need"),
             );
         }
         checked.extend(parts.into_iter().map(|(tasks, attempt)| Placement {
@@ -81,6 +82,7 @@ impl OffersCore {
             run: AttemptRun { job: *job_id, tasks, attempt },
             queue: job.pool.queue.clone(),
             slice: slice.clone(),
+            slots: (*slots).min(tasks.count()),
         }));
         Ok(())
     }
@@ -124,6 +126,26 @@ fn note_once(tasks: &mut BTreeMap<JobId, TaskSet>, proposed: &ProposedPlacement)
     }
     seen.insert(proposed.tasks);
     Ok(())
+}
+
+/// Tasks may take turns in fewer slots where they all wait for the same try.
+fn check_slots(proposed: &ProposedPlacement, parts: &Tries) -> Result<(), GrantRefusal> {
+    let ProposedPlacement { job, tasks, slots, .. } = proposed;
+    let count = tasks.count();
+    match (*slots, parts.len()) {
+        (slots, _) if slots == count => Ok(()),
+        (0, _) => refuse(RefusalCode::Malformed, format!("{job}.{tasks} has no slot: give it at least 1")),
+        (slots, _) if slots > count => {
+            refuse(RefusalCode::Malformed, format!("{job}.{tasks} has {slots} slots for {count} tasks"))
+        }
+        (_, 1) => Ok(()),
+        _ => refuse(
+            RefusalCode::Malformed,
+            format!(
+                "the tasks {job}.{tasks} wait for different tries and cannot take turns: one slot for each"
+            ),
+        ),
+    }
 }
 
 fn check_slice(job: &Job, agent: &Agent, proposed: &ProposedPlacement) -> Result<(), GrantRefusal> {

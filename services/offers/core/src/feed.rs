@@ -61,12 +61,12 @@ impl OffersCore {
             if agent.in_pool() {
                 items.push(FeedItem::Agent(agent.describe()));
             }
-            let runs = agent.held.iter().flat_map(|(job, runs)| runs.iter().map(move |run| (*job, run)));
-            let placements = runs.map(|(job, (tasks, held))| Placement {
+            let placements = agent.runs().into_iter().map(|(job, tasks, held, slots)| Placement {
                 agent: id.clone(),
                 run: allot_model::AttemptRun { job, tasks, attempt: held.attempt },
                 queue: held.queue.clone(),
                 slice: (*held.slice).clone(),
+                slots,
             });
             items.extend(placements.map(|placement| allocated_before(now, placement)));
             if let Some(until) = agent.offered_until {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentFacts, AgentId, AttemptRun, DispatcherRecord, Entry, FeedItem, OffersRecord, Placement, PoolJob,
-    Record, RegistryRecord,
+    Record, RegistryRecord, Span,
 };
 
 use crate::OffersCore;
-use crate::agents::{Agent, Drain, Held};
+use crate::agents::{Agent, Drain, Freed};
 use crate::allocators::Active;
 
 impl OffersCore {
@@ -76,13 +76,13 @@ impl OffersCore {
     }
 
     fn fold_placement(&mut self, placement: &Placement) {
-        let Placement { agent: id, run, queue, slice } = placement;
+        let Placement { agent: id, run, queue, slice, slots } = placement;
         self.demand.unqueue(run.job, run.tasks);
         let Some(agent) = self.agents.get_mut(id) else { return };
         let shared = self.demand.jobs.get(&run.job).map(|job| job.slice.clone());
         let slice = shared.filter(|shared| **shared == *slice).unwrap_or_else(|| Arc::new(slice.clone()));
-        self.demand.charge(queue, &slice, run.tasks.count());
-        agent.hold(*run, Held { attempt: run.attempt, queue: queue.clone(), slice });
+        self.demand.charge(queue, &slice, *slots);
+        agent.hold(*run, queue.clone(), slice, *slots);
         self.mark(id);
     }
 
@@ -107,10 +107,10 @@ impl OffersCore {
                 }
             }
             DispatcherRecord::TasksQueued { run } => self.fold_queued(*run),
-            DispatcherRecord::TasksEnded { agent, run, .. }
-            | DispatcherRecord::AllocationReturned { agent, run } => {
-                self.fold_released(agent, *run);
+            DispatcherRecord::TasksEnded { agent, run, started_at, ended_at, .. } => {
+                self.fold_released(agent, *run, started_at.map(|start| ended_at.since(start)));
             }
+            DispatcherRecord::AllocationReturned { agent, run } => self.fold_released(agent, *run, None),
             DispatcherRecord::JobCancelled { job } => {
                 for tasks in self.demand.withdraw(*job) {
                     self.say(FeedItem::Withdrawn { job: *job, tasks });
@@ -146,20 +146,15 @@ impl OffersCore {
         }
     }
 
-    fn fold_released(&mut self, id: &AgentId, run: AttemptRun) {
+    fn fold_released(&mut self, id: &AgentId, run: AttemptRun, ran: Option<Span>) {
         let Some(agent) = self.agents.get_mut(id) else { return };
-        for (tasks, held) in agent.release(run) {
-            self.demand.refund(&held.queue, &held.slice, tasks.count());
-            let Held { queue, slice, .. } = held;
-            self.say(FeedItem::Released {
-                agent: id.clone(),
-                job: run.job,
-                tasks,
-                queue,
-                slice: (*slice).clone(),
-            });
+        let freed = agent.release(run);
+        for Freed { tasks, held, slots } in freed.into_iter().filter(|freed| freed.slots > 0) {
+            self.demand.refund(&held.queue, &held.slice, slots);
+            let (agent, job, slice) = (id.clone(), run.job, (*held.slice).clone());
+            self.say(FeedItem::Released { agent, job, tasks, queue: held.queue, slice, slots, ran });
+            self.mark(id);
         }
-        self.mark(id);
     }
 }
 

@@ -352,8 +352,8 @@ impl OffersCore {
         for (id, agent) in &self.agents {
             assert_eq!(agent.sum_of_held().as_ref(), Some(&agent.allocated), "allocations of {id}");
             assert!(agent.facts.resources.contains(&agent.free), "{id} has more free than it has");
-            for (range, held) in agent.held.values().flat_map(allot_model::RunMap::iter) {
-                *running.entry(held.queue.clone()).or_insert(0) += range.count();
+            for (_, _, held, slots) in agent.runs() {
+                *running.entry(held.queue.clone()).or_insert(0) += slots;
             }
             assert!(agent.offered_until.is_none() || agent.standing == Standing::Ready, "{id} is on offer");
         }
@@ -370,7 +370,9 @@ impl OffersCore {
     #[must_use]
     pub fn same_state(&self, other: &Self) -> bool {
         let agents = |core: &Self| -> Vec<_> {
-            let part = |a: &agents::Agent| (a.facts.clone(), a.standing, a.free.clone(), a.held.clone());
+            let part = |a: &agents::Agent| {
+                (a.facts.clone(), a.standing, a.free.clone(), a.held.clone(), a.turns.clone())
+            };
             core.agents.values().map(part).collect()
         };
         agents(self) == agents(other)

@@ -134,6 +134,7 @@ fn devices_and_ports_are_given_out_by_name_and_only_once() {
             job: JobId(1),
             tasks,
             slice,
+            slots: 1,
         };
         pool.propose("a1", Epoch(1), vec![part])
     };

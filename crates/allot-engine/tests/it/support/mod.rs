@@ -40,8 +40,11 @@ pub(crate) struct AgentTruth {
 pub(crate) struct JobTruth {
     pub(crate) facts: Arc<PoolJob>,
     pub(crate) pending: TaskSet,
-    pub(crate) running: Vec<(AgentId, TaskRange, Resources)>,
+    pub(crate) running: Vec<Run>,
 }
+
+/// Tasks that were placed together.
+pub(crate) type Run = (AgentId, TaskRange, Resources, u64);
 
 /// The offers service in small, and the engine under test.
 pub(crate) struct Cluster {
@@ -56,6 +59,8 @@ pub(crate) struct Cluster {
     pub(crate) names: BTreeSet<String>,
     /// True to have every message arrive twice.
     pub(crate) twice: bool,
+    /// How long tasks are said to have run.
+    pub(crate) ran: Option<Span>,
 }
 
 pub(crate) const EPOCH: Epoch = Epoch(3);
@@ -139,6 +144,7 @@ impl Cluster {
             items: Vec::new(),
             names: BTreeSet::new(),
             twice: false,
+            ran: None,
         };
         assert_eq!(cluster.wake(), [Output::Hello]);
         cluster.sync();
@@ -259,7 +265,7 @@ impl Cluster {
         let Some(job) = self.jobs.get_mut(&JobId(id)) else { return self };
         let tasks = TaskRange::one(task);
         job.pending.remove(tasks);
-        let run = (agent_id("elsewhere"), tasks, resources(slice));
+        let run = (agent_id("elsewhere"), tasks, resources(slice), 1);
         let placements = vec![placement(&job.facts, &run)];
         self.items.push(FeedItem::Allocated { epoch: Epoch(1), grant: GrantId(1), placements, at: self.now });
         job.running.push(run);
@@ -293,10 +299,11 @@ impl Cluster {
     /// Ends the run of tasks that has run longest in a job.
     pub(crate) fn end_oldest(&mut self, id: u64) -> &mut Self {
         let Some(job) = self.jobs.get_mut(&JobId(id)) else { return self };
-        let (agent, tasks, slice) = job.running.remove(0);
+        let (agent, tasks, slice, slots) = job.running.remove(0);
         let queue = job.facts.queue.clone();
-        let held = slice.times(tasks.count()).unwrap();
-        self.items.push(FeedItem::Released { agent: agent.clone(), job: JobId(id), tasks, queue, slice });
+        let held = slice.times(slots).unwrap();
+        let (job, ran) = (JobId(id), self.ran);
+        self.items.push(FeedItem::Released { agent: agent.clone(), job, tasks, queue, slice, slots, ran });
         if let Some(agent) = self.agents.get_mut(&agent) {
             agent.free.add(&held).unwrap();
             agent.version += 1;
@@ -352,13 +359,11 @@ impl Cluster {
             let job = self.jobs.get_mut(&part.job).expect("a grant names a job that is there");
             let wants = job.facts.resources.iter().all(|(name, amount)| part.slice.total(name) == amount);
             assert!(wants, "a slice is what the job asks for");
-            agent
-                .free
-                .subtract(&part.slice.times(part.tasks.count()).unwrap())
-                .expect("A: never over-allocates");
+            agent.free.subtract(&part.slice.times(part.slots).unwrap()).expect("A: never over-allocates");
             let taken: u64 = job.pending.remove(part.tasks).into_iter().map(TaskRange::count).sum();
             assert_eq!(taken, part.tasks.count(), "every task of a grant waits");
-            let run = (part.agent.clone(), part.tasks, part.slice.clone());
+            assert!((1..=part.tasks.count()).contains(&part.slots), "as many slots as tasks at most");
+            let run = (part.agent.clone(), part.tasks, part.slice.clone(), part.slots);
             placements.push(placement(&job.facts, &run));
             job.running.push(run);
             let (queue, agent) = (job.facts.queue.clone(), part.agent.clone());
@@ -388,7 +393,7 @@ impl Cluster {
 
     /// How many tasks of each job run.
     pub(crate) fn running(&self, id: u64) -> u64 {
-        self.jobs[&JobId(id)].running.iter().map(|(_, tasks, _)| tasks.count()).sum()
+        self.jobs[&JobId(id)].running.iter().map(|(_, tasks, _, _)| tasks.count()).sum()
     }
 
     /// All that is held on all agents of one resource.
@@ -427,9 +432,9 @@ pub(crate) fn offer_item(agent: &AgentTruth) -> FeedItem {
     FeedItem::Offer { agent: id, version, free: agent.free.clone(), ttl: TTL }
 }
 
-fn placement(job: &PoolJob, (agent, tasks, slice): &(AgentId, TaskRange, Resources)) -> Placement {
+fn placement(job: &PoolJob, (agent, tasks, slice, slots): &Run) -> Placement {
     let run = AttemptRun { job: job.job, tasks: *tasks, attempt: 1 };
-    Placement { agent: agent.clone(), run, queue: job.queue.clone(), slice: slice.clone() }
+    Placement { agent: agent.clone(), run, queue: job.queue.clone(), slice: slice.clone(), slots: *slots }
 }
 
 /// Named items of a resource, all whole.

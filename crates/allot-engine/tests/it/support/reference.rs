@@ -38,7 +38,7 @@ impl State<'_> {
         self.agents[agent].free.subtract(&slice).unwrap();
         let task = self.jobs[job].pending.take_first(1)[0];
         let id = self.agents[agent].facts.agent.clone();
-        self.jobs[job].running.push((id.clone(), task, slice));
+        self.jobs[job].running.push((id.clone(), task, slice, 1));
         let facts = &self.jobs[job].facts;
         Some(Placed { queue: facts.queue.clone(), job: facts.job, task: task.first, agent: id })
     }
@@ -81,7 +81,7 @@ impl State<'_> {
         let used = |name: &ResourceName| {
             let jobs = self.jobs.iter().filter(|job| job.facts.queue == *queue);
             let runs = jobs.flat_map(|job| &job.running);
-            runs.map(|(_, tasks, slice)| u128::from(slice.total(name)) * u128::from(tasks.count()))
+            runs.map(|(_, tasks, slice, _)| u128::from(slice.total(name)) * u128::from(tasks.count()))
                 .sum::<u128>()
         };
         if let Rank::Fair { resource } = &self.policy.rank {

@@ -1,6 +1,6 @@
 //! What the offers service writes.
 
-use allot_model::{Epoch, GrantId, OffersRecord, Placement};
+use allot_model::{AttemptRun, Epoch, GrantId, OffersRecord, Placement};
 
 use crate::WireError;
 use crate::convert::read;
@@ -67,6 +67,7 @@ impl From<&Placement> for v1::Placement {
             run: Some((&placement.run).into()),
             queue: placement.queue.to_string(),
             slice: Some((&placement.slice).into()),
+            slots: read::fewer_slots(placement.slots, placement.run.tasks),
         }
     }
 }
@@ -75,11 +76,13 @@ impl TryFrom<v1::Placement> for Placement {
     type Error = WireError;
 
     fn try_from(message: v1::Placement) -> Result<Self, WireError> {
+        let run: AttemptRun = read::part(message.run, "run")?;
         Ok(Self {
             agent: read::id(&message.agent, "agent")?,
-            run: read::part(message.run, "run")?,
+            run,
             queue: read::id(&message.queue, "queue")?,
             slice: read::part(message.slice, "slice")?,
+            slots: read::slots(message.slots, run.tasks),
         })
     }
 }

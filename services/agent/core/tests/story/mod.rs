@@ -57,7 +57,8 @@ pub fn spec() -> JobSpec {
 
 pub fn launch_in(text: &str, spec: JobSpec, slice: Resources) -> AgentOrder {
     let queue = QueueName::new("q").unwrap();
-    AgentOrder::Launch(Launch { run: run(text), spec: Arc::new(spec), queue, slice })
+    let run = run(text);
+    AgentOrder::Launch(Launch { run, spec: Arc::new(spec), queue, slice, slots: run.tasks.count() })
 }
 
 pub fn launch_of(text: &str, spec: JobSpec) -> AgentOrder {

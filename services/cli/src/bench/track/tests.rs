@@ -30,7 +30,8 @@ fn admitted(job: u64, name: &str, submitted: u64) -> Record {
 
 fn allocated(run: AttemptRun) -> Record {
     let slice = allot_model::Resources::new();
-    let placement = Placement { agent: "a".parse().unwrap(), run, queue: "bench".parse().unwrap(), slice };
+    let (agent, queue, slots) = ("a".parse().unwrap(), "bench".parse().unwrap(), run.tasks.count());
+    let placement = Placement { agent, run, queue, slice, slots };
     let placements = vec![placement];
     Record::Offers(OffersRecord::Allocated { epoch: Epoch(1), grant: allot_model::GrantId(1), placements })
 }

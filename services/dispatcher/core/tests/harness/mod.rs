@@ -161,15 +161,19 @@ impl House {
         self.record(Record::Registry(record));
     }
 
-    pub fn allocated(&self, agent: &str, run: AttemptRun) -> Entry {
-        let placement = Placement { agent: agent_id(agent), run, queue: queue("a"), slice: slice() };
-        let record =
-            OffersRecord::Allocated { epoch: Epoch(1), grant: GrantId(1), placements: vec![placement] };
+    pub fn allocated(&self, agent: &str, run: AttemptRun, slots: u64) -> Entry {
+        let (agent, queue, slice) = (agent_id(agent), queue("a"), slice());
+        let placements = vec![Placement { agent, run, queue, slice, slots }];
+        let record = OffersRecord::Allocated { epoch: Epoch(1), grant: GrantId(1), placements };
         Entry { at: self.now, record: Record::Offers(record) }
     }
 
     pub fn allocate(&mut self, agent: &str, run: AttemptRun) {
-        let record = self.allocated(agent, run).record;
+        self.allocate_slots(agent, run, run.tasks.count());
+    }
+
+    pub fn allocate_slots(&mut self, agent: &str, run: AttemptRun, slots: u64) {
+        let record = self.allocated(agent, run, slots).record;
         self.record(record);
     }
 
@@ -291,6 +295,9 @@ fn name(run: &AttemptRun) -> String {
 
 fn short(order: &AgentOrder) -> String {
     match order {
+        AgentOrder::Launch(launch) if launch.slots < launch.run.tasks.count() => {
+            format!("launch {}, {} at a time", name(&launch.run), launch.slots)
+        }
         AgentOrder::Launch(launch) => format!("launch {}", name(&launch.run)),
         AgentOrder::Kill { run, reason, .. } => format!("kill {} {}", name(run), reason.as_str()),
         AgentOrder::Reconcile { wanted } => {

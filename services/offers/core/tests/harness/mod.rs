@@ -193,6 +193,7 @@ impl Pool {
                 job: run.job,
                 tasks: run.tasks,
                 slice: resources(slice),
+                slots: run.tasks.count(),
             })
             .collect();
         self.propose(from, epoch, placements)

@@ -136,8 +136,13 @@ impl House {
     }
 
     pub fn write_allocated(&mut self, agent: &str, run: AttemptRun) {
-        let placement =
-            Placement { agent: id(agent), run, queue: QueueName::new("a").unwrap(), slice: Resources::new() };
+        let placement = Placement {
+            agent: id(agent),
+            run,
+            queue: QueueName::new("a").unwrap(),
+            slice: Resources::new(),
+            slots: 1,
+        };
         let record =
             OffersRecord::Allocated { epoch: Epoch(1), grant: GrantId(1), placements: vec![placement] };
         self.write_as_other(Record::Offers(record));

@@ -1,21 +1,19 @@
 //! The connection to NATS.
 
-use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use allot_bus::Subject;
 use allot_model::Span;
 use async_nats::jetstream::{self, context::ContextBuilder};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError};
-use serde::{Deserialize, Serialize, Serializer};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError, Statistics};
 use tokio::sync::{broadcast, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::denial::Denial;
+use crate::nats_config::{NatsConfig, Secret};
 use crate::retry::Backoff;
 
 /// How many messages a subscription holds that nobody has looked at yet. What comes beyond is lost.
@@ -30,80 +28,6 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const DENIALS_KEPT: usize = 64;
 /// The longest pause between two tries to connect again.
 const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
-
-/// Where NATS is and how to get in. Part of every service's configuration, under `nats`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NatsConfig {
-    /// One or more addresses, joined by commas.
-    pub url: String,
-    /// The user's name, where one is asked for.
-    pub user: Option<String>,
-    /// The user's password.
-    pub password: Option<Secret>,
-    /// A token in place of user and password.
-    pub token: Option<Secret>,
-    /// A file with certificates by which servers are trusted, beside those of the system.
-    pub ca_file: Option<PathBuf>,
-    /// A file with the certificate that we show; `key_file` goes with it.
-    pub certificate_file: Option<PathBuf>,
-    /// A file with the key of that certificate.
-    pub key_file: Option<PathBuf>,
-    /// Where answers are sent; one of its own where permissions keep others from hearing them.
-    pub inbox_prefix: String,
-    /// On how many servers each stream is kept: 1, 3 or 5.
-    pub replicas: usize,
-    /// How long the first connection is tried for.
-    pub connect_timeout: Span,
-}
-
-impl Default for NatsConfig {
-    fn default() -> Self {
-        Self {
-            url: "nats://127.0.0.1:4222".to_owned(),
-            user: None,
-            password: None,
-            token: None,
-            ca_file: None,
-            certificate_file: None,
-            key_file: None,
-            inbox_prefix: "_INBOX".to_owned(),
-            replicas: 1,
-            connect_timeout: Span::from_secs(60),
-        }
-    }
-}
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides the text.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one who has to use it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("(hidden)")
-    }
-}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +78,8 @@ pub struct Bus {
     connections: watch::Receiver<u64>,
     denials: broadcast::Sender<Denial>,
     origin: Arc<Origin>,
+    /// What was counted on the connections that were made from this one.
+    others: Arc<Mutex<Vec<Arc<Statistics>>>>,
 }
 
 /// What a connection was made with.
@@ -203,13 +129,26 @@ impl Bus {
         denials: broadcast::Sender<Denial>,
     ) -> Self {
         let jetstream = ContextBuilder::new().timeout(API_TIMEOUT).build(client.clone());
-        Self { client, jetstream, connections, denials, origin: Arc::new(origin) }
+        Self { client, jetstream, connections, denials, origin: Arc::new(origin), others: Arc::default() }
     }
 
     /// Another connection to the same NATS, for one purpose alone: what happens to it does not happen to this one.
     pub(crate) async fn another(&self, purpose: &str) -> Result<Self, ConnectFailed> {
         let Origin { config, name } = &*self.origin;
-        Self::connect(config, &format!("{name} ({purpose})")).await
+        let other = Self::connect(config, &format!("{name} ({purpose})")).await?;
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody holds any more were given up.
+        others.retain(|counted| Arc::strong_count(counted) > 1);
+        others.push(other.client.statistics());
+        Ok(other)
+    }
+
+    /// How many messages have arrived, over this connection and the present ones that were made from it.
+    #[must_use]
+    pub fn messages_heard(&self) -> u64 {
+        let heard = |counted: &Arc<Statistics>| counted.in_messages.load(Ordering::Relaxed);
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        heard(&self.client.statistics()) + others.iter().map(heard).sum::<u64>()
     }
 
     /// False once the client has given up for good.
@@ -379,13 +318,6 @@ mod tests {
         for given in ["", "a b", "a.", "a.>", "*", "allot"] {
             assert!(inbox_prefix(given).unwrap_err().to_string().contains("_INBOX_research"), "{given}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_never_shown() {
-        let config = NatsConfig { password: Some(Secret::new("hunter2".into())), ..NatsConfig::default() };
-        let shown = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
-        assert!(!shown.contains("hunter2"), "{shown}");
     }
 
     #[tokio::test]

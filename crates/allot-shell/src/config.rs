@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use crate::bus::NatsConfig;
+use crate::nats_config::NatsConfig;
 
 /// Where the shell's own settings stand beside the service's.
 const NATS: &str = "nats";

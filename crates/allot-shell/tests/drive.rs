@@ -4,8 +4,6 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
-
 use allot_bus::Subject;
 use allot_model::ledger::{Batch, Entry, Record, RegistryRecord, Writer};
 use allot_model::{AgentId, Epoch, Time};
@@ -234,7 +232,7 @@ async fn a_flood_of_one_kind_does_not_keep_others_waiting() {
     let bus = server.bus_with_streams().await.unwrap();
     let service = Running::start(&server.config(), Counter::default()).await;
     ask(&bus, READ, "").await;
-    let heard = || service.bus.client().statistics().in_messages.load(Ordering::Relaxed);
+    let heard = || service.bus.messages_heard();
     let (before, total) = (heard(), 20_000);
     let gate = service.gate.clone().lock_owned().await;
     // The question comes last, behind the whole flood.

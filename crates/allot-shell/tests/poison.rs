@@ -4,10 +4,10 @@
 
 mod support;
 
-use allot_testkit::{NatsServer, RawClient, within};
+use allot_testkit::{NatsServer, PATIENCE, RawClient, eventually, within};
 use futures::{FutureExt, StreamExt};
 
-use support::{COUNT, Counter, READ, Running, ask, counted, counts};
+use support::{COUNT, Counter, READ, Running, ask, counted, counts, read_answer};
 
 /// What the client library takes for the end of a connection, of itself, or of nothing: subject, and lines of headers.
 const POISON: [(&[u8], Option<&[u8]>); 7] = [
@@ -111,5 +111,31 @@ async fn no_answer_is_sent_where_it_would_be_taken_for_our_own_word() {
         assert_eq!(message.subject.as_str(), "allot.v1.ledger.dispatcher", "{message:?}");
     }
     assert!(asked.next().now_or_never().is_none());
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_that_the_client_library_cannot_read_harms_nobody() {
+    let server = NatsServer::start().await.unwrap();
+    let bus = server.bus_with_streams().await.unwrap();
+    let service = Running::start(&server.config(), Counter::default()).await;
+    let mut client = RawClient::connect(&server).await.unwrap();
+    assert_eq!(ask(&bus, COUNT, "").await, "1 1");
+    let mut count = 1;
+    for lines in POISON.iter().filter_map(|(_, lines)| *lines) {
+        client.publish_with(READ.as_bytes(), lines, b"").await.unwrap();
+        client.publish_with(COUNT.as_bytes(), lines, b"").await.unwrap();
+        // A question that is lost with the connection is asked again, and may count twice then.
+        let answer = eventually("an answer", PATIENCE, || async {
+            let asked = bus.client().request(COUNT, "".into());
+            let answer =
+                tokio::time::timeout(std::time::Duration::from_millis(500), asked).await.ok()?.ok()?;
+            Some(String::from_utf8(answer.payload.to_vec()).unwrap())
+        })
+        .await;
+        let (epoch, counted) = read_answer(&answer);
+        assert!(epoch.0 == 1 && counted > count, "the service lived through it: {answer}");
+        count = counted;
+    }
     service.stop().await;
 }

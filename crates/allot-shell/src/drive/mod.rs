@@ -3,6 +3,7 @@
 //! After each wake-up everything that is ready is given to the core, bounded, and only then are its records appended:
 //! while one append is in flight the outputs of the next gather. Effects leave once every record before them is durable.
 
+mod listener;
 pub(crate) mod publisher;
 mod sources;
 mod takeover;
@@ -15,6 +16,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tracing::warn;
 
+use self::listener::Listener;
 use self::publisher::{Outgoing, Publisher};
 use self::sources::{Heard, Sources};
 use self::takeover::{Lead, Replay};
@@ -86,7 +88,7 @@ async fn begin<S: LedgerService>(
     bus.ensure_streams().await?;
     let replay = Replay::<S>::of_all(bus, &mut core).await?;
     // From before the lead is taken, so that nothing said to the new writer is missed.
-    let subscriptions = sources::subscribe(bus.client(), service.subscriptions()).await?;
+    let listener = Listener::start(bus, service.subscriptions()).await?;
     let lead = replay.take_lead(bus, instance).await?;
     let inbox = match S::inbox_from(&core) {
         Some(from) => Some(InboxReader::open(bus, from).await?),
@@ -96,7 +98,7 @@ async fn begin<S: LedgerService>(
     let mut driver = Driver::new(bus, service, core, appender, epoch, last);
     driver.give(clock::now(), S::resume(epoch));
     driver.start_append();
-    Ok((driver, Sources::new(ledger, inbox, subscriptions)))
+    Ok((driver, Sources::new(ledger, inbox, listener)))
 }
 
 struct Driver<S: LedgerService> {

@@ -3,10 +3,11 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use async_nats::{Client, Message, Subscriber};
-use futures::{FutureExt, StreamExt};
+use async_nats::Message;
+use futures::FutureExt;
 use tokio::task::unconstrained;
 
+use super::listener::Listener;
 use crate::ledger::inbox::{InboxReader, Submitted};
 use crate::ledger::reader::{Delivered, StreamReader};
 
@@ -28,7 +29,7 @@ pub(crate) enum Heard {
 pub(crate) struct Sources {
     ledger: StreamReader,
     inbox: Option<InboxReader>,
-    subscriptions: Vec<Subscriber>,
+    listener: Listener,
     turn: usize,
     taken: usize,
 }
@@ -39,12 +40,8 @@ const INBOX: usize = 1;
 const FIRST_SUBSCRIPTION: usize = 2;
 
 impl Sources {
-    pub(crate) fn new(
-        ledger: StreamReader,
-        inbox: Option<InboxReader>,
-        subscriptions: Vec<Subscriber>,
-    ) -> Self {
-        Self { ledger, inbox, subscriptions, turn: LEDGER, taken: 0 }
+    pub(crate) fn new(ledger: StreamReader, inbox: Option<InboxReader>, listener: Listener) -> Self {
+        Self { ledger, inbox, listener, turn: LEDGER, taken: 0 }
     }
 
     /// Waits for the next message; one of the inbox only where `with_inbox` says so.
@@ -58,7 +55,7 @@ impl Sources {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, with_inbox: bool) -> Poll<anyhow::Result<Heard>> {
-        let count = FIRST_SUBSCRIPTION + self.subscriptions.len();
+        let count = FIRST_SUBSCRIPTION + self.listener.count();
         if self.taken >= TURN {
             self.pass_on(count);
         }
@@ -87,23 +84,9 @@ impl Sources {
             (LEDGER, _) => self.ledger.poll_next(cx).map_ok(Heard::Ledger),
             (INBOX, Some(inbox)) if with_inbox => inbox.poll_next(cx).map(|found| Ok(Heard::Inbox(found))),
             (INBOX, _) => Poll::Pending,
-            _ => poll_subscription(&mut self.subscriptions[place - FIRST_SUBSCRIPTION], cx),
+            _ => {
+                self.listener.poll(place - FIRST_SUBSCRIPTION, cx).map(|message| Ok(Heard::Message(message)))
+            }
         }
     }
-}
-
-fn poll_subscription(subscription: &mut Subscriber, cx: &mut Context<'_>) -> Poll<anyhow::Result<Heard>> {
-    let message = subscription.poll_next_unpin(cx);
-    message.map(|message| {
-        message.map(Heard::Message).ok_or_else(|| anyhow::anyhow!("the connection to NATS was closed"))
-    })
-}
-
-/// Subscribes to all of these.
-pub(crate) async fn subscribe(client: &Client, subjects: Vec<String>) -> anyhow::Result<Vec<Subscriber>> {
-    let mut subscriptions = Vec::new();
-    for subject in subjects {
-        subscriptions.push(client.subscribe(subject).await?);
-    }
-    Ok(subscriptions)
 }

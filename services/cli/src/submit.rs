@@ -45,7 +45,7 @@ pub struct SubmitArgs {
     #[command(flatten)]
     flags: JobFlags,
     /// Message id: a submission with an id that the cluster knows is the same job, not another one.
-    #[arg(long, value_name = "MSGID")]
+    #[arg(long, value_name = "MSGID", value_parser = message_id)]
     id: Option<String>,
     /// Wait until the job has ended, and fail where it did not finish.
     #[arg(long)]
@@ -119,6 +119,12 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
     let value = std::env::var(text).map_err(|_| format!("{text} is not set here: write {text}=VALUE"))?;
     Ok((text.to_owned(), value))
+}
+
+/// Checks what is to stand in a header, and to be kept with the job.
+fn message_id(text: &str) -> Result<String, String> {
+    let one_line = !text.is_empty() && text.len() <= 255 && !text.chars().any(char::is_control);
+    one_line.then(|| text.to_owned()).ok_or_else(|| "write 1 to 255 bytes in one line".to_owned())
 }
 
 /// Submits a job.
@@ -401,6 +407,14 @@ mod tests {
                 "constraints": ["zone==b"], "backoff": "10s", "time_limit": "1h", "after": [4, 5], "workdir": "/tmp",
             })
         );
+    }
+
+    #[test]
+    fn a_message_id_is_one_line_of_text() {
+        assert_eq!(message_id("nightly 2026-11-22"), Ok("nightly 2026-11-22".to_owned()));
+        for text in ["", "a\nb", "a\rb", "\0", &"x".repeat(256)] {
+            assert!(message_id(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

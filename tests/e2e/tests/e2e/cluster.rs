@@ -1,6 +1,7 @@
 //! A cluster of real programs, and questions to it.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use allot_bus::{Subject, headers};
 use allot_e2e::User;
@@ -8,7 +9,7 @@ use allot_model::view::{
     AgentState, AgentView, Done, JobView, LogQuery, LogStream, PolicyView, QueueView, TaskRunView,
 };
 use allot_model::{AgentId, AttemptId, JobId, JobState, PoolName, Reason};
-use allot_testkit::{PATIENCE, Programs, eventually};
+use allot_testkit::{PATIENCE, Programs, built, eventually, within};
 use serde_json::{Value, json};
 
 /// A cluster whose services are processes. All of them end with it; where a test fails it tells their logs.
@@ -114,6 +115,16 @@ impl Cluster {
         .await;
     }
 
+    /// Runs `allot` with these words, and returns what it said.
+    pub(crate) async fn allot(&self, words: &[&str]) -> Said {
+        let mut command = tokio::process::Command::new(built("allot").unwrap());
+        command.args(words).env("ALLOT_NATS", self.programs.nats.url()).stdin(Stdio::null());
+        let output = within(&format!("`allot {}` ends", words.join(" ")), command.output()).await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or(-1);
+        Said { code, out: text(&output.stdout), err: text(&output.stderr), bytes: output.stdout }
+    }
+
     async fn policy(&self) -> Option<PolicyView> {
         self.user.ask(Subject::PoolPolicy(PoolName::default_pool()), &json!({})).await.ok()
     }
@@ -139,6 +150,16 @@ impl Cluster {
         let done: Done = self.user.ask(subject, &command).await.unwrap();
         done.message
     }
+}
+
+/// What a command said, and its exit code.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    /// Its standard output as it was.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Drop for Cluster {

@@ -6,4 +6,5 @@ mod cluster;
 mod faults;
 mod jobs;
 mod operators;
+mod rejections;
 mod submissions;

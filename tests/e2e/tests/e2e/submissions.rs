@@ -1,4 +1,4 @@
-//! What is submitted, good and bad.
+//! What is submitted, and how.
 
 use allot_bus::Subject;
 use allot_model::view::JobList;
@@ -6,42 +6,6 @@ use allot_model::{JobId, JobState};
 use serde_json::json;
 
 use crate::cluster::Cluster;
-
-#[tokio::test]
-async fn a_bad_job_is_rejected_by_its_field_and_the_next_one_runs() {
-    let cluster = Cluster::start().await;
-    let cases: [(&[u8], &str); 14] = [
-        (b"", ""),
-        (b"{", ""),
-        (b"null", ""),
-        (b"[1, 2]", ""),
-        (b"\x00\xff\xfe\x80", ""),
-        (b"{\"command\": [\"true\"], \"tsks\": 3}", "tsks"),
-        (b"{\"command\": \"\"}", "command"),
-        (b"{\"tasks\": 3}", "command"),
-        (b"{\"command\": [\"true\"], \"tasks\": 0}", "tasks"),
-        (b"{\"command\": [\"true\"], \"tasks\": -1}", "tasks"),
-        (b"{\"command\": [\"true\"], \"tasks\": 99999999999999999999}", "tasks"),
-        (b"{\"command\": [\"true\"], \"resources\": {\"cpus\": \"many\"}}", "resources.cpus"),
-        (b"{\"command\": [\"true\"], \"resources\": {\"mem\": -5}}", "resources.mem"),
-        (b"{\"command\": [\"true\"], \"after\": [999999]}", "after"),
-    ];
-    for (payload, field) in cases {
-        let shown = String::from_utf8_lossy(payload).into_owned();
-        let bad = cluster.user.publish("research", payload.to_vec(), None).await.unwrap();
-        let view = cluster.over(bad).await;
-        assert_eq!(view.summary.state, JobState::Rejected, "{shown}");
-        let rejection = view.rejection.unwrap();
-        assert!(
-            rejection.field.starts_with(field) && rejection.field.is_empty() == field.is_empty(),
-            "{shown}: {rejection:?}"
-        );
-        assert!(!rejection.message.is_empty(), "{shown}");
-    }
-    let good = cluster.user.submit("research", &json!({"command": ["true"]})).await.unwrap();
-    assert_eq!(good, JobId(15));
-    assert_eq!(cluster.ends(good).await, JobState::Finished);
-}
 
 #[tokio::test]
 async fn the_same_message_id_twice_is_one_job() {

@@ -74,7 +74,9 @@ where
     telemetry::init()?;
     let (health, layers) = (flags.health, layers(flags));
     let loaded: Loaded<C> = config::load(program.name, &layers)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // One thread: a service is one loop and its connection, and handing messages from thread to thread takes longer than
+    // what is done about them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         if health {
             return check(program, loaded).await;

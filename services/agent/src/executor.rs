@@ -54,6 +54,16 @@ impl Running {
         self.with(|running| running.values().any(|leader| *leader == Some(pid)))
     }
 
+    /// The processes of the attempts.
+    fn pids(&self) -> Vec<i32> {
+        self.with(|running| running.values().flatten().map(|pid| pid.as_raw_nonzero().get()).collect())
+    }
+
+    /// True where someone else holds it too.
+    fn is_used_elsewhere(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     fn with<T>(&self, look: impl FnOnce(&mut BTreeMap<AttemptId, Option<Pid>>) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -162,7 +162,7 @@ mod tests {
         let attempts: Vec<AttemptId> = (0..4).map(|index| format!("7.{index}#1").parse().unwrap()).collect();
         attempts.iter().for_each(|attempt| drop(dirs.make(*attempt).unwrap()));
         let there = || attempts.iter().filter(|attempt| dirs.of(**attempt).exists()).count();
-        let strays = Strays::adopt(Incarnation(1), Running::default());
+        let strays = Strays::adopt(Incarnation(1), Running::default(), dirs.clone());
         let keeper = Keeper::open(dirs.clone(), strays, 3, Span::from_secs(60));
         assert_eq!(keeper.ended.len(), 4, "what is there from before is known");
         let keeper = keeper.tidy(clock::now(), &[]);
@@ -177,7 +177,7 @@ mod tests {
         let dirs = TaskDirs::new(root.path().to_owned());
         let keeper = Keeper::open(
             dirs.clone(),
-            Strays::adopt(Incarnation(1), Running::default()),
+            Strays::adopt(Incarnation(1), Running::default(), dirs.clone()),
             3,
             Span::from_secs(60),
         );

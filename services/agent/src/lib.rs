@@ -68,7 +68,7 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
 
     let (ended, has_ended) = unbounded_channel();
     let running = executor.running().clone();
-    let strays = Strays::adopt(facts.incarnation, running.clone());
+    let strays = Strays::adopt(facts.incarnation, running.clone(), dirs.clone());
     let keeper = Keeper::open(dirs.clone(), strays.clone(), config.keep_tasks, config.keep_for);
     let logs = Logs {
         bus: bus.clone(),

@@ -64,6 +64,12 @@ impl TaskDirs {
         self.root.join(task_dir_name(attempt))
     }
 
+    /// The attempt whose directory this is, or is in.
+    pub(crate) fn attempt_at(&self, path: &Path) -> Option<AttemptId> {
+        let name = path.strip_prefix(&self.root).ok()?.components().next()?;
+        attempt_of_dir(name.as_os_str().to_str()?)
+    }
+
     /// Makes the directory of an attempt, with empty outputs or none.
     ///
     /// # Errors

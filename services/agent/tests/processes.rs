@@ -196,6 +196,41 @@ async fn a_daemon_lives_as_long_as_its_task_and_no_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_hides_is_killed_once_no_task_is_left_whose_it_may_be() {
+    let mut stage = Stage::open().await;
+    let wait = "while [ ! -e go ]; do sleep 0.01; done";
+    stage.order(vec![launch("1.0#1", shell(wait))]).await;
+    stage.start_of("1.0#1").await;
+    // Neither its environment nor its directory nor its group tells whose it is.
+    let hide = "cd /; env -i setsid sh -c 'echo $$; exec sleep 1000 > /dev/null 2>&1'";
+    stage.order(vec![launch("1.1#1", shell(&format!("({hide} &); while [ ! -s stdout ]; do sleep 0.01; done")))]).await;
+    assert_eq!(stage.end_of("1.1#1").await.state, TaskState::Finished);
+    let pid: i32 = stage.stdout("1.1#1").trim().parse().unwrap();
+    // One that begins later is not suspected.
+    stage.order(vec![launch("1.2#1", shell(wait))]).await;
+    stage.start_of("1.2#1").await;
+    assert!(is_alive(pid), "it may be of the task that began before it");
+    fs::write(stage.task_dir("1.0#1").join("go"), "").unwrap();
+    stage.end_of("1.0#1").await;
+    eventually("the daemon is gone", PATIENCE, || async { (!is_alive(pid)).then_some(()) }).await;
+    fs::write(stage.task_dir("1.2#1").join("go"), "").unwrap();
+    assert_eq!(stage.end_of("1.2#1").await.state, TaskState::Finished);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_without_its_environment_is_known_by_its_directory() {
+    let mut stage = Stage::open().await;
+    let hide = "(env -i setsid sh -c 'echo $$; exec sleep 1000' &); while [ ! -s stdout ]; do sleep 0.01; done";
+    let wait = "while [ ! -e go ]; do sleep 0.01; done";
+    stage.order(vec![launch("1.0#1", shell(wait)), launch("1.1#1", shell(hide))]).await;
+    stage.end_of("1.1#1").await;
+    let pid: i32 = stage.stdout("1.1#1").trim().parse().unwrap();
+    eventually("the daemon is gone", PATIENCE, || async { (!is_alive(pid)).then_some(()) }).await;
+    fs::write(stage.task_dir("1.0#1").join("go"), "").unwrap();
+    assert_eq!(stage.end_of("1.0#1").await.state, TaskState::Finished);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_over_its_time_limit_has_failed() {
     let mut stage = Stage::open().await;
     let end = stage.run(JobSpec { time_limit: Some(Span::from_millis(100)), ..shell("sleep 1000") }).await;

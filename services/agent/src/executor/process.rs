@@ -71,10 +71,7 @@ fn micros(time: libc::timeval) -> u64 {
 /// Kills the group of a process of an earlier life of the agent, if it is still that process.
 pub(crate) fn kill_leftover(process: ProcessId) {
     let Some(pid) = Pid::from_raw(process.pid) else { return };
-    let started = fs::read_to_string(format!("/proc/{pid}/stat", pid = process.pid))
-        .ok()
-        .and_then(|stat| start_ticks(&stat));
-    if started.is_some_and(|ticks| (process.not_before_ticks..=process.not_after_ticks).contains(&ticks)) {
+    if start_ticks_of(process.pid).is_some_and(|ticks| (process.not_before_ticks..=process.not_after_ticks).contains(&ticks)) {
         signal_group(pid, Signal::Kill);
     }
 }
@@ -91,6 +88,11 @@ pub(crate) fn kill_marked(incarnation: allot_model::Incarnation) {
     for pid in pids.filter(marked).filter_map(Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
+}
+
+/// When the process of this number was started; nothing where there is none.
+pub(crate) fn start_ticks_of(pid: i32) -> Option<u64> {
+    start_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// When a process was started, from its line in `/proc`. Its name, in brackets, may hold anything.

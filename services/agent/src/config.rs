@@ -43,6 +43,9 @@ pub struct Config {
     pub keep_tasks: usize,
     /// How long the directory of an ended attempt is kept.
     pub keep_for: Span,
+    /// While less than this is free where directories of attempts are, those of ended ones go, the oldest first.
+    #[serde(with = "byte_count")]
+    pub keep_free: u64,
     /// When the agent is told to stop: the longest that its tasks have between SIGTERM and SIGKILL.
     pub stop_grace: Span,
 }
@@ -64,6 +67,7 @@ impl Default for Config {
             output_wait: Span::from_secs(2),
             keep_tasks: 1_000,
             keep_for: Span::from_secs(24 * 3_600),
+            keep_free: 256 << 20,
             stop_grace: Span::from_secs(10),
         }
     }

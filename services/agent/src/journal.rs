@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use allot_agent_core::{JournalEntry, Memory};
+use rustix::fs::FallocateFlags;
 use tracing::warn;
 
 use crate::home::write_whole;
@@ -18,6 +19,8 @@ use crate::home::write_whole;
 const LEAST_REWRITE_BYTES: u64 = 8 << 20;
 /// A journal is rewritten when it is this much longer than what was written last time.
 const REWRITE_FACTOR: u64 = 4;
+/// How much room the disk is to keep for entries to come, at least.
+const RESERVE_BYTES: u64 = 1 << 20;
 /// How long to wait when the disk does not take an entry.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -27,6 +30,8 @@ pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// Up to here the disk has room for it, whatever else is written there.
+    reserved: u64,
     rewrite_at: u64,
     buffer: Vec<u8>,
 }
@@ -69,11 +74,24 @@ impl Journal {
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let entries = read_lines(path, &text[..whole])?;
         let file = open_at(path, whole as u64).map_err(unusable)?;
-        let bytes = whole as u64;
-        Ok((
-            Self { path: path.to_owned(), file, bytes, rewrite_at: rewrite_at(bytes), buffer: Vec::new() },
-            entries,
-        ))
+        let (path, bytes) = (path.to_owned(), whole as u64);
+        let (reserved, rewrite_at) = (0, rewrite_at(bytes));
+        let mut journal = Self { path, file, bytes, reserved, rewrite_at, buffer: Vec::new() };
+        journal.reserve();
+        Ok((journal, entries))
+    }
+
+    /// Has the disk keep room for entries to come: a task that fills it must not keep the agent from noting, and so
+    /// from doing, anything.
+    fn reserve(&mut self) {
+        if self.reserved >= self.bytes + RESERVE_BYTES {
+            return;
+        }
+        let wanted = self.bytes + 2 * RESERVE_BYTES;
+        // Where that cannot be had, the next write says so if it matters.
+        if rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, wanted).is_ok() {
+            self.reserved = wanted;
+        }
     }
 
     /// Adds an entry to those that the next [`Journal::write`] writes.
@@ -89,7 +107,10 @@ impl Journal {
     pub(crate) async fn write(&mut self) {
         while !self.buffer.is_empty() {
             match self.try_write() {
-                Ok(()) => self.buffer.clear(),
+                Ok(()) => {
+                    self.buffer.clear();
+                    self.reserve();
+                }
                 Err(error) => {
                     warn!(path = %self.path.display(), %error, "the journal cannot be written; nothing is started until it can");
                     tokio::time::sleep(FULL_PAUSE).await;
@@ -102,8 +123,11 @@ impl Journal {
         let written = self.file.write_all(&self.buffer);
         match written {
             Ok(()) => self.bytes += self.buffer.len() as u64,
-            // A part of it may have been written.
-            Err(_) => cut(&mut self.file, self.bytes)?,
+            // A part of it may have been written. What was reserved goes with it.
+            Err(_) => {
+                self.reserved = 0;
+                cut(&mut self.file, self.bytes)?;
+            }
         }
         written
     }
@@ -125,6 +149,8 @@ impl Journal {
         write_whole(&self.path, &line)?;
         self.bytes = line.len() as u64;
         self.file = open_at(&self.path, self.bytes)?;
+        self.reserved = 0;
+        self.reserve();
         Ok(())
     }
 }
@@ -181,6 +207,46 @@ mod tests {
         journal.push(&acknowledged(3));
         journal.write().await;
         assert_eq!(Journal::open(&path).unwrap().1.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn there_is_always_room_for_a_megabyte_of_entries() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let room = || {
+            let file = std::fs::metadata(&path).unwrap();
+            (file.blocks() * 512).saturating_sub(file.len())
+        };
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        assert!(room() >= RESERVE_BYTES);
+        for sequence in 0..60_000 {
+            journal.push(&acknowledged(sequence));
+        }
+        journal.write().await;
+        assert!(journal.bytes > RESERVE_BYTES && room() >= RESERVE_BYTES);
+        drop(journal);
+        let (mut journal, entries) = Journal::open(&path).unwrap();
+        assert!(entries.len() == 60_000 && room() >= RESERVE_BYTES, "reserved room is no part of it");
+        journal.rewrite_at = 1;
+        journal.rewrite_if_long(&Memory::default());
+        assert!(journal.bytes < 10_000 && room() >= RESERVE_BYTES);
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_the_disk_does_not_take_is_written_once_it_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        journal.push(&acknowledged(1));
+        journal.write().await;
+        let good =
+            std::mem::replace(&mut journal.file, File::options().write(true).open("/dev/full").unwrap());
+        journal.push(&acknowledged(2));
+        assert!(journal.try_write().is_err(), "no space is left");
+        journal.file = good;
+        journal.write().await;
+        assert_eq!(Journal::open(&path).unwrap().1, [acknowledged(1), acknowledged(2)]);
     }
 
     #[tokio::test]

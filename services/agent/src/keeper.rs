@@ -18,8 +18,10 @@ use crate::output::{STREAMS, TaskDirs};
 
 /// How often the outputs of running attempts are looked at.
 const CAP_EVERY: Duration = Duration::from_millis(250);
-/// How often it is looked whether a directory is too old.
-const AGE_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether a directory is too old, or space is short.
+const AGE_EVERY: Duration = Duration::from_secs(5);
+/// How old a directory is before it makes room for others: until then its outputs may be on their way to be stored.
+const SETTLED: Span = Span::from_secs(5);
 /// How often it is looked again whether processes that tasks left behind are gone.
 const STRAYS_EVERY: Duration = Duration::from_millis(250);
 /// How many ends are taken note of at once.
@@ -79,13 +81,23 @@ pub(crate) struct Keeper {
     nobody_left: bool,
     /// Oldest first.
     ended: VecDeque<(Time, AttemptId)>,
-    keep: usize,
-    keep_for: Span,
+    keep: Keep,
+}
+
+/// What is kept of ended attempts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    /// So many of their directories at most.
+    pub(crate) tasks: usize,
+    /// For so long at most.
+    pub(crate) time: Span,
+    /// As long as so much is free beside them.
+    pub(crate) free_bytes: u64,
 }
 
 impl Keeper {
     /// Knows of all directories that are there: no attempt runs yet.
-    pub(crate) fn open(dirs: TaskDirs, strays: Strays, keep: usize, keep_for: Span) -> Self {
+    pub(crate) fn open(dirs: TaskDirs, strays: Strays, keep: Keep) -> Self {
         dirs.remove_spares();
         let named_at = |attempt| {
             let seconds = u64::try_from(std::fs::metadata(dirs.of(attempt)).ok()?.ctime()).ok()?;
@@ -94,7 +106,7 @@ impl Keeper {
         let mut ended: Vec<(Time, AttemptId)> = dirs.attempts().into_iter().filter_map(named_at).collect();
         ended.sort_unstable();
         let ended = ended.into();
-        Self { dirs, silent: Silent::default(), strays, nobody_left: false, ended, keep, keep_for }
+        Self { dirs, silent: Silent::default(), strays, nobody_left: false, ended, keep }
     }
 
     /// The attempts that are known to have ended without a word.
@@ -143,7 +155,10 @@ impl Keeper {
 
     fn take_surplus(&mut self, now: Time) -> Option<AttemptId> {
         let (ended_at, _) = self.ended.front()?;
-        let surplus = self.ended.len() > self.keep || now.since(*ended_at) > self.keep_for;
+        let Keep { tasks, time, free_bytes } = self.keep;
+        let age = now.since(*ended_at);
+        let is_short = || age >= SETTLED && self.dirs.free_bytes().is_some_and(|free| free < free_bytes);
+        let surplus = self.ended.len() > tasks || age > time || is_short();
         let (_, attempt) = surplus.then(|| self.ended.pop_front()).flatten()?;
         self.silent.with(|silent| silent.remove(&attempt));
         Some(attempt)
@@ -155,6 +170,8 @@ mod tests {
     use super::*;
     use allot_model::Incarnation;
 
+    const KEEP: Keep = Keep { tasks: 3, time: Span::from_secs(60), free_bytes: 0 };
+
     #[test]
     fn the_oldest_directories_go_when_there_are_too_many_or_they_are_too_old() {
         let root = tempfile::tempdir().unwrap();
@@ -163,7 +180,7 @@ mod tests {
         attempts.iter().for_each(|attempt| drop(dirs.make(*attempt).unwrap()));
         let there = || attempts.iter().filter(|attempt| dirs.of(**attempt).exists()).count();
         let strays = Strays::adopt(Incarnation(1), Running::default(), dirs.clone());
-        let keeper = Keeper::open(dirs.clone(), strays, 3, Span::from_secs(60));
+        let keeper = Keeper::open(dirs.clone(), strays, KEEP);
         assert_eq!(keeper.ended.len(), 4, "what is there from before is known");
         let keeper = keeper.tidy(clock::now(), &[]);
         assert_eq!(there(), 3);
@@ -172,15 +189,32 @@ mod tests {
     }
 
     #[test]
+    fn directories_of_ended_attempts_make_room_where_space_is_short() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = TaskDirs::new(root.path().to_owned());
+        let old: AttemptId = "7.0#1".parse().unwrap();
+        dirs.make(old).unwrap();
+        let strays = Strays::adopt(Incarnation(1), Running::default(), dirs.clone());
+        let roomy = Keeper::open(dirs.clone(), strays.clone(), KEEP).tidy(clock::now(), &[]);
+        assert!(dirs.of(old).exists() && roomy.ended.len() == 1);
+        let short = Keep { free_bytes: u64::MAX, ..KEEP };
+        let later = clock::now() + Span::from_secs(10);
+        let mut keeper = Keeper::open(dirs.clone(), strays, short).tidy(later, &[]);
+        assert!(!dirs.of(old).exists());
+        let attempt: AttemptId = "7.1#1".parse().unwrap();
+        std::fs::write(dirs.make(attempt).unwrap().join("core"), "").unwrap();
+        keeper = keeper.tidy(later, &[Over { attempt, has_output: true }]);
+        assert!(dirs.of(attempt).exists(), "its outputs may be on their way");
+        keeper.tidy(later + SETTLED, &[]);
+        assert!(!dirs.of(attempt).exists());
+    }
+
+    #[test]
     fn nothing_is_kept_of_an_attempt_that_left_nothing() {
         let root = tempfile::tempdir().unwrap();
         let dirs = TaskDirs::new(root.path().to_owned());
-        let keeper = Keeper::open(
-            dirs.clone(),
-            Strays::adopt(Incarnation(1), Running::default(), dirs.clone()),
-            3,
-            Span::from_secs(60),
-        );
+        let keeper =
+            Keeper::open(dirs.clone(), Strays::adopt(Incarnation(1), Running::default(), dirs.clone()), KEEP);
         let silent = keeper.silent();
         let [plain, littered]: [AttemptId; 2] = ["7.0#1", "7.1#1"].map(|text| text.parse().unwrap());
         for attempt in [plain, littered] {

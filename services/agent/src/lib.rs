@@ -38,7 +38,7 @@ use executor::process::kill_marked;
 use executor::strays::Strays;
 use home::{Home, Identity};
 use journal::{Journal, JournalError};
-use keeper::Keeper;
+use keeper::{Keep, Keeper};
 use logs::Logs;
 use output::TaskDirs;
 use publisher::Publisher;
@@ -69,7 +69,8 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
     let (ended, has_ended) = unbounded_channel();
     let running = executor.running().clone();
     let strays = Strays::adopt(facts.incarnation, running.clone(), dirs.clone());
-    let keeper = Keeper::open(dirs.clone(), strays.clone(), config.keep_tasks, config.keep_for);
+    let keep = Keep { tasks: config.keep_tasks, time: config.keep_for, free_bytes: config.keep_free };
+    let keeper = Keeper::open(dirs.clone(), strays.clone(), keep);
     let logs = Logs {
         bus: bus.clone(),
         agent: facts.id.clone(),

@@ -42,9 +42,14 @@ pub(crate) fn mem_bytes() -> u64 {
 
 /// Nine tenths of what is free for us where `dir` is.
 pub(crate) fn disk_bytes(dir: &Path) -> u64 {
-    let free = rustix::fs::statvfs(dir).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    let free = free_bytes(dir).unwrap_or(0);
     let left = free - free / 10;
     left - left % DISK_STEP
+}
+
+/// What is free for us where `dir` is, if the system says.
+pub(crate) fn free_bytes(dir: &Path) -> Option<u64> {
+    rustix::fs::statvfs(dir).ok().map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize))
 }
 
 /// Changes with each start of the machine.

@@ -14,6 +14,7 @@ use allot_model::view::LogStream;
 use rustix::fs::{FallocateFlags, SeekFrom};
 
 use crate::home::{attempt_of_dir, task_dir_name};
+use crate::machine;
 
 /// Both outputs.
 pub(crate) const STREAMS: [LogStream; 2] = [LogStream::Stdout, LogStream::Stderr];
@@ -50,6 +51,11 @@ impl TaskDirs {
     /// Directories below this one.
     pub(crate) fn new(root: PathBuf) -> Self {
         Self { root, spares: Arc::default() }
+    }
+
+    /// How much is free there, if the system says.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        machine::free_bytes(&self.root)
     }
 
     /// The attempts that have a directory.

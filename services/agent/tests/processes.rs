@@ -203,7 +203,12 @@ async fn a_daemon_that_hides_is_killed_once_no_task_is_left_whose_it_may_be() {
     stage.start_of("1.0#1").await;
     // Neither its environment nor its directory nor its group tells whose it is.
     let hide = "cd /; env -i setsid sh -c 'echo $$; exec sleep 1000 > /dev/null 2>&1'";
-    stage.order(vec![launch("1.1#1", shell(&format!("({hide} &); while [ ! -s stdout ]; do sleep 0.01; done")))]).await;
+    stage
+        .order(vec![launch(
+            "1.1#1",
+            shell(&format!("({hide} &); while [ ! -s stdout ]; do sleep 0.01; done")),
+        )])
+        .await;
     assert_eq!(stage.end_of("1.1#1").await.state, TaskState::Finished);
     let pid: i32 = stage.stdout("1.1#1").trim().parse().unwrap();
     // One that begins later is not suspected.
@@ -220,7 +225,8 @@ async fn a_daemon_that_hides_is_killed_once_no_task_is_left_whose_it_may_be() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_without_its_environment_is_known_by_its_directory() {
     let mut stage = Stage::open().await;
-    let hide = "(env -i setsid sh -c 'echo $$; exec sleep 1000' &); while [ ! -s stdout ]; do sleep 0.01; done";
+    let hide =
+        "(env -i setsid sh -c 'echo $$; exec sleep 1000' &); while [ ! -s stdout ]; do sleep 0.01; done";
     let wait = "while [ ! -e go ]; do sleep 0.01; done";
     stage.order(vec![launch("1.0#1", shell(wait)), launch("1.1#1", shell(hide))]).await;
     stage.end_of("1.1#1").await;

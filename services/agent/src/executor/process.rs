@@ -71,7 +71,9 @@ fn micros(time: libc::timeval) -> u64 {
 /// Kills the group of a process of an earlier life of the agent, if it is still that process.
 pub(crate) fn kill_leftover(process: ProcessId) {
     let Some(pid) = Pid::from_raw(process.pid) else { return };
-    if start_ticks_of(process.pid).is_some_and(|ticks| (process.not_before_ticks..=process.not_after_ticks).contains(&ticks)) {
+    if start_ticks_of(process.pid)
+        .is_some_and(|ticks| (process.not_before_ticks..=process.not_after_ticks).contains(&ticks))
+    {
         signal_group(pid, Signal::Kill);
     }
 }

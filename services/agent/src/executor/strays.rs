@@ -116,7 +116,8 @@ impl Strays {
         let Some(began_ticks) = start_ticks_of(orphan) else { return false };
         let leaders = leaders();
         self.with_unclaimed(|unclaimed| {
-            let seen = unclaimed.entry(orphan).or_insert_with(|| Unclaimed { began_ticks: 0, suspects: Vec::new() });
+            let seen =
+                unclaimed.entry(orphan).or_insert_with(|| Unclaimed { began_ticks: 0, suspects: Vec::new() });
             if seen.began_ticks != began_ticks {
                 let before = leaders.iter().filter(|leader| leader.began_ticks <= began_ticks);
                 *seen = Unclaimed { began_ticks, suspects: before.copied().collect() };

@@ -108,6 +108,15 @@ impl Programs {
         self.spawn(name, &was.program, &was.settings)
     }
 
+    /// The most memory that the process of this name has taken so far, bytes; nothing where it does not run.
+    #[must_use]
+    pub fn peak_memory(&self, name: &str) -> Option<u64> {
+        let pid = self.running.get(name)?.process.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    }
+
     /// What the process of this name has logged.
     #[must_use]
     pub fn log(&self, name: &str) -> String {

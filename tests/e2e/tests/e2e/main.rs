@@ -6,5 +6,6 @@ mod cluster;
 mod faults;
 mod jobs;
 mod operators;
+mod processes;
 mod rejections;
 mod submissions;

@@ -4,6 +4,7 @@
 
 mod config;
 mod link;
+mod questions;
 mod serve;
 
 use allot_engine::{Engine, Limits};
@@ -23,5 +24,6 @@ pub async fn run(bus: Bus, policy: &str, config: Config, shutdown: Shutdown) -> 
     info!(instance = %me, policy = %policy.name, placement = %policy.placement, order = %policy.order, backfill = %policy.backfill, "allocator starts");
     let link = link::Link::open(&bus, &config.pool, me.clone(), policy.name.clone()).await?;
     let limits = Limits { ahead: config.ahead, ..Limits::default() };
-    serve::serve(Engine::with_limits(me, policy, limits), link, &shutdown).await
+    let questions = questions::Questions::new(&bus, &config.pool);
+    serve::serve(Engine::with_limits(me, policy, limits), link, questions, &shutdown).await
 }

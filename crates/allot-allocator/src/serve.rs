@@ -6,9 +6,11 @@ use std::time::Duration;
 use allot_engine::{Engine, Input, Output};
 use allot_model::{Core, Time};
 use allot_shell::{Shutdown, clock};
+use async_nats::Message;
 use tracing::{debug, info, warn};
 
 use crate::link::{Heard, Link};
+use crate::questions::Questions;
 
 /// How many messages are heard before what they lead to is decided.
 const MOST_AT_ONCE: usize = 1_024;
@@ -21,16 +23,24 @@ enum Woken {
     Stop,
     Due,
     Heard(Heard),
+    Asked(Message),
     Closed,
 }
 
-pub(crate) async fn serve(mut engine: Engine, mut link: Link, shutdown: &Shutdown) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    mut engine: Engine,
+    mut link: Link,
+    mut questions: Questions,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
     let mut was_active = false;
     loop {
-        match wait(&engine, &mut link, shutdown).await {
+        let mut asked = None;
+        match wait(&engine, &mut link, &mut questions, shutdown).await {
             Woken::Stop => return leave(&link).await,
             Woken::Due => {}
             Woken::Heard(heard) => hear(&mut engine, &mut link, heard),
+            Woken::Asked(question) => asked = Some(question),
             Woken::Closed => anyhow::bail!("the connection to NATS is closed"),
         }
         let mut out = Vec::new();
@@ -38,8 +48,13 @@ pub(crate) async fn serve(mut engine: Engine, mut link: Link, shutdown: &Shutdow
         if engine.is_active() != was_active {
             was_active = engine.is_active();
             tell_role(was_active);
+            questions.are_for_us(was_active).await?;
         }
         say(&link, out).await?;
+        // One a round, once all that is decided has been said: however many are asked, decisions go on.
+        if let Some(question) = asked.or_else(|| questions.ready()) {
+            questions.answer(question, &mut engine).await?;
+        }
     }
 }
 
@@ -56,11 +71,12 @@ fn tell_role(is_active: bool) {
     }
 }
 
-async fn wait(engine: &Engine, link: &mut Link, shutdown: &Shutdown) -> Woken {
+async fn wait(engine: &Engine, link: &mut Link, questions: &mut Questions, shutdown: &Shutdown) -> Woken {
     tokio::select! {
         biased;
         () = shutdown.wait() => Woken::Stop,
         heard = link.next() => heard.map_or(Woken::Closed, Woken::Heard),
+        question = questions.next() => Woken::Asked(question),
         () = until(engine.next_wake()) => Woken::Due,
     }
 }

@@ -28,6 +28,7 @@ pub enum Kind {
     PoolGrants,
     PoolPolicy,
     PoolUse,
+    PoolWhy,
 }
 
 /// Who takes part.
@@ -120,7 +121,7 @@ impl Party {
 }
 
 /// All rows, in the order of [`Kind`].
-pub const TABLE: [Row; 22] = [
+pub const TABLE: [Row; 23] = [
     Row {
         kind: Kind::Submit,
         form: "allot.v1.submit.<queue>",
@@ -340,5 +341,15 @@ pub const TABLE: [Row; 22] = [
         message: "`PolicyUseCommand`, as JSON",
         answer: Some("`Answer<Done>`"),
         about: "Chooses the policy that is to decide.",
+    },
+    Row {
+        kind: Kind::PoolWhy,
+        form: "allot.v1.pool.<pool>.why",
+        from: Party::User,
+        to: Party::Allocator,
+        exchange: Exchange::Request,
+        message: "`WhyQuery`, as JSON",
+        answer: Some("`Answer<WhyView>`"),
+        about: "Why tasks of a job have no place. Only the allocator that decides listens; one that cannot tell need not.",
     },
 ];

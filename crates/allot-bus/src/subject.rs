@@ -34,6 +34,7 @@ pub enum Subject {
     PoolGrants(PoolName),
     PoolPolicy(PoolName),
     PoolUse(PoolName),
+    PoolWhy(PoolName),
 }
 
 /// Why a text is not a subject of allot.
@@ -106,6 +107,7 @@ impl Subject {
             Self::PoolGrants(_) => Kind::PoolGrants,
             Self::PoolPolicy(_) => Kind::PoolPolicy,
             Self::PoolUse(_) => Kind::PoolUse,
+            Self::PoolWhy(_) => Kind::PoolWhy,
         }
     }
 }
@@ -138,6 +140,7 @@ impl fmt::Display for Subject {
             Self::PoolGrants(pool) => write!(f, "pool.{pool}.grants"),
             Self::PoolPolicy(pool) => write!(f, "pool.{pool}.policy"),
             Self::PoolUse(pool) => write!(f, "pool.{pool}.use"),
+            Self::PoolWhy(pool) => write!(f, "pool.{pool}.why"),
         }
     }
 }
@@ -205,6 +208,7 @@ fn read_pool(pool: &str, verb: &str) -> Result<Option<Subject>, InvalidId> {
         "grants" => Subject::PoolGrants,
         "policy" => Subject::PoolPolicy,
         "use" => Subject::PoolUse,
+        "why" => Subject::PoolWhy,
         _ => return Ok(None),
     };
     Ok(Some(subject(pool.parse()?)))

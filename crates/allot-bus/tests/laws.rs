@@ -24,8 +24,8 @@ fn agent_subjects() -> impl Strategy<Value = Subject> {
 }
 
 fn pool_subjects() -> impl Strategy<Value = Subject> {
-    let verbs: [fn(PoolName) -> Subject; 4] =
-        [Subject::PoolOffers, Subject::PoolGrants, Subject::PoolPolicy, Subject::PoolUse];
+    let verbs: [fn(PoolName) -> Subject; 5] =
+        [Subject::PoolOffers, Subject::PoolGrants, Subject::PoolPolicy, Subject::PoolUse, Subject::PoolWhy];
     (TOKEN, prop::sample::select(verbs.to_vec())).prop_map(|(id, verb)| verb(PoolName::new(&id).unwrap()))
 }
 

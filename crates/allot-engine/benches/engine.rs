@@ -293,8 +293,8 @@ fn agent_items(agent: u64) -> Vec<FeedItem> {
     let size = 1 + agent % 4;
     let id = agent_id(agent);
     let total = request(64_000 * size, 192 * GIB * size).as_scalars();
-    let facts =
-        PoolAgent { agent: id.clone(), host: id.to_string(), total: total.clone(), attributes: [].into() };
+    let (host, attributes) = (id.to_string(), [].into());
+    let facts = PoolAgent { agent: id.clone(), host, total: total.clone(), attributes, draining: false };
     let offer = FeedItem::Offer { agent: id, version: OfferVersion(1), free: total, ttl: TTL };
     vec![FeedItem::Agent(Arc::new(facts)), offer]
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use allot_model::{JobId, PoolJob, QueueName, Span, TaskRange, Time};
+use allot_model::{JobId, PoolJob, QueueName, SetAside, Span, TaskRange, Time};
 
-use crate::dims::{Need, Vector};
+use crate::dims::{Dim, Need, Vector};
 use crate::lane::{Lane, Measure};
 use crate::policy::{Backfill, JobKey, LaneKey, Policy, Rank};
 use crate::ranked::Ranked;
@@ -54,7 +54,7 @@ pub(crate) struct Backlog {
     ranking: Ranked<LaneKey, Mask>,
     weights: BTreeMap<QueueName, u32>,
     /// Jobs set aside after a refusal that trying again at once would only repeat.
-    held: BTreeMap<JobId, Time>,
+    held: BTreeMap<JobId, SetAside>,
 }
 
 impl Backlog {
@@ -249,23 +249,23 @@ impl Backlog {
         Some((taken, slots))
     }
 
-    /// Sets a job aside until then.
-    pub(crate) fn hold(&mut self, id: JobId, until: Time) {
+    /// Sets a job aside.
+    pub(crate) fn hold(&mut self, id: JobId, aside: SetAside) {
         if let Some(slot) = self.find(id) {
-            self.held.insert(id, until);
+            self.held.insert(id, aside);
             self.requeue(slot);
         }
     }
 
     /// When the first job that was set aside is to be tried again.
     pub(crate) fn next_release(&self) -> Option<Time> {
-        self.held.values().min().copied()
+        self.held.values().map(|aside| aside.until).min()
     }
 
     /// Lets the jobs be tried again whose time has come.
     pub(crate) fn unhold(&mut self, now: Time) {
         let due: BTreeSet<JobId> =
-            self.held.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+            self.held.iter().filter(|(_, aside)| aside.until <= now).map(|(id, _)| *id).collect();
         for id in due {
             self.held.remove(&id);
             if let Some(slot) = self.find(id) {
@@ -276,6 +276,26 @@ impl Backlog {
 
     pub(crate) fn is_held(&self, id: JobId) -> bool {
         self.held.contains_key(&id)
+    }
+
+    /// Until when the job is set aside, and why.
+    pub(crate) fn held(&self, id: JobId) -> Option<SetAside> {
+        self.held.get(&id).copied()
+    }
+
+    pub(crate) fn is_strict(&self) -> bool {
+        self.backfill == Backfill::None
+    }
+
+    /// True where a lane has a job that could be next, going by which shapes fit somewhere.
+    pub(crate) fn has_next_in(&self, lane: u32, is_open: impl FnMut(u32) -> bool) -> bool {
+        self.lanes[lane].next(self.backfill, is_open).is_some()
+    }
+
+    /// The resource that the rank of a lane goes by, and what it has of it beside what there is in all.
+    pub(crate) fn counts_by(&self, lane: u32, capacity: &Vector) -> Option<(Dim, u64, u64)> {
+        let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
+        measure.counts_by(&self.lanes[lane].used)
     }
 
     /// Has the job stand in its lane exactly where it has tasks to place.

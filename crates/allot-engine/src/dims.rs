@@ -35,6 +35,11 @@ impl Dims {
         self.names.len() - 1
     }
 
+    /// The place of a resource that was named before.
+    pub(crate) fn find(&self, name: &ResourceName) -> Option<Dim> {
+        self.places.get(name).copied()
+    }
+
     /// The resource at a place.
     pub(crate) fn name(&self, dim: Dim) -> Option<&ResourceName> {
         self.names.get(dim)

@@ -2,10 +2,9 @@
 
 use allot_model::{
     AllocatorMessage, BEAT_EVERY, Core, Epoch, Feed, FeedItem, GrantId, InstanceId, JobId, Placement,
-    QueueName, RefusalCode, Span, Time,
+    QueueName, RefusalCode, SetAside, Span, Time, WhyView,
 };
 
-use crate::explain::Explanation;
 use crate::flight::{Flight, Unanswered};
 use crate::policy::Policy;
 use crate::pool::Pool;
@@ -108,12 +107,12 @@ impl Engine {
         self.acting().is_some()
     }
 
-    /// Why tasks of a job that wait have no place: made on demand, at the cost of one look at each agent. Nothing
-    /// where the job is not known.
+    /// Why tasks of a job that wait have no place: worked out when someone asks, with one look at each agent and at
+    /// each job before it. Nothing where the job is not known.
     #[must_use]
-    pub fn explain(&mut self, job: JobId) -> Option<Explanation> {
+    pub fn explain(&mut self, job: JobId) -> Option<WhyView> {
         self.pool.refresh(&self.flight);
-        Explanation::of(&self.pool, job)
+        crate::explain::explain(&self.pool, &self.policy, job)
     }
 
     /// The queues with waiting tasks in the order in which they are preferred. One nameless place where the policy
@@ -191,7 +190,7 @@ impl Engine {
             RefusalCode::NotFree | RefusalCode::AgentUnavailable => self.distrust_offer(&grant),
             RefusalCode::NotPending if !all_wait => {}
             RefusalCode::NotPending | RefusalCode::DoesNotFit | RefusalCode::Malformed => {
-                self.pool.backlog.hold(grant.job, now + HELD_FOR);
+                self.pool.backlog.hold(grant.job, SetAside { until: now + HELD_FOR, refused: code });
             }
             RefusalCode::NotActive if self.active == Some(epoch) => self.session.ask(now),
             RefusalCode::NotActive => {}
@@ -204,7 +203,7 @@ impl Engine {
         if let Some(slot) = grant.agent
             && fleet.get(slot).offer.as_ref().is_some_and(|offer| offer.version <= grant.version)
         {
-            fleet.rescind(slot);
+            fleet.doubt(slot);
         }
     }
 

@@ -24,6 +24,9 @@ pub(crate) struct Agent {
     total: Vector,
     /// The latest offer, if it stands.
     pub(crate) offer: Option<Offer>,
+    /// True where an offer expired or proved wrong and nothing was heard since, so that what is free is not known. An
+    /// agent without an offer has nothing free otherwise, or takes nothing new.
+    pub(crate) doubted: bool,
     /// The latest offer less the grants that are not answered yet.
     pub(crate) free: Free,
     /// The grants that are not answered yet.
@@ -188,6 +191,7 @@ impl Fleet {
         let Some(slot) = self.find(id) else { return };
         let agent = &mut self.agents[slot];
         agent.offer = Some(Offer { version, free: Free::of(free, dims), expires });
+        agent.doubted = false;
         if !agent.watched {
             agent.watched = true;
             self.expiries.insert((expires, slot));
@@ -197,6 +201,17 @@ impl Fleet {
 
     /// The offer of an agent stands no longer.
     pub(crate) fn rescind(&mut self, slot: u32) {
+        self.agents[slot].doubted = false;
+        self.drop_offer(slot);
+    }
+
+    /// The offer of an agent cannot be relied on any more.
+    pub(crate) fn doubt(&mut self, slot: u32) {
+        self.agents[slot].doubted = true;
+        self.drop_offer(slot);
+    }
+
+    fn drop_offer(&mut self, slot: u32) {
         if self.agents[slot].offer.take().is_some() {
             self.changed.insert(slot);
         }
@@ -208,7 +223,7 @@ impl Fleet {
             self.expiries.remove(&(at, slot));
             self.agents[slot].watched = false;
             match self.agents[slot].offer.as_ref().map(|offer| offer.expires) {
-                Some(expires) if expires <= now => self.rescind(slot),
+                Some(expires) if expires <= now => self.doubt(slot),
                 Some(expires) => {
                     self.agents[slot].watched = true;
                     self.expiries.insert((expires, slot));
@@ -423,10 +438,6 @@ impl Fleet {
 impl Agent {
     pub(crate) fn allows(&self, class: u32) -> bool {
         class == UNCONSTRAINED || self.classes.contains(&class)
-    }
-
-    pub(crate) fn total(&self) -> &Vector {
-        &self.total
     }
 
     fn room(&self, sieve: &Sieve) -> Room {

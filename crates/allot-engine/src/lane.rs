@@ -1,11 +1,12 @@
 //! A lane: the jobs that stand in one line behind each other, which is a queue, or everyone where queues do not
 //! rank.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use allot_model::QueueName;
 
-use crate::dims::{Need, Vector};
+use crate::dims::{Dim, Need, Vector};
 use crate::name::NameKey;
 use crate::policy::{Backfill, JobKey, LaneKey, Rank};
 use crate::ranked::Summary;
@@ -143,7 +144,7 @@ impl Lane {
     }
 
     /// The cell of the first job in order whose shape may fit somewhere.
-    pub(crate) fn next(&self, backfill: Backfill, is_open: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn next(&self, backfill: Backfill, mut is_open: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut heads = self.heads.values();
         let head = match backfill {
             Backfill::Skip => heads.find(|head| is_open(head.shape)),
@@ -193,6 +194,11 @@ impl Cell {
         self.jobs.first_key_value().map(|(key, job)| (*key, *job))
     }
 
+    /// The waiting jobs before this one in order, itself excluded.
+    pub(crate) fn before(&self, key: JobKey) -> impl Iterator<Item = (&JobKey, u32)> {
+        self.jobs.range(..key).map(|(key, job)| (key, *job))
+    }
+
     /// All waiting jobs.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = (&JobKey, u32)> {
         self.jobs.iter().map(|(key, job)| (key, *job))
@@ -213,6 +219,20 @@ impl Measure<'_> {
             Rank::Line => Share::ZERO,
             Rank::Fair { .. } => Share::of(used.get(self.dim), 1, weight),
             Rank::Drf => self.dominant(used, weight),
+        }
+    }
+
+    /// The resource that counts, how much of it is used and how much there is; nothing where none counts.
+    pub(crate) fn counts_by(&self, used: &Vector) -> Option<(Dim, u64, u64)> {
+        let of = |dim| (dim, used.get(dim), self.capacity.get(dim));
+        match self.rank {
+            Rank::Line => None,
+            Rank::Fair { .. } => Some(of(self.dim)),
+            Rank::Drf => {
+                let held = used.iter().filter(|(_, amount)| *amount > 0).map(|(dim, _)| of(dim));
+                // Of equal shares the first by place.
+                held.max_by_key(|(dim, amount, whole)| (Share::of(*amount, *whole, 1), Reverse(*dim)))
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! - `ranked`: one ordered tree with summaries, used for queues by share and for agents by fit.
 //! - `shape`, `fleet`, `backlog`: what is asked for, what is free, and who waits.
 //! - `pass`: the decisions. `engine`, `session`, `flight`: the protocol around them.
+//! - `explain`, `survey`: why a job waits, worked out when someone asks.
 
 mod backlog;
 mod check;
@@ -27,10 +28,10 @@ mod shape;
 mod share;
 mod sieve;
 mod slab;
+mod survey;
 mod tasks;
 mod turns;
 
 pub use engine::{Engine, Input, Limits, Output};
-pub use explain::{Explanation, Hindrance};
 pub use policy::{Backfill, InvalidPolicy, Order, Placement, Policy, Rank};
 pub use share::Share;

@@ -174,6 +174,8 @@ pub struct PoolAgent {
     pub total: Resources,
     /// Its attributes.
     pub attributes: Attributes,
+    /// True where an operator wants nothing new there: it counts, and is not offered.
+    pub draining: bool,
 }
 
 /// Why a grant was refused.

@@ -70,6 +70,19 @@ impl Amount {
         }
     }
 
+    /// How much of this someone can have who asks for `wanted`: less than that where it is too little, or is not in
+    /// pieces that suit. Parts are of one item; whole ones are of items that nobody has a part of.
+    #[must_use]
+    pub fn available_for(&self, wanted: u64) -> u64 {
+        match self {
+            Self::Scalar(amount) => *amount,
+            Self::Items(items) if wanted < WHOLE => items.values().copied().max().unwrap_or(0),
+            _ if !wanted.is_multiple_of(WHOLE) => 0,
+            Self::Items(items) => WHOLE * items.values().filter(|units| **units == WHOLE).count() as u64,
+            Self::Ranges(ranges) => ranges.count().saturating_mul(WHOLE),
+        }
+    }
+
     fn is_nothing(&self) -> bool {
         match self {
             Self::Scalar(amount) => *amount == 0,

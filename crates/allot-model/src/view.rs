@@ -9,6 +9,22 @@ use crate::ranges::TaskSet;
 use crate::task::{JobState, Outcome, Reason, TaskState};
 use crate::time::Time;
 
+mod why;
+
+pub use why::{
+    AgentCount, Hindrance, NearMiss, PlaceInLine, QueueShare, SetAside, Shortage, WhyQuery, WhyView,
+};
+
+/// The fraction in lowest terms; 0 of 1 where both are 0.
+#[must_use]
+pub fn lowest_terms(numerator: u64, denominator: u64) -> [u64; 2] {
+    let (mut a, mut b) = (numerator, denominator);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    [numerator.checked_div(a).unwrap_or(0), denominator.checked_div(a).unwrap_or(1)]
+}
+
 /// An answer to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

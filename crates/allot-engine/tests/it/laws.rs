@@ -11,7 +11,7 @@ const QUEUES: [&str; 3] = ["a", "b", "b.c"];
 
 /// What happens to a cluster, in small numbers so that ties and full agents are common.
 #[derive(Debug, Clone)]
-enum Event {
+pub(crate) enum Event {
     Agent { name: u8, cpus: u64, mem: u64, gpus: u8, zone: u8 },
     AgentLeaves { place: usize },
     Job { queue: usize, tasks: u32, cpus: u64, mem: u64, gpus: u64, priority: i32, zone: u8, submitted: u64 },
@@ -45,7 +45,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn any_policy() -> impl Strategy<Value = Policy> {
+pub(crate) fn any_policy() -> impl Strategy<Value = Policy> {
     let rank = prop_oneof![
         Just(Rank::Line),
         Just(Rank::Fair { resource: "cpus".parse().unwrap() }),
@@ -63,7 +63,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-fn some_events() -> impl Strategy<Value = Vec<Event>> {
+pub(crate) fn some_events() -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec(event(), 1..40)
 }
 
@@ -81,7 +81,7 @@ fn nth<T>(all: Vec<T>, place: usize) -> Option<T> {
 }
 
 /// Applies an event; a pass is left to the caller.
-fn apply(cluster: &mut Cluster, event: &Event) {
+pub(crate) fn apply(cluster: &mut Cluster, event: &Event) {
     match event {
         Event::Agent { name, cpus, mem, gpus, zone } => {
             let name = format!("agent-{name}");

@@ -110,7 +110,9 @@ impl Amount {
         }
     }
 
-    fn to_json(&self, name: &ResourceName) -> Value {
+    /// This amount of `name` in the words that people write.
+    #[must_use]
+    pub fn to_json(&self, name: &ResourceName) -> Value {
         match self {
             Self::Scalar(units) => text_json(Self::scalar_text(name, *units)),
             Self::Items(items) if items.values().all(|units| *units == WHOLE) => {

@@ -205,6 +205,14 @@ proptest! {
     }
 
     #[test]
+    fn enough_is_available_exactly_where_it_can_be_taken(free in any_resources(), wanted in 1_u64..4_000) {
+        for (resource, amount) in free.iter() {
+            let request = Request::from_iter([(resource.clone(), wanted)]);
+            prop_assert_eq!(amount.available_for(wanted) >= wanted, free.take(&request).is_some(), "{}", resource);
+        }
+    }
+
+    #[test]
     fn what_is_taken_is_there_and_is_what_was_asked_for(free in any_resources(), request in any_request()) {
         match free.take(&request) {
             Some(slice) => {

@@ -219,6 +219,7 @@ impl From<&PoolAgent> for v1::PoolAgent {
             host: agent.host.clone(),
             total: Some((&agent.total).into()),
             attributes: agent.attributes.clone(),
+            draining: agent.draining,
         }
     }
 }
@@ -232,6 +233,7 @@ impl TryFrom<v1::PoolAgent> for PoolAgent {
             host: message.host,
             total: read::part(message.total, "total")?,
             attributes: message.attributes,
+            draining: message.draining,
         })
     }
 }

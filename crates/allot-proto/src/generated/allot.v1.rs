@@ -1320,6 +1320,9 @@ pub struct PoolAgent {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// True where an operator wants nothing new there: it counts among what the pool has, and is not offered.
+    #[prost(bool, tag = "5")]
+    pub draining: bool,
 }
 /// On `allot.v1.pool.<pool>.grants`: what an allocator tells the offers service.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -15,6 +15,7 @@ pub fn samples() -> Vec<Sample> {
         sample("feed.wanted", feed(Some(SyncPart::Only), wanted())),
         sample("feed.free", feed(None, free())),
         sample("feed.turns", feed(None, turns())),
+        sample("feed.draining", feed(None, vec![FeedItem::Agent(Arc::new(described(true)))])),
         sample("from_allocator", FromAllocator { instance: id("drf-1"), messages: messages() }),
         sample(
             "from_allocator.turns",
@@ -67,16 +68,18 @@ fn wanted() -> Vec<FeedItem> {
     ]
 }
 
+fn described(draining: bool) -> PoolAgent {
+    let attributes = [("zone".to_owned(), "b".to_owned())].into();
+    PoolAgent { agent: id("node-1"), host: "node-1.example".to_owned(), total: total(), attributes, draining }
+}
+
 fn free() -> Vec<FeedItem> {
     let agent = || id("node-1");
     let (epoch, grant, queue) = (Epoch(5), GrantId(77), "research.vision");
-    let attributes = [("zone".to_owned(), "b".to_owned())].into();
-    let described =
-        PoolAgent { agent: agent(), host: "node-1.example".to_owned(), total: total(), attributes };
     let placements =
         vec![Placement { agent: agent(), run: run(0, 9), queue: id(queue), slice: slice(), slots: 10 }];
     vec![
-        FeedItem::Agent(Arc::new(described)),
+        FeedItem::Agent(Arc::new(described(false))),
         FeedItem::AgentLeft { agent: agent() },
         FeedItem::Offer { agent: agent(), version: OfferVersion(8), free: total(), ttl: Span::from_secs(5) },
         FeedItem::Rescinded { agent: agent() },

@@ -36,8 +36,11 @@ fn pool_job() -> impl Strategy<Value = Arc<PoolJob>> {
 }
 
 fn pool_agent() -> impl Strategy<Value = Arc<PoolAgent>> {
-    (id(), text(), resources(), texts())
-        .prop_map(|(agent, host, total, attributes)| Arc::new(PoolAgent { agent, host, total, attributes }))
+    (id(), text(), resources(), texts(), any::<bool>()).prop_map(
+        |(agent, host, total, attributes, draining)| {
+            Arc::new(PoolAgent { agent, host, total, attributes, draining })
+        },
+    )
 }
 
 fn wanted() -> BoxedStrategy<FeedItem> {

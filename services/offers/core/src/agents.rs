@@ -135,6 +135,7 @@ impl Agent {
             host: self.facts.host.clone(),
             total: self.facts.resources.clone(),
             attributes: self.facts.attributes.clone(),
+            draining: self.standing == Standing::Draining,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use allot_model::view::lowest_terms;
 use allot_model::{AgentUse, Amount, QueueName, QueueView, ResourceName, Resources};
 
 use crate::OffersCore;
@@ -57,15 +58,6 @@ fn queue_view(queue: &QueueName, account: &Account, total: &BTreeMap<ResourceNam
         pending: account.pending,
         allocated: allocated.to_json(),
         dominant_resource: dominant.as_ref().map(|(name, _, _)| name.to_string()),
-        dominant_share: dominant.map_or([0, 1], |(_, held, whole)| reduced(held, whole)),
+        dominant_share: dominant.map_or([0, 1], |(_, held, whole)| lowest_terms(held, whole)),
     }
-}
-
-/// The fraction in lowest terms.
-fn reduced(numerator: u64, denominator: u64) -> [u64; 2] {
-    let (mut a, mut b) = (numerator, denominator);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    [numerator.checked_div(a).unwrap_or(0), denominator.checked_div(a).unwrap_or(1)]
 }

@@ -126,6 +126,25 @@ fn nothing_is_offered_of_an_agent_that_is_silent_draining_drained_or_gone() {
 }
 
 #[test]
+fn allocators_are_told_which_agents_drain() {
+    let mut pool = Pool::new();
+    pool.agent("m1", ONE);
+    let told = |items: &[FeedItem]| {
+        items.iter().rev().find_map(|item| match item {
+            FeedItem::Agent(agent) => Some(agent.draining),
+            _ => None,
+        })
+    };
+    assert_eq!(told(&pool.heard), Some(false));
+    pool.record(registry(RegistryRecord::AgentDraining { agent: agent_id("m1"), kill: false }));
+    assert_eq!(told(&pool.heard), Some(true));
+    pool.hello("a2", "fifo");
+    assert_eq!(told(&pool.synced), Some(true), "and in a full account");
+    pool.record(registry(RegistryRecord::AgentUndrained { agent: agent_id("m1") }));
+    assert_eq!(told(&pool.heard), Some(false));
+}
+
+#[test]
 fn a_draining_agent_stays_draining_when_it_comes_back() {
     let mut pool = Pool::new();
     pool.agent("m1", ONE);

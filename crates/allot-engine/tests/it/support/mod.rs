@@ -116,7 +116,8 @@ pub(crate) fn job(id: u64, of: &str, tasks: u32, asks: &str) -> PoolJob {
 
 pub(crate) fn pool_agent(name: &str, total: Resources, attributes: &[(&str, &str)]) -> PoolAgent {
     let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    PoolAgent { agent: agent_id(name), host: format!("{name}.test"), total, attributes: attributes.collect() }
+    let (agent, host) = (agent_id(name), format!("{name}.test"));
+    PoolAgent { agent, host, total, attributes: attributes.collect(), draining: false }
 }
 
 pub(crate) fn constraints(texts: &[&str]) -> Vec<Constraint> {

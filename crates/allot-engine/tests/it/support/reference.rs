@@ -10,17 +10,35 @@ use super::{AgentTruth, Cluster, JobTruth, Placed};
 
 /// What the policy would place, task by task.
 pub(crate) fn place_all(policy: &Policy, cluster: &Cluster) -> Vec<Placed> {
-    let mut state = State {
-        policy,
-        agents: cluster.agents.values().cloned().collect(),
-        jobs: cluster.jobs.values().cloned().collect(),
-        weights: &cluster.weights,
-    };
+    let mut state = State::of(policy, cluster);
     let mut placed = Vec::new();
     while let Some(next) = state.place_one() {
         placed.push(next);
     }
     placed
+}
+
+/// What a queue has of what there is, over its weight, as a fraction.
+pub(crate) fn share(policy: &Policy, cluster: &Cluster, queue: &QueueName) -> (u128, u128) {
+    let state = State::of(policy, cluster);
+    let (has, whole) = state.share(queue);
+    match &policy.rank {
+        // By the policy it is not a part of anything, as all have the same whole.
+        Rank::Fair { resource } => (has, whole * state.total(resource)),
+        _ => (has, whole),
+    }
+}
+
+/// True where a job waits in the same line as another, before it.
+pub(crate) fn comes_before(policy: &Policy, job: &JobTruth, other: &JobTruth) -> bool {
+    let order = |job: &JobTruth| job_order(policy, &job.facts);
+    let same_line = policy.rank == Rank::Line || job.facts.queue == other.facts.queue;
+    same_line && !job.pending.is_empty() && order(job) < order(other)
+}
+
+fn job_order(policy: &Policy, job: &PoolJob) -> (i64, u64, u64) {
+    let priority = if policy.order == Order::Priority { i64::from(job.priority) } else { 0 };
+    (-priority, job.submitted_at.as_micros(), job.job.0)
 }
 
 struct State<'a> {
@@ -30,7 +48,12 @@ struct State<'a> {
     weights: &'a BTreeMap<QueueName, u32>,
 }
 
-impl State<'_> {
+impl<'a> State<'a> {
+    fn of(policy: &'a Policy, cluster: &'a Cluster) -> Self {
+        let (agents, jobs) = (cluster.agents.values().cloned(), cluster.jobs.values().cloned());
+        Self { policy, agents: agents.collect(), jobs: jobs.collect(), weights: &cluster.weights }
+    }
+
     fn place_one(&mut self) -> Option<Placed> {
         let (job, agent) = self.candidates().into_iter().find_map(|job| Some((job, self.agent_for(job)?)))?;
         let request = self.jobs[job].facts.resources.clone();
@@ -47,7 +70,7 @@ impl State<'_> {
     fn candidates(&self) -> Vec<usize> {
         let mut waiting: Vec<usize> =
             (0..self.jobs.len()).filter(|j| !self.jobs[*j].pending.is_empty()).collect();
-        waiting.sort_by_key(|j| self.job_order(&self.jobs[*j].facts));
+        waiting.sort_by_key(|j| job_order(self.policy, &self.jobs[*j].facts));
         if self.policy.rank == Rank::Line {
             return if self.policy.backfill == Backfill::None {
                 waiting.into_iter().take(1).collect()
@@ -68,11 +91,6 @@ impl State<'_> {
             jobs.take(most).collect::<Vec<_>>()
         };
         queues.iter().flat_map(of_queue).collect()
-    }
-
-    fn job_order(&self, job: &PoolJob) -> (i64, u64, u64) {
-        let priority = if self.policy.order == Order::Priority { i64::from(job.priority) } else { 0 };
-        (-priority, job.submitted_at.as_micros(), job.job.0)
     }
 
     /// A queue's share as a fraction; what the pool has none of counts as more than everything.
@@ -122,11 +140,11 @@ impl State<'_> {
     }
 }
 
-fn fits(agent: &AgentTruth, request: &Request) -> bool {
+pub(crate) fn fits(agent: &AgentTruth, request: &Request) -> bool {
     agent.free.take(request).is_some()
 }
 
-fn allows(agent: &PoolAgent, job: &PoolJob) -> bool {
+pub(crate) fn allows(agent: &PoolAgent, job: &PoolJob) -> bool {
     let candidate = Candidate { id: &agent.agent, host: &agent.host, attributes: &agent.attributes };
     job.constraints.iter().all(|constraint| constraint.holds(candidate))
 }

@@ -1,0 +1,194 @@
+//! Why tasks have no place, as the allocator that decides sees it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{AgentId, JobId, PolicyName, QueueName, ResourceName};
+use crate::pool::RefusalCode;
+use crate::time::Time;
+
+/// Why do tasks of this job wait?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhyQuery {
+    /// Which job.
+    pub job: JobId,
+}
+
+/// Where a job's tasks without a place stand, and what is in their way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyView {
+    /// The job.
+    pub job: JobId,
+    /// The policy that decides.
+    pub policy: PolicyName,
+    /// Its tasks without a place.
+    pub waiting: u64,
+    /// Its tasks that have been granted a place which the offers service has yet to confirm.
+    pub granted: u64,
+    /// Set where it is set aside for some seconds.
+    pub held: Option<SetAside>,
+    /// What is in the way on each agent of the pool, the most frequent first. The counts add up to all agents.
+    pub reasons: Vec<AgentCount>,
+    /// How little is missing, where no agent has room.
+    pub nearest: Option<NearMiss>,
+    /// Its place in line; nothing where none of its tasks stands there.
+    pub line: Option<PlaceInLine>,
+    /// What its queue has, where the policy ranks queues.
+    pub share: Option<QueueShare>,
+    /// How many queues with waiting tasks are served before its own.
+    pub queues_ahead: u64,
+    /// The first of them: one with tasks that fit now, if there is such a one.
+    pub behind: Option<QueueShare>,
+}
+
+/// Set aside, because trying at once again would only repeat a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// Until when.
+    pub until: Time,
+    /// Why the offers service refused the grant.
+    pub refused: RefusalCode,
+}
+
+/// So many agents have this in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentCount {
+    /// What is in the way.
+    #[serde(flatten)]
+    pub hindrance: Hindrance,
+    /// How many agents.
+    pub agents: u64,
+}
+
+/// Why a task cannot go to an agent now: the first that applies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Hindrance {
+    /// Even with nothing running on it, it has too little of this.
+    TooSmall {
+        /// What is short.
+        resource: ResourceName,
+    },
+    /// This constraint does not hold there.
+    Excluded {
+        /// As the job states it.
+        constraint: String,
+    },
+    /// An operator wants nothing new there.
+    Draining,
+    /// Nothing of it is on offer: its offer expired or proved wrong, and no new one has come.
+    NotOffered,
+    /// It has too little of this free.
+    Busy {
+        /// What is short.
+        resource: ResourceName,
+    },
+    /// Nothing: there is room.
+    Room,
+}
+
+/// The agent that comes nearest, or the constraint without which one might.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NearMiss {
+    /// The agent that lacks the least among those that the constraints allow: one that is large enough, if there is
+    /// such a one.
+    Agent {
+        /// Which.
+        agent: AgentId,
+        /// What is in the way there.
+        #[serde(flatten)]
+        hindrance: Hindrance,
+        /// What it lacks: of what is free there, or of all it has where it is too small.
+        short: Vec<Shortage>,
+    },
+    /// No agent satisfies all constraints; this one excludes the most.
+    Constraint {
+        /// As the job states it.
+        constraint: String,
+        /// How many agents it excludes.
+        agents: u64,
+    },
+}
+
+/// What an agent lacks for a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortage {
+    /// Of what.
+    pub resource: ResourceName,
+    /// How much the task asks for, as words.
+    pub asked: Value,
+    /// How much there is, as words.
+    pub has: Value,
+    /// The difference, as words.
+    pub short: Value,
+}
+
+/// A job's place among those that wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceInLine {
+    /// Whose line it is; nobody's where the policy has the jobs of all queues stand in one.
+    pub queue: Option<QueueName>,
+    /// How many jobs stand before it.
+    pub jobs_ahead: u64,
+    /// How many tasks they want to place.
+    pub tasks_ahead: u64,
+    /// The first of them.
+    pub first: Option<JobId>,
+    /// True where nobody goes ahead of the first, even if it fits nowhere.
+    pub strict: bool,
+}
+
+/// What a queue has of the resource that its rank goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueShare {
+    /// Which.
+    pub queue: QueueName,
+    /// What its share is divided by to rank it.
+    pub weight: u32,
+    /// The resource that counts: the one of which it holds the largest part, or the one that the policy shares.
+    pub resource: Option<ResourceName>,
+    /// The part of the pool that it holds, those tasks counted that are granted and not confirmed yet: an exact
+    /// fraction in lowest terms, numerator and denominator, before its weight is applied.
+    pub share: [u64; 2],
+}
+
+impl fmt::Display for Hindrance {
+    /// After a count of agents, such as `too small in mem`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooSmall { resource } => write!(f, "too small in {resource}"),
+            Self::Excluded { constraint } => write!(f, "excluded by `{constraint}`"),
+            Self::Draining => f.write_str("draining"),
+            Self::NotOffered => f.write_str("not on offer"),
+            Self::Busy { resource } => write!(f, "busy in {resource}"),
+            Self::Room => f.write_str("with room"),
+        }
+    }
+}
+
+impl WhyView {
+    /// How many agents have this in the way.
+    #[must_use]
+    pub fn agents(&self, hindrance: &Hindrance) -> u64 {
+        self.reasons.iter().find(|count| count.hindrance == *hindrance).map_or(0, |count| count.agents)
+    }
+
+    /// The reasons in a line, such as ``12 agents too small in mem, 3 excluded by `zone == b` ``.
+    #[must_use]
+    pub fn reasons_in_words(&self) -> String {
+        let mut words = Vec::new();
+        for (place, AgentCount { hindrance, agents }) in self.reasons.iter().enumerate() {
+            let noun = match (place, agents) {
+                (0, 1) => " agent",
+                (0, _) => " agents",
+                _ => "",
+            };
+            words.push(format!("{agents}{noun} {hindrance}"));
+        }
+        if words.is_empty() { "there are no agents".to_owned() } else { words.join(", ") }
+    }
+}

@@ -1,5 +1,5 @@
 //! Allocators and the offers service over a real nats-server: the worked examples again, and who decides when.
-#![allow(clippy::unwrap_used, reason = "this is how a test fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use allot_bus::Subject;
 use allot_model::{
     AgentFacts, AgentId, AllocatorView, Answer, Attributes, Batch, Command, DispatcherRecord, Entry, Epoch,
     Executor, Incarnation, InstanceId, JobId, JobSpec, OffersRecord, OnUnreachable, Placement, PolicyName,
-    PolicyUseCommand, PolicyView, Record, RegistryRecord, Request, Span, Writer, WriterStarted,
+    PolicyUseCommand, PolicyView, Record, RegistryRecord, Request, Span, WhyView, Writer, WriterStarted,
 };
 use allot_proto::Wire;
 use allot_shell::{Bus, Shutdown, clock};
@@ -226,6 +226,46 @@ async fn another_takes_over_when_the_one_that_decides_says_goodbye_and_when_anot
     pool.append(Writer::Dispatcher, [job(1, "A", 2, request(1, 1))].iter()).await;
     assert_eq!(pool.queues_of(2).await, "AA");
     first.stop().await;
+}
+
+#[tokio::test]
+async fn why_a_job_waits_is_told_by_the_allocator_that_decides_and_by_nobody_else() {
+    let pool = Pool::start(nsdi()).await;
+    let subject = || Subject::PoolWhy(Config::default().pool).to_string();
+    let client = pool.bus.client();
+    let ask = async |payload: &'static str| -> Option<Answer<WhyView>> {
+        let answer = client.request(subject(), payload.into()).await.ok()?;
+        Some(serde_json::from_slice(&answer.payload).unwrap())
+    };
+    assert_eq!(ask(r#"{"job": 1}"#).await, None, "nobody decides yet");
+    let drf = pool.allocator("drf").await;
+    pool.decides("drf").await;
+    let fifo = pool.allocator("fifo").await;
+    assert_eq!(pool.queues_of(5).await, "ABABA");
+    let view = eventually("all is placed that fits", PATIENCE, || async {
+        match ask(r#"{"job": 1}"#).await {
+            Some(Answer::Ok(view)) if view.granted == 0 && view.waiting == 97 => Some(view),
+            _ => None,
+        }
+    })
+    .await;
+    assert_eq!((view.policy.as_str(), view.reasons_in_words().as_str()), ("drf", "1 agent busy in cpus"));
+    assert_eq!(view.share.unwrap().share, [2, 3]);
+    for (payload, part) in [(r#"{"job": 9}"#, "job 9"), ("{}", "missing field `job`"), ("\u{1}", "JSON")] {
+        let refusal = match ask(payload).await {
+            Some(Answer::Error(refusal)) => refusal,
+            other => panic!("{payload}: {other:?}"),
+        };
+        assert!(refusal.message.contains(part), "{refusal:?}");
+    }
+    drf.stop().await;
+    pool.decides("fifo").await;
+    eventually("the other tells now", PATIENCE, || async {
+        let told = ask(r#"{"job": 1}"#).await;
+        matches!(told, Some(Answer::Ok(view)) if view.policy.as_str() == "fifo").then_some(())
+    })
+    .await;
+    fifo.stop().await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! How fast the engine fills a cluster, how soon a freed task is granted again, and what a waiting job takes.
 //!
-//! `cargo bench -p allot-engine` runs all of it; `-- fill`, `-- freed`, `-- memory`, `-- growth` runs one part.
+//! `cargo bench -p allot-engine` runs all of it; `-- fill`, `-- freed`, `-- memory`, `-- growth`, `-- why` runs one part.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +29,8 @@ const FULL: Scale = Scale { agents: 10_000, queues: 1_000, tasks: 1_000_000, tas
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, fn()); 4] = [("fill", fill), ("freed", freed), ("memory", memory), ("growth", growth)];
+    let parts: [(&str, fn()); 5] =
+        [("fill", fill), ("freed", freed), ("memory", memory), ("growth", growth), ("why", why)];
     for (name, run) in parts {
         if chosen.is_empty() || chosen.iter().any(|part| part == name) {
             run();
@@ -85,6 +86,31 @@ fn freed() {
         let at = |part: usize| times[(times.len() - 1) * part / 1_000];
         let (p50, p99, p999, most) = (at(500), at(990), at(999), at(1_000));
         println!("  {policy:8} p50 {p50:?}, p99 {p99:?}, p99.9 {p999:?}, max {most:?} of {}", times.len());
+    }
+}
+
+/// Explains jobs that wait behind many others on the full cluster.
+fn why() {
+    println!("why: a job explained on the full cluster");
+    for policy in policies() {
+        let mut world = World::new(&policy, FULL);
+        let (grants, _) = world.fill();
+        world.answer(&grants);
+        let placed: std::collections::BTreeSet<JobId> = grants.iter().map(|grant| grant.job).collect();
+        let waiting = (1..=FULL.tasks).rev().map(JobId).filter(|job| !placed.contains(job));
+        let mut times: Vec<Duration> = Vec::new();
+        let mut ahead = 0;
+        for job in waiting.step_by(997).take(50) {
+            let (view, took) = timed(|| world.engine.explain(job));
+            ahead = view.and_then(|view| view.line).map_or(ahead, |line| ahead.max(line.jobs_ahead));
+            times.push(took);
+        }
+        times.sort_unstable();
+        let most = times.last().copied().unwrap_or_default();
+        println!(
+            "  {policy:8} p50 {:.1?}, max {most:.1?}, behind up to {ahead} jobs",
+            times[times.len() / 2]
+        );
     }
 }
 

@@ -33,7 +33,7 @@ fn golden(sample: &samples::Sample) -> Vec<u8> {
     }
     assert!(
         path.exists(),
-        "{} is new: `{WRITE_NEW}=1 cargo nextest run -p allot-proto golden`, and commit its file",
+        "{} is new: `{WRITE_NEW}=1 cargo nextest run -p allot-proto --test golden`, and commit its file",
         sample.name
     );
     from_hex(&fs::read_to_string(path).unwrap())

@@ -20,9 +20,10 @@ use crate::replay::ReplayArgs;
 use crate::run::RunArgs;
 use crate::submit::SubmitArgs;
 use crate::up::UpArgs;
+use crate::why::WhyArgs;
 use crate::{
     agents, bench, cancel, completions, doctor, events, job, jobs, logs, policy, queues, replay, run, submit,
-    up,
+    up, why,
 };
 
 /// Schedule jobs on a cluster of machines, or on this one.
@@ -67,6 +68,7 @@ enum Command {
     Run(RunArgs),
     Jobs(JobsArgs),
     Job(JobArgs),
+    Why(WhyArgs),
     Cancel(CancelArgs),
     Logs(LogsArgs),
     Agents(AgentsArgs),
@@ -111,6 +113,7 @@ impl Command {
             Self::Run(args) => run::run(args, client, output).await,
             Self::Jobs(args) => jobs::run(args, client, output).await,
             Self::Job(args) => job::run(args, client, output).await,
+            Self::Why(args) => why::run(args, client, output).await,
             Self::Cancel(args) => cancel::run(args, client, output).await,
             Self::Logs(args) => logs::run(args, client, output).await,
             Self::Agents(args) => agents::list(args, client, output).await,

@@ -28,6 +28,7 @@ pub mod submit;
 pub mod up;
 pub mod watch;
 pub mod when;
+pub mod why;
 
 pub use cli::Cli;
 pub use client::Client;

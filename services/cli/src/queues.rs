@@ -89,8 +89,12 @@ fn table(queues: &[QueueView], output: &Output) -> String {
     if table.is_empty() { String::new() } else { output.draw(&table) }
 }
 
-/// An exact fraction as a percentage with one digit, rounded down; `0.0%` of nothing.
-fn percent([numerator, denominator]: [u64; 2]) -> String {
+/// An exact fraction as a percentage with one digit, rounded down; `0.0%` of nothing. Of what is not there any more,
+/// whatever is held is more than all.
+pub(crate) fn percent([numerator, denominator]: [u64; 2]) -> String {
+    if denominator == 0 && numerator > 0 {
+        return "over 100%".to_owned();
+    }
     let tenths = u128::from(numerator) * 1_000 / u128::from(denominator.max(1));
     format!("{}.{}%", tenths / 10, tenths % 10)
 }
@@ -127,5 +131,6 @@ web            1     2       10     1200   0.0%  -     cpus 12"
     fn the_largest_fractions_do_not_overflow() {
         assert_eq!(percent([u64::MAX, u64::MAX]), "100.0%");
         assert_eq!(percent([1, 3]), "33.3%");
+        assert_eq!((percent([0, 0]), percent([1, 0])), ("0.0%".to_owned(), "over 100%".to_owned()));
     }
 }

@@ -1,7 +1,7 @@
 //! What the user of this connection may do: tried where that is harmless, read from the server's rules otherwise.
 
 use allot_bus::{Stream, Subject, headers};
-use allot_model::view::{JobsQuery, LogQuery, LogStream};
+use allot_model::view::{JobsQuery, LogQuery, LogStream, WhyQuery};
 use allot_model::{AgentId, AttemptId, JobId, PoolName, QueueName};
 use allot_shell::Denial;
 use async_nats::HeaderMap;
@@ -112,6 +112,10 @@ async fn user_actions(client: &Client) -> Vec<Tried> {
         ("list agents", ask(client, Subject::AgentsList, &json!({})).await),
         ("list queues", ask(client, Subject::QueuesList, &json!({})).await),
         ("see the policy", ask(client, Subject::PoolPolicy(PoolName::default_pool()), &json!({})).await),
+        (
+            "ask why jobs wait",
+            ask(client, Subject::PoolWhy(PoolName::default_pool()), &WhyQuery { job: none }).await,
+        ),
         ("follow events", follow(client).await),
     ];
     if let Ok(agent) = AgentId::new("allot-doctor") {

@@ -11,7 +11,8 @@ use std::process::{Output, Stdio};
 use allot_bus::{Stream, Subject, headers};
 use allot_model::view::{Answer, LogStream, Refusal, RefusalKind};
 use allot_model::{
-    AgentId, AttemptId, Batch, DispatcherRecord, Entry, Epoch, JobId, JobState, Record, Time, Writer,
+    AgentId, AttemptId, Batch, DispatcherRecord, Entry, Epoch, JobId, JobState, PoolName, Record, Time,
+    Writer,
 };
 use allot_proto::Wire;
 use allot_shell::Bus;
@@ -309,5 +310,33 @@ async fn completions_need_no_cluster() {
         let said = allot("nats://127.0.0.1:1", &["completions", shell]).await;
         assert_eq!(said.code, 0, "{said:?}");
         assert!(said.out.contains("allot"), "{shell}");
+    }
+}
+
+#[tokio::test]
+async fn why_tells_what_others_know_where_the_allocator_does_not_tell() {
+    let world = World::new().await;
+    let view = json!({"ok": {
+        "job": 5, "name": null, "queue": "web", "state": "queued", "reason": null, "tasks": 1,
+        "counts": {"queued": 1}, "submitted_at": 1, "started_at": null, "ended_at": null,
+        "spec": null, "rejection": null, "more_runs": false,
+        "runs": [{"tasks": "0", "attempt": 1, "state": "queued", "reason": "admitted", "agent": null, "queued_at": 1,
+            "allocated_at": null, "started_at": null, "ended_at": null}],
+    }});
+    world.answering(&Subject::JobShow(JobId(5)), view).await;
+    let said = world.allot(&["why", "5"]).await;
+    assert!(said.code == 0 && said.out.contains("nobody tells why"), "{said:?}");
+    let allocator =
+        json!({"instance": "mine-1", "policy": "mine", "active": true, "since": 1, "heard_at": 2});
+    let policy = json!({"ok": {"chosen": null, "epoch": 1, "allocators": [allocator]}});
+    world.answering(&Subject::PoolPolicy(PoolName::default_pool()), policy).await;
+    let queue = json!({"queue": "web", "weight": 2, "jobs": 1, "running": 3, "pending": 1, "allocated": {"cpus": 3},
+        "dominant_resource": "cpus", "dominant_share": [3, 8]});
+    world.answering(&Subject::QueuesList, json!({"ok": [queue]})).await;
+    let said = world.allot(&["why", "5"]).await;
+    for part in
+        ["allocator mine-1 decides, by policy mine, and does not tell why", "web has 37.5% of cpus, weight 2"]
+    {
+        assert!(said.code == 0 && said.out.contains(part), "{part}: {said:?}");
     }
 }

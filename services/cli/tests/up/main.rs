@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
 
+mod why;
+
 use std::path::Path;
 use std::process::{Output, Stdio};
 

@@ -1,0 +1,205 @@
+//! Finding out why a job waits: what the dispatcher says decides whom else to ask.
+
+use allot_bus::Subject;
+use allot_model::view::{JobQuery, JobView, PolicyView, QueueView, TaskRunView, WhyQuery, WhyView};
+use allot_model::{JobId, JobState, PoolName, Reason, TaskRange, TaskState};
+use serde_json::json;
+
+use super::{Dependency, Task, Unexplained, Waiting, Why};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::job::JobOrTask;
+
+/// At most so many of the jobs that are waited for are looked at.
+const MOST_DEPENDENCIES: usize = 20;
+
+/// Asks everyone who knows something about it.
+pub(super) async fn find_out(what: JobOrTask, client: &Client) -> Result<Why, Failure> {
+    let only = what.task.map(|index| std::iter::once(TaskRange::one(index)).collect());
+    let view = client.job(what.job, &JobQuery { tasks: only, ..JobQuery::default() }).await?;
+    let task = what.task.map(|index| one_task(&view, index)).transpose()?;
+    let waiting = waiting(&view.runs);
+    let after = if needs_dependencies(&view) { dependencies(&view, client).await } else { Vec::new() };
+    let failed = view.runs.iter().filter(|_| view.summary.state == JobState::Failed).find_map(unfinished);
+    let mut why = Why {
+        task,
+        waiting,
+        after,
+        failed,
+        place: None,
+        unexplained: None,
+        rejection: view.rejection,
+        summary: view.summary,
+    };
+    if waiting.for_place > 0 {
+        let subject = Subject::PoolWhy(PoolName::default_pool());
+        let told: Result<WhyView, Failure> = client.ask(&subject, &WhyQuery { job: what.job }).await;
+        match told {
+            // Placed meanwhile.
+            Ok(place) if place.waiting + place.granted == 0 => why.waiting.for_place = 0,
+            Ok(place) => why.place = Some(place),
+            Err(failure) => why.unexplained = Some(unexplained(&why, &failure, client).await),
+        }
+    }
+    why.waiting.for_place = placeless(&why).unwrap_or(why.waiting.for_place);
+    Ok(why)
+}
+
+/// How many tasks of the whole job wait for a place, where that was asked: the allocator counts all of them, while the
+/// dispatcher shows only so many runs.
+fn placeless(why: &Why) -> Option<u64> {
+    let WhyView { waiting, granted, .. } = why.place.as_ref().filter(|_| why.task.is_none())?;
+    Some(waiting + granted)
+}
+
+fn one_task(view: &JobView, index: u32) -> Result<Task, Failure> {
+    let run = view.runs.iter().find(|run| run.tasks.contains(index));
+    let attempt = run.map(|run| run.attempt.clone());
+    attempt.map(|attempt| Task { index, attempt }).ok_or_else(|| {
+        let job = view.summary.job;
+        let last = view.summary.tasks.saturating_sub(1);
+        Failure::failed(match view.summary.tasks {
+            0 => format!("job {job} has no tasks: it was rejected"),
+            _ => format!("job {job} has no task {index}: its tasks are {job}.0 to {job}.{last}"),
+        })
+    })
+}
+
+/// What the tasks of these runs wait for.
+fn waiting(runs: &[TaskRunView]) -> Waiting {
+    let mut waiting = Waiting::default();
+    for run in runs.iter().filter(|run| run.attempt.state == TaskState::Queued) {
+        let (count, attempt) = (run.tasks.count(), &run.attempt);
+        match attempt.reason {
+            Reason::WaitsForDependency => waiting.for_jobs += count,
+            Reason::WaitsForBackoff => {
+                waiting.for_next_try += count;
+                waiting.next_try_at = waiting.next_try_at.into_iter().chain(attempt.retry_at).min();
+            }
+            _ => {
+                waiting.for_place += count;
+                waiting.since = waiting.since.into_iter().chain([attempt.queued_at]).min();
+            }
+        }
+    }
+    waiting
+}
+
+/// The first task of the run, where it ended otherwise than finished.
+fn unfinished(run: &TaskRunView) -> Option<Task> {
+    let (state, index) = (run.attempt.state, run.tasks.ranges().next()?.first);
+    let unfinished = state.is_final() && state != TaskState::Finished;
+    unfinished.then(|| Task { index, attempt: run.attempt.clone() })
+}
+
+fn needs_dependencies(view: &JobView) -> bool {
+    matches!(view.summary.state, JobState::Waiting | JobState::Dropped)
+}
+
+/// The jobs named in `after` that have not finished.
+async fn dependencies(view: &JobView, client: &Client) -> Vec<Dependency> {
+    let named = view.spec.as_ref().and_then(|spec| spec["after"].as_array().cloned()).unwrap_or_default();
+    let mut found = Vec::new();
+    for job in named.iter().filter_map(serde_json::Value::as_u64).map(JobId).take(MOST_DEPENDENCIES) {
+        let query = JobQuery { limit: 1, ..JobQuery::default() };
+        let state = client.job(job, &query).await.ok().map(|view| view.summary.state);
+        if state != Some(JobState::Finished) {
+            found.push(Dependency { job, state });
+        }
+    }
+    found
+}
+
+/// What the offers service knows, where the allocator does not tell.
+async fn unexplained(why: &Why, failure: &Failure, client: &Client) -> Unexplained {
+    let pool = PoolName::default_pool();
+    let policy: Option<PolicyView> = client.ask(&Subject::PoolPolicy(pool), &json!({})).await.ok();
+    let queues: Option<Vec<QueueView>> = client.ask(&Subject::QueuesList, &json!({})).await.ok();
+    let mut queues = queues.unwrap_or_default().into_iter();
+    let queue = queues.find(|queue| queue.queue.as_str() == why.summary.queue);
+    Unexplained { message: reason_for(failure, policy.as_ref()), policy, queue }
+}
+
+/// Why nobody tells, in terms of who should have.
+fn reason_for(failure: &Failure, policy: Option<&PolicyView>) -> String {
+    let Some(policy) = policy else {
+        return format!("nobody tells why: {failure}");
+    };
+    let active = policy.allocators.iter().find(|allocator| allocator.active);
+    match (active, failure) {
+        (None, _) => "no allocator decides: nothing is placed until one runs".to_owned(),
+        (Some(active), Failure::Unreachable(_)) => format!(
+            "allocator {} decides, by policy {}, and does not tell why",
+            active.instance, active.policy
+        ),
+        (Some(_), failure) => failure.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use allot_model::view::{AllocatorView, AttemptView, Refusal, RefusalKind};
+    use allot_model::{Epoch, Time};
+
+    fn run(tasks: &str, state: TaskState, reason: Reason, retry_at: Option<u64>) -> TaskRunView {
+        let attempt = AttemptView {
+            attempt: 1,
+            state,
+            reason,
+            agent: None,
+            queued_at: Time::from_micros(tasks.len() as u64),
+            allocated_at: None,
+            started_at: None,
+            ended_at: None,
+            retry_at: retry_at.map(Time::from_micros),
+            slice: None,
+            outcome: None,
+        };
+        TaskRunView { tasks: tasks.parse().unwrap(), attempt, earlier: Vec::new() }
+    }
+
+    #[test]
+    fn tasks_are_counted_by_what_they_wait_for() {
+        use {Reason as R, TaskState as S};
+        let runs = [
+            run("0-4", S::Running, R::Launched, None),
+            run("5-9", S::Queued, R::Admitted, None),
+            run("10-11", S::Queued, R::Retried, None),
+            run("12", S::Queued, R::WaitsForBackoff, Some(70)),
+            run("13", S::Queued, R::WaitsForBackoff, Some(60)),
+            run("14-15", S::Queued, R::WaitsForDependency, None),
+        ];
+        let expected = Waiting {
+            for_place: 7,
+            since: Some(Time::from_micros(3)),
+            for_jobs: 2,
+            for_next_try: 2,
+            next_try_at: Some(Time::from_micros(60)),
+        };
+        assert_eq!(waiting(&runs), expected);
+    }
+
+    #[test]
+    fn who_should_have_told_is_named() {
+        let allocator = |active| AllocatorView {
+            instance: "mine-1".parse().unwrap(),
+            policy: "mine".parse().unwrap(),
+            active,
+            since: Time::ZERO,
+            heard_at: Time::ZERO,
+        };
+        let view = |active| PolicyView { chosen: None, epoch: Epoch(1), allocators: vec![allocator(active)] };
+        let silent = Failure::Unreachable("nobody listens".into());
+        let unknown = Failure::Refused(Refusal { code: RefusalKind::NotFound, message: "not yet".into() });
+        let cases = [
+            (&silent, Some(view(true)), "allocator mine-1 decides, by policy mine, and does not tell why"),
+            (&silent, Some(view(false)), "no allocator decides: nothing is placed until one runs"),
+            (&silent, None, "nobody tells why: nobody listens"),
+            (&unknown, Some(view(true)), "not yet"),
+        ];
+        for (failure, policy, expected) in cases {
+            assert_eq!(reason_for(failure, policy.as_ref()), expected);
+        }
+    }
+}

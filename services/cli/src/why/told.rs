@@ -1,0 +1,257 @@
+//! The answer, as a colleague would give it.
+
+use std::fmt::Write;
+
+use allot_model::view::{
+    AgentCount, NearMiss, PlaceInLine, QueueShare, QueueView, Shortage, TaskCounts, WhyView,
+};
+use allot_model::{Hindrance, JobId, JobState, TaskState};
+use serde_json::Value;
+
+use super::{Dependency, Task, Unexplained, Why};
+use crate::job::ending;
+use crate::output::{Output, Tone, length, resources};
+use crate::queues::percent;
+use crate::states::{self, word};
+
+/// A headline, then what is known, in lines that align.
+pub(super) fn text(why: &Why, output: &Output) -> String {
+    let mut text = headline(why, output);
+    let blocks = match (&why.place, &why.unexplained) {
+        (Some(place), _) => vec![reasons(place), standing(why, place, output)],
+        (None, Some(unexplained)) => vec![known(why, unexplained)],
+        (None, None) => vec![facts(why, output)],
+    };
+    for block in blocks.iter().filter(|block| !block.is_empty()) {
+        let _ = write!(text, "\n\n{}", aligned(block, output));
+    }
+    text
+}
+
+/// Names and what is said of them.
+type Facts = Vec<(String, String)>;
+
+fn aligned(facts: &Facts, output: &Output) -> String {
+    let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let line = |(name, value): &(String, String)| {
+        let padding = " ".repeat(width - name.chars().count() + 2);
+        format!("{}{padding}{value}", output.paint(name, Tone::Faint))
+    };
+    facts.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn headline(why: &Why, output: &Output) -> String {
+    let job = why.summary.job;
+    match (&why.rejection, &why.task) {
+        (Some(rejection), _) => format!("job {job} was rejected: {rejection}"),
+        (None, Some(task)) => of_task(job, task, output),
+        (None, None) => of_job(why, output),
+    }
+}
+
+fn of_task(job: JobId, task: &Task, output: &Output) -> String {
+    let Task { index, attempt } = task;
+    let on = attempt.agent.as_ref().map_or_else(String::new, |agent| format!(" on {agent}"));
+    let since = |at| length(output.clock.now.since(at));
+    match (attempt.state, attempt.retry_at) {
+        (TaskState::Queued, Some(at)) => {
+            format!("task {job}.{index} waits for its next try, {}", output.clock.show(at))
+        }
+        (TaskState::Queued, None) if attempt.reason == allot_model::Reason::WaitsForDependency => {
+            format!("task {job}.{index} waits for other jobs")
+        }
+        (TaskState::Queued, None) => {
+            format!("task {job}.{index} has waited for a place for {}", since(attempt.queued_at))
+        }
+        (state, _) => {
+            let how =
+                attempt.outcome.as_ref().map_or_else(String::new, |outcome| format!(": {}", ending(outcome)));
+            format!("task {job}.{index} is {} ({}){on}{how}", word(state), attempt.reason.as_str())
+        }
+    }
+}
+
+fn of_job(why: &Why, output: &Output) -> String {
+    let (job, summary, waiting) = (why.summary.job, &why.summary, &why.waiting);
+    let ago = summary.ended_at.map_or_else(String::new, |at| format!(", {}", output.clock.show(at)));
+    match summary.state {
+        JobState::Finished => format!("job {job} has finished{ago}"),
+        JobState::Failed => format!("job {job} has failed{ago}: {}", states::counts(&summary.counts)),
+        JobState::Killed => format!("job {job} was cancelled{ago}"),
+        JobState::Dropped => format!("job {job} never ran: a job that it waited for did not finish"),
+        JobState::Rejected => format!("job {job} was rejected"),
+        JobState::Killing => format!("job {job} is being cancelled: {}", states::counts(&summary.counts)),
+        JobState::Waiting => format!("job {job} waits until the jobs have finished that it is to come after"),
+        _ if waiting.for_place > 0 => {
+            let since = waiting.since.map(|at| format!(" for {}", length(output.clock.now.since(at))));
+            let whose = match (waiting.for_place, summary.tasks) {
+                (_, 1) => format!("job {job} has"),
+                (waiting, all) if waiting == u64::from(all) => format!("all {all} tasks of job {job} have"),
+                (1, all) => format!("1 of the {all} tasks of job {job} has"),
+                (waiting, all) => format!("{waiting} of the {all} tasks of job {job} have"),
+            };
+            format!("{whose} waited for a place{}", since.unwrap_or_default())
+        }
+        _ if waiting.for_next_try > 0 => format!("job {job} waits for its next try"),
+        _ => format!("job {job} does not wait: {}", states::counts(&summary.counts)),
+    }
+}
+
+/// So many agents, and what is in the way there.
+fn reasons(place: &WhyView) -> Facts {
+    if place.reasons.is_empty() {
+        return vec![(
+            "no agents".to_owned(),
+            "the pool is empty: `allot agents` tells what became of them".to_owned(),
+        )];
+    }
+    let width = place.reasons.iter().map(|count| count.agents.to_string().len()).max().unwrap_or(0);
+    let line = |AgentCount { hindrance, agents }: &AgentCount| {
+        let noun = if *agents == 1 { "agent" } else { "agents" };
+        (format!("{agents:>width$} {noun}"), hindrance.to_string())
+    };
+    place.reasons.iter().map(line).collect()
+}
+
+/// Where the job stands, beside the others.
+fn standing(why: &Why, place: &WhyView, output: &Output) -> Facts {
+    let mut facts = Facts::new();
+    let mut say = |name: &str, value: String| facts.push((name.to_owned(), value));
+    place.nearest.iter().for_each(|nearest| say("nearest", nearest_in_words(nearest)));
+    if let Some(aside) = place.held {
+        let pause = length(aside.until.since(output.clock.now));
+        say(
+            "set aside",
+            format!("for {pause}: the offers service refused a grant ({})", word(aside.refused)),
+        );
+    }
+    if place.granted > 0 {
+        say("granted", format!("{} of them have just been granted a place", place.granted));
+    }
+    place.line.iter().for_each(|line| say("in line", in_line(line)));
+    if let Some(share) = &place.share {
+        let first = if place.behind.is_none() { "; no queue is served before it" } else { "" };
+        say("share", format!("{}{first}", share_in_words(share)));
+    }
+    if let Some(behind) = &place.behind {
+        let others = match place.queues_ahead {
+            0 | 1 => String::new(),
+            count => format!("; {count} queues are served before"),
+        };
+        say("behind", format!("{}{others}", share_in_words(behind)));
+    }
+    facts.extend(facts_of_the_rest(why, output));
+    facts
+}
+
+fn nearest_in_words(nearest: &NearMiss) -> String {
+    match nearest {
+        NearMiss::Constraint { constraint, agents } => {
+            format!("none: `{constraint}` alone excludes {agents}")
+        }
+        NearMiss::Agent { agent, hindrance, short } => {
+            let there = if matches!(hindrance, Hindrance::TooSmall { .. }) { "in all" } else { "free" };
+            let lack = |lack: &Shortage| {
+                let Shortage { resource, asked, has, short } = lack;
+                let value = |words: &Value| resources(words);
+                format!("{} {resource} ({} asked, {} {there})", value(short), value(asked), value(has))
+            };
+            let lacks: Vec<String> = short.iter().map(lack).collect();
+            match lacks.is_empty() {
+                true => format!("{agent} is large enough, but {hindrance}"),
+                false => format!("{agent} is short of {}", lacks.join(" and ")),
+            }
+        }
+    }
+}
+
+fn in_line(line: &PlaceInLine) -> String {
+    let of = line.queue.as_ref().map_or_else(|| "of all jobs".to_owned(), |queue| format!("in {queue}"));
+    let Some(first) = line.first else { return format!("first {of}") };
+    let place = ordinal(line.jobs_ahead + 1);
+    let tasks = if line.tasks_ahead == 1 { "task" } else { "tasks" };
+    let ahead = match line.jobs_ahead {
+        1 => format!("behind job {first}"),
+        jobs => format!("behind job {first} and {} more", jobs - 1),
+    };
+    let strict = if line.strict {
+        format!("; nobody goes ahead of job {first}, even if it fits nowhere")
+    } else {
+        String::new()
+    };
+    format!("{place} {of}, {ahead} with {} {tasks}{strict}", line.tasks_ahead)
+}
+
+fn ordinal(number: u64) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+fn share_in_words(share: &QueueShare) -> String {
+    let has = match &share.resource {
+        Some(resource) => format!("has {} of {resource}", percent(share.share)),
+        None => "has nothing".to_owned(),
+    };
+    format!("{} {has}, weight {}", share.queue, share.weight)
+}
+
+/// What is known of a wait for a place without the allocator.
+fn known(why: &Why, unexplained: &Unexplained) -> Facts {
+    let mut facts = vec![("why".to_owned(), unexplained.message.clone())];
+    facts.extend(unexplained.queue.iter().map(|queue| ("queue".to_owned(), queue_in_words(queue))));
+    if unexplained.queue.is_none() {
+        facts.push(("queue".to_owned(), why.summary.queue.clone()));
+    }
+    facts
+}
+
+fn queue_in_words(queue: &QueueView) -> String {
+    let share = match &queue.dominant_resource {
+        Some(resource) => format!("{} of {resource}", percent(queue.dominant_share)),
+        None => "nothing".to_owned(),
+    };
+    format!(
+        "{} has {share}, weight {}; its tasks: {} running, {} pending",
+        queue.queue, queue.weight, queue.running, queue.pending
+    )
+}
+
+/// What else there is to say of a job.
+fn facts(why: &Why, output: &Output) -> Facts {
+    let mut facts: Facts = why.after.iter().map(dependency).collect();
+    facts.extend(why.failed.iter().map(|task| ("first".to_owned(), of_task(why.summary.job, task, output))));
+    facts.extend(facts_of_the_rest(why, output));
+    facts
+}
+
+fn dependency(Dependency { job, state }: &Dependency) -> (String, String) {
+    let state = state.map_or_else(|| "not known any more".to_owned(), word);
+    (format!("job {job}"), state)
+}
+
+/// Tasks that do not wait for a place.
+fn facts_of_the_rest(why: &Why, output: &Output) -> Facts {
+    let mut facts = Facts::new();
+    let waiting = &why.waiting;
+    if let Some(at) = waiting.next_try_at.filter(|_| why.task.is_none()) {
+        let tasks = if waiting.for_next_try == 1 { "task" } else { "tasks" };
+        facts.push((
+            "next try".to_owned(),
+            format!("{} {tasks}, {}", waiting.for_next_try, output.clock.show(at)),
+        ));
+    }
+    let others = TaskCounts { queued: 0, ..why.summary.counts };
+    if waiting.for_place > 0 && why.task.is_none() && others != TaskCounts::default() {
+        facts.push(("others".to_owned(), states::counts(&others)));
+    }
+    facts
+}
+
+#[cfg(test)]
+mod tests;

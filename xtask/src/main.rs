@@ -1,5 +1,6 @@
 //! The house's own commands: everything that CI runs, and what people need to work here.
 
+mod bench;
 mod ci;
 mod compose_test;
 mod demo;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::bench::BenchArgs;
 use crate::generated::Mode;
 use crate::image::Profile;
 
@@ -65,6 +67,8 @@ enum Task {
     Image,
     /// Builds the base images that are missing, on machines that cannot pull any
     BaseImages,
+    /// Measures the figures of benches/README.md, each in a cluster of its own on this machine
+    Bench(BenchArgs),
     /// Runs docker-compose.yml on images built here, and jobs in it
     ComposeTest,
 }
@@ -92,6 +96,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Dist => image::dist(Profile::Release).map(|path| println!("programs: {}", path.display())),
         Task::Image => image::image(Profile::Release),
         Task::BaseImages => image::base_images(),
+        Task::Bench(args) => bench::bench(&args),
         Task::ComposeTest => compose_test::compose_test(),
     }
 }

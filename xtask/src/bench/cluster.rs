@@ -1,0 +1,198 @@
+//! A cluster on this machine, each part a process of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::process::{Running, Spent, emptied};
+use crate::run::root;
+
+/// How long the cluster may take until it takes tasks.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// Where the programs are.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    pub(crate) nats_server: PathBuf,
+    pub(crate) folder: PathBuf,
+}
+
+/// What agents the cluster has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Agents {
+    /// So many processes, each an agent of so many cpus.
+    Real { agents: u32, cpus: u32 },
+    /// So many agents of so many cpus in one process, which run nothing.
+    Modelled { agents: u32, cpus: u32 },
+}
+
+impl Agents {
+    fn count(self) -> u32 {
+        match self {
+            Self::Real { agents, .. } | Self::Modelled { agents, .. } => agents,
+        }
+    }
+}
+
+/// A cluster. It stops when this is dropped, nats-server last.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    dir: PathBuf,
+    program: PathBuf,
+    url: String,
+    agents: Vec<Running>,
+    services: Vec<Running>,
+    nats: Running,
+}
+
+impl Cluster {
+    /// Starts one with an empty ledger, and waits until it takes tasks.
+    pub(crate) fn start(programs: &Programs, agents: Agents) -> Result<Self> {
+        let dir = root().join("target/bench/cluster");
+        emptied(&dir)?;
+        let mut nats = start_nats(programs, &dir)?;
+        let url = nats_url(&mut nats, &dir)?;
+        let program = programs.folder.join("allot");
+        let mut cluster = Self { dir, program, url, agents: Vec::new(), services: Vec::new(), nats };
+        for service in ["registry", "offers", "dispatcher", "allocator-drf"] {
+            let running = cluster.spawn(programs, service, service, &[])?;
+            cluster.services.push(running);
+        }
+        cluster.start_agents(programs, agents)?;
+        cluster.wait_until_ready(agents.count() as usize)?;
+        Ok(cluster)
+    }
+
+    fn start_agents(&mut self, programs: &Programs, agents: Agents) -> Result<()> {
+        let common = |id: &str, cpus: u32| {
+            vec![format!("id={id}"), format!("cpus={cpus}"), "mem=64GiB".to_owned(), "disk=0".to_owned()]
+        };
+        match agents {
+            Agents::Real { agents, cpus } => {
+                for number in 1..=agents {
+                    let id = format!("a{number}");
+                    let mut settings = common(&id, cpus);
+                    settings.push(format!("data_dir={}", self.dir.join(&id).display()));
+                    settings.push("noop=true".to_owned());
+                    let running = self.spawn(programs, &id, "agent", &settings)?;
+                    self.agents.push(running);
+                }
+            }
+            Agents::Modelled { agents, cpus } => {
+                let mut settings = common("m", cpus);
+                settings.push(format!("modelled={agents}"));
+                let running = self.spawn(programs, "modelled", "agent", &settings)?;
+                self.agents.push(running);
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, programs: &Programs, name: &str, program: &str, settings: &[String]) -> Result<Running> {
+        let mut command = Command::new(programs.folder.join(format!("allot-{program}")));
+        command.args(["--nats", &self.url]).env("ALLOT_LOG", "warn");
+        settings.iter().for_each(|setting| {
+            command.args(["--set", setting]);
+        });
+        Running::start(name, &mut command, &self.dir)
+    }
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "waits for another program, which says nothing when it is ready"
+    )]
+    fn wait_until_ready(&mut self, agents: usize) -> Result<()> {
+        let begun = Instant::now();
+        while !self.is_ready(agents) {
+            for running in self.services.iter_mut().chain(&mut self.agents).chain([&mut self.nats]) {
+                running.check(&self.dir)?;
+            }
+            if begun.elapsed() > READY_WITHIN {
+                bail!(
+                    "the cluster takes no tasks after {} s: see the logs in {}",
+                    READY_WITHIN.as_secs(),
+                    self.dir.display()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn is_ready(&self, agents: usize) -> bool {
+        let ready = |views: Value| {
+            let states =
+                views.as_array().map(|views| views.iter().filter(|view| view["state"] == "ready").count());
+            states == Some(agents)
+        };
+        let decides = |view: Value| {
+            view["allocators"].as_array().is_some_and(|all| all.iter().any(|one| one["active"] == true))
+        };
+        self.allot(&["agents"]).is_ok_and(ready) && self.allot(&["policy"]).is_ok_and(decides)
+    }
+
+    /// What a command answers.
+    fn allot(&self, words: &[&str]) -> Result<Value> {
+        let mut command = Command::new(&self.program);
+        command.args(["-o", "json", "--nats", &self.url]).args(words);
+        let said = command.output().with_context(|| format!("cannot start {}", self.program.display()))?;
+        if !said.status.success() {
+            bail!("`allot {}` failed: {}", words.join(" "), String::from_utf8_lossy(&said.stderr).trim());
+        }
+        Ok(serde_json::from_slice(&said.stdout)?)
+    }
+
+    /// What `allot bench` measures with these words, and what nats-server cost meanwhile under `nats_server`.
+    pub(crate) fn bench(&self, words: &str) -> Result<Value> {
+        let before = self.nats.spent()?;
+        let words: Vec<&str> = ["bench"].into_iter().chain(words.split_whitespace()).collect();
+        let mut measured = self.allot(&words)?;
+        let after = self.nats.spent()?;
+        measured["nats_server"] =
+            serde_json::to_value(Spent { cpu_us: after.cpu_us - before.cpu_us, ..after })?;
+        Ok(measured)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.agents.iter_mut().chain(&mut self.services).for_each(Running::stop);
+        self.nats.stop();
+    }
+}
+
+fn start_nats(programs: &Programs, dir: &Path) -> Result<Running> {
+    let quoted = |path: &Path| format!("{:?}", path.to_string_lossy());
+    let text = format!(
+        "listen: \"127.0.0.1:-1\"\nports_file_dir: {}\njetstream {{ store_dir: {}, sync_interval: always }}\n",
+        quoted(dir),
+        quoted(&dir.join("jetstream"))
+    );
+    let config = dir.join("nats.conf");
+    fs::write(&config, text)?;
+    Running::start("nats", Command::new(&programs.nats_server).arg("--config").arg(config), dir)
+}
+
+/// Where it listens, once it has said so.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "waits for another program, which says where it listens in a file"
+)]
+fn nats_url(nats: &mut Running, dir: &Path) -> Result<String> {
+    loop {
+        let files = fs::read_dir(dir)?.flatten().map(|entry| entry.path());
+        let mut said = files.filter(|path| path.extension().is_some_and(|extension| extension == "ports"));
+        let text = said.next().and_then(|path| fs::read(path).ok()).unwrap_or_default();
+        if let Ok(ports) = serde_json::from_slice::<Value>(&text)
+            && let Some(url) = ports["nats"][0].as_str()
+        {
+            return Ok(url.to_owned());
+        }
+        nats.check(dir)?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -4,6 +4,13 @@
 /// harmless.
 pub const NATS_MSG_ID: &str = "Nats-Msg-Id";
 
+/// Of each message of an atomic batch: which batch, a name that nobody else uses.
+pub const NATS_BATCH_ID: &str = "Nats-Batch-Id";
+/// Of each message of an atomic batch: its place in it, from 1.
+pub const NATS_BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+/// Of the last message of an atomic batch: `1`, which stores all of it.
+pub const NATS_BATCH_COMMIT: &str = "Nats-Batch-Commit";
+
 /// Of a submission: [`JSON`] or [`PROTOBUF`]. Where it is absent the first byte decides.
 pub const CONTENT_TYPE: &str = "Content-Type";
 /// Of an answer to a log query: the place in the output of the first byte of the payload.

@@ -45,6 +45,8 @@ pub struct StreamSettings {
     pub discard: Discard,
     /// How long it knows a message again by its `Nats-Msg-Id`.
     pub duplicate_window: Span,
+    /// Whether it takes many messages as one atomic batch.
+    pub takes_batches: bool,
     /// Whether any replica may answer a read. A reader that has to see the newest message needs the leader.
     pub read_from_any_replica: bool,
 }
@@ -82,7 +84,11 @@ impl Stream {
     pub fn settings(self) -> StreamSettings {
         let plain = self.unlimited();
         match self {
-            Self::Inbox => StreamSettings { max_message_bytes: Some(Self::MAX_SUBMISSION_BYTES), ..plain },
+            Self::Inbox => StreamSettings {
+                max_message_bytes: Some(Self::MAX_SUBMISSION_BYTES),
+                takes_batches: true,
+                ..plain
+            },
             Self::Ledger => plain,
             Self::Output => StreamSettings {
                 max_messages_per_subject: Some(1),
@@ -107,6 +113,7 @@ impl Stream {
             max_age: None,
             discard: Discard::New,
             duplicate_window: Span::from_secs(120),
+            takes_batches: false,
             read_from_any_replica: false,
         }
     }

@@ -149,6 +149,7 @@ fn stream_config(settings: &StreamSettings, replicas: usize) -> Config {
             Discard::Old => DiscardPolicy::Old,
         },
         duplicate_window: settings.duplicate_window.to_std(),
+        allow_atomic_publish: settings.takes_batches,
         allow_direct: settings.read_from_any_replica,
         ..Config::default()
     }
@@ -171,6 +172,7 @@ fn merge(present: &Config, wanted: Config) -> Config {
         max_age: wanted.max_age,
         discard: wanted.discard,
         duplicate_window: wanted.duplicate_window,
+        allow_atomic_publish: wanted.allow_atomic_publish,
         allow_direct: wanted.allow_direct,
         ..present.clone()
     }

@@ -4,6 +4,7 @@
 //! all that they know of the terminal.
 
 pub mod agents;
+mod batch;
 pub mod bench;
 pub mod cancel;
 pub mod cli;

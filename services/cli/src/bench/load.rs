@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::{BenchArgs, HowToRun};
+use crate::batch;
 use crate::client::{Client, not_published};
 use crate::failure::Failure;
 
@@ -22,8 +23,10 @@ use crate::failure::Failure;
 const COMMAND: &str = "true";
 /// A resource that no agent has.
 const NOWHERE: &str = "allot_bench_nowhere";
-/// How many submissions may wait for their acknowledgement.
+/// How many jobs may wait to be taken note of.
 const UNACKNOWLEDGED: usize = 4_096;
+/// How many publications may wait for their acknowledgement.
+const PUBLICATIONS: usize = 16;
 
 /// Jobs that are all alike.
 #[derive(Debug, Clone)]
@@ -145,7 +148,7 @@ impl Publisher {
     pub(super) fn start(client: &Client, load: &Load, in_flight: Option<u32>) -> Self {
         let allowed = in_flight.unwrap_or(load.jobs);
         let allowed = Arc::new(Semaphore::new(usize::try_from(allowed).unwrap_or(Semaphore::MAX_PERMITS)));
-        let (to_acknowledge, sent) = mpsc::channel(UNACKNOWLEDGED);
+        let (to_acknowledge, sent) = mpsc::channel(PUBLICATIONS);
         let (acknowledged, published) = mpsc::channel(UNACKNOWLEDGED);
         let mut running = JoinSet::new();
         running.spawn(publish(client.clone(), load.clone(), Arc::clone(&allowed), to_acknowledge));
@@ -166,32 +169,50 @@ impl Publisher {
     }
 }
 
-type Sent = (Time, Result<PublishAckFuture, Failure>);
+/// What is on its way to the inbox.
+struct Sent {
+    at: Time,
+    jobs: u32,
+    acknowledgement: Result<PublishAckFuture, Failure>,
+}
 
+/// Publishes as many jobs at a time as may be.
 async fn publish(client: Client, load: Load, allowed: Arc<Semaphore>, sent: mpsc::Sender<Sent>) {
     let subject = Subject::Submit(load.queue.clone()).to_string();
-    for _ in 0..load.jobs {
+    let mut left = load.jobs;
+    while left > 0 {
+        let free = u32::try_from(allowed.available_permits()).unwrap_or(u32::MAX);
+        let jobs = left.min(free).clamp(1, batch::MOST);
         // Never closed.
-        let Ok(permit) = allowed.acquire().await else { return };
-        permit.forget();
-        let at = clock::now();
-        let publication = client.bus().jetstream().send_publish(subject.clone(), load.message()).await;
-        let failed = publication.is_err();
-        if sent.send((at, publication.map_err(not_published))).await.is_err() || failed {
+        let Ok(permits) = allowed.acquire_many(jobs).await else { return };
+        permits.forget();
+        left -= jobs;
+        let messages = (0..jobs).map(|_| (subject.clone(), load.message()));
+        let (at, acknowledgement) = (clock::now(), batch::publish(client.bus(), messages).await);
+        let failed = acknowledgement.is_err();
+        if sent.send(Sent { at, jobs, acknowledgement }).await.is_err() || failed {
             return;
         }
     }
 }
 
 async fn acknowledge(mut sent: mpsc::Receiver<Sent>, told: mpsc::Sender<Result<Published, Failure>>) {
-    while let Some((at, publication)) = sent.recv().await {
-        let outcome = match publication {
-            Ok(publication) => publication.await.map_err(not_published),
+    while let Some(Sent { at, jobs, acknowledgement }) = sent.recv().await {
+        let outcome = match acknowledgement {
+            Ok(acknowledgement) => acknowledgement.await.map_err(not_published),
             Err(failure) => Err(failure),
         };
-        let published = outcome.map(|taken| Published { job: JobId(taken.sequence), at });
-        let failed = published.is_err();
-        if told.send(published).await.is_err() || failed {
+        let failed = outcome.is_err();
+        let published = match outcome {
+            Ok(last) => batch::jobs(last.sequence, jobs).map(|job| Ok(Published { job, at })).collect(),
+            Err(failure) => vec![Err(failure)],
+        };
+        for one in published {
+            if told.send(one).await.is_err() {
+                return;
+            }
+        }
+        if failed {
             return;
         }
     }

@@ -105,8 +105,8 @@ impl Session {
             return Some(Apply::Items(feed.items));
         }
         if this.session > at.session || (this.session == at.session && this.sequence > at.sequence) {
+            // The account that is asked for covers this message, if there is such a message at all.
             self.ask(now);
-            self.buffer(feed);
         }
         None
     }
@@ -206,6 +206,21 @@ mod tests {
             let mut session = following(1, 7);
             assert!(session.take(at(2_000), feed(of, sequence, None)).is_empty());
             assert!(session.says_hello(at(2_000)), "{of} {sequence}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_nobody_sent_costs_one_account_and_no_more() {
+        for (of, sequence) in [(99, 1), (1, u64::MAX)] {
+            let mut session = following(1, 7);
+            assert!(session.take(at(2_000), feed(of, sequence, None)).is_empty());
+            assert!(session.says_hello(at(2_000)));
+            session.take(at(2_001), feed(of, sequence, None));
+            session.take(at(2_001), feed(1, 8, None));
+            session.take(at(2_002), feed(1, 8, Some(SyncPart::Only)));
+            assert!(session.says_hello(at(3_000)), "it came again while the account was on its way");
+            session.take(at(3_001), feed(1, 8, Some(SyncPart::Only)));
+            assert_eq!(session.take(at(3_002), feed(1, 9, None)).len(), 1, "and now it follows");
         }
     }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// How much is said about a message that cannot be read, in characters.
-const MOST_CHARACTERS: usize = 1_000;
+const MOST_CHARACTERS: usize = 400;
 
 /// A message as it came.
 #[derive(Debug, Clone)]
@@ -79,6 +79,17 @@ impl Incoming {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Malformed> {
         let bytes: &[u8] = if self.payload.is_empty() { b"{}" } else { &self.payload };
         Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// Where the answer goes to a request that takes no arguments: one that comes with some was meant otherwise.
+    ///
+    /// # Errors
+    /// [`Malformed`] where the payload is neither empty nor `{}`, or the message is no request.
+    pub fn bare_request(&self) -> Result<ReplyTo, Malformed> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields, expecting = "nothing, or an empty object")]
+        struct Nothing {}
+        self.json().and_then(|Nothing {}| self.reply_to())
     }
 
     /// The first value of a header.
@@ -200,6 +211,19 @@ mod tests {
     #[test]
     fn an_empty_payload_counts_as_an_empty_object() {
         assert_eq!(incoming(b"").json::<DrainCommand>().unwrap(), DrainCommand { kill: false });
+    }
+
+    #[test]
+    fn a_command_without_arguments_that_has_some_is_refused() {
+        let to = || ReplyTo("r".into());
+        let request = |payload| Incoming { reply: Some(to()), ..incoming(payload) };
+        for payload in [b"".as_slice(), b"{}", b" {} "] {
+            assert_eq!(request(payload).bare_request(), Ok(to()));
+            incoming(payload).bare_request().unwrap_err();
+        }
+        for payload in [b"x".as_slice(), b"null", b"0", br#"{"agent": "a2"}"#, b"{} {}"] {
+            request(payload).bare_request().unwrap_err();
+        }
     }
 
     #[test]

@@ -108,6 +108,12 @@ impl Programs {
         self.spawn(name, &was.program, &was.settings)
     }
 
+    /// The names of the processes that have ended, though nobody killed them.
+    pub fn ended(&mut self) -> Vec<String> {
+        let ended = |running: &mut Running| !matches!(running.process.try_wait(), Ok(None));
+        self.running.iter_mut().filter_map(|(name, running)| ended(running).then(|| name.clone())).collect()
+    }
+
     /// The most memory that the process of this name has taken so far, bytes; nothing where it does not run.
     #[must_use]
     pub fn peak_memory(&self, name: &str) -> Option<u64> {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use allot_bus::{Subject, headers};
 use allot_model::view::{Answer, Done, LogQuery, Refusal, RefusalKind};
 use allot_model::{AgentId, AttemptId};
-use allot_shell::Bus;
+use allot_shell::{Bus, Malformed};
 use async_nats::Message;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -87,9 +87,10 @@ impl Logs {
 
 fn invalid(error: &serde_json::Error) -> Refusal {
     let example = r#"{"attempt": "12.3#1", "stream": "stdout", "offset": 0, "limit": 65536}"#;
+    let fault = Malformed::new(error);
     Refusal {
         code: RefusalKind::Invalid,
-        message: format!("this is not a log query: {error}; write one such as {example}"),
+        message: format!("this is not a log query: {fault}; write one such as {example}"),
     }
 }
 

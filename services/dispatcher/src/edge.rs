@@ -49,7 +49,7 @@ impl LedgerService for Edge {
             }
             Subject::JobsList => Input::ListJobs(message.reply_to()?, message.json()?),
             Subject::JobShow(job) => Input::ShowJob(message.reply_to()?, job, message.json()?),
-            Subject::JobCancel(job) => Input::Cancel(message.reply_to()?, job),
+            Subject::JobCancel(job) => Input::Cancel(message.bare_request()?, job),
             Subject::QueuesSet => Input::SetQueue(message.reply_to()?, message.json()?),
             other => return Err(Malformed::new(format!("{other} is not for the dispatcher"))),
         })

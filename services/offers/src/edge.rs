@@ -52,10 +52,10 @@ impl LedgerService for Edge {
                 let said = FromAllocator::decode(&message.payload).map_err(Malformed::new)?;
                 Input::Allocator { reply: message.reply, message: said }
             }
-            Subject::PoolPolicy(_) => Input::ShowPolicy(message.reply_to()?),
+            Subject::PoolPolicy(_) => Input::ShowPolicy(message.bare_request()?),
             Subject::PoolUse(_) => Input::UsePolicy { reply: message.reply_to()?, command: message.json()? },
-            Subject::AgentsUsage => Input::ShowUsage(message.reply_to()?),
-            Subject::QueuesList => Input::ShowQueues(message.reply_to()?),
+            Subject::AgentsUsage => Input::ShowUsage(message.bare_request()?),
+            Subject::QueuesList => Input::ShowQueues(message.bare_request()?),
             other => return Err(Malformed::new(format!("{other} is not for the offers service"))),
         })
     }

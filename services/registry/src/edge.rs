@@ -51,9 +51,9 @@ impl LedgerService for Edge {
                 Input::Beat(message.reply, beat)
             }
             Subject::AgentDrain(agent) => Input::Drain(message.reply_to()?, agent, message.json()?),
-            Subject::AgentUndrain(agent) => Input::Undrain(message.reply_to()?, agent),
-            Subject::AgentGone(agent) => Input::Gone(message.reply_to()?, agent),
-            Subject::AgentsList => Input::ListAgents(message.reply_to()?),
+            Subject::AgentUndrain(agent) => Input::Undrain(message.bare_request()?, agent),
+            Subject::AgentGone(agent) => Input::Gone(message.bare_request()?, agent),
+            Subject::AgentsList => Input::ListAgents(message.bare_request()?),
             other => return Err(Malformed::new(format!("{other} is not for the registry"))),
         })
     }

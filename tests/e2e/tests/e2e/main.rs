@@ -5,6 +5,7 @@
 mod cluster;
 mod faults;
 mod jobs;
+mod messages;
 mod operators;
 mod processes;
 mod rejections;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::process::{Running, Spent, emptied};
@@ -52,6 +52,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts one with an empty ledger, and waits until it takes tasks.
     pub(crate) fn start(programs: &Programs, agents: Agents) -> Result<Self> {
+        let missing = programs.folder.join("allot");
+        ensure!(missing.exists(), "{} is not there: leave out --no-build", missing.display());
         let dir = root().join("target/bench/cluster");
         emptied(&dir)?;
         let mut nats = start_nats(programs, &dir)?;

@@ -3,6 +3,7 @@
 
 mod bare;
 mod cluster;
+mod detail;
 mod figure;
 mod hyperqueue;
 mod machine;
@@ -19,6 +20,9 @@ use crate::tools;
 use cluster::Programs;
 use rows::{ROWS, Row, Size};
 
+/// What a cluster is made of, each a package with a program of the same name.
+const PACKAGES: [&str; 6] =
+    ["allot", "allot-registry", "allot-offers", "allot-dispatcher", "allot-allocator-drf", "allot-agent"];
 /// A machine that is busier than this before anything is started spoils what is measured.
 const BUSY: f64 = 0.1;
 
@@ -82,7 +86,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     }
     let nats_server = tools::nats_server()?;
     if !args.no_build {
-        run(cargo().args(["build", "--locked", "--workspace", "--bins", "--profile", args.build.profile()]))?;
+        let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+        run(cargo().args(["build", "--locked", "--bins", "--profile", args.build.profile()]).args(packages))?;
     }
     let programs = Programs { nats_server, folder: target().join(args.build.folder()) };
     let size = Size { divide: args.divide, repeat: args.repeat };
@@ -98,7 +103,10 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
         }
         let measured =
             (row.measure)(&programs, size).with_context(|| format!("{} cannot be measured", row.name))?;
-        measured.iter().for_each(|figure| eprintln!("   {}", figure.line()));
+        for figure in &measured {
+            eprintln!("   {}", figure.line());
+            detail::lines(&figure.detail).iter().for_each(|line| eprintln!("      {line}"));
+        }
         figures.extend(measured);
     }
     let path = root().join(&args.json);

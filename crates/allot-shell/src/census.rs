@@ -7,9 +7,6 @@ use serde::Deserialize;
 use crate::bus::Bus;
 use crate::services::{OURS, ask_all};
 
-/// Where all services are asked.
-const ALL: &str = "$SRV.PING";
-
 /// A service that answers on the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Listing {
@@ -34,9 +31,8 @@ impl Listing {
 /// # Errors
 /// Where the connection is lost.
 pub async fn census(bus: &Bus) -> anyhow::Result<Vec<Listing>> {
-    let answers = ask_all(bus, ALL).await?;
-    let listings =
-        answers.iter().filter_map(|answer| serde_json::from_slice::<Listing>(&answer.payload).ok());
+    let answers = ask_all(bus, "$SRV.PING").await?;
+    let listings = answers.iter().filter_map(|answer| serde_json::from_slice::<Listing>(&answer.payload).ok());
     let mut found: Vec<Listing> = listings.filter(|listing| listing.name.starts_with(OURS)).collect();
     found.sort_by(|a, b| (&a.name, &a.metadata).cmp(&(&b.name, &b.metadata)));
     Ok(found)

@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use allot_bus::Subject;
 use allot_model::AgentId;
-use allot_model::view::{AgentUse, AgentView, Done, DrainCommand};
+use allot_model::view::{AgentState, AgentUse, AgentView, Done, DrainCommand};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::interval;
 
 use crate::client::Client;
+use crate::completions;
 use crate::failure::Failure;
 use crate::output::{Output, Table, amount, note, resources};
 use crate::states::{self, word};
+
+/// How often it is looked whether an agent is drained.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// List agents with their states and what is allocated on them.
 ///
@@ -22,8 +28,18 @@ use crate::states::{self, word};
 #[command(after_help = "\
 Examples:
   allot agents
+  allot agents --state unreachable,gone
   allot agents -o json | jq '.[] | select(.state == \"unreachable\") | .agent'")]
-pub struct AgentsArgs {}
+pub struct AgentsArgs {
+    /// Only agents in these states: ready, draining, drained, unreachable, gone.
+    #[arg(long, short, value_name = "STATE", value_delimiter = ',', value_parser = state)]
+    state: Vec<AgentState>,
+}
+
+fn state(text: &str) -> Result<AgentState, String> {
+    serde_json::from_value(serde_json::Value::String(text.to_lowercase()))
+        .map_err(|_| "the states of agents are ready, draining, drained, unreachable and gone".to_owned())
+}
 
 /// Look at one agent, or change what it may do.
 #[derive(Debug, Args)]
@@ -45,13 +61,20 @@ enum AgentVerb {
     ///
     /// Once nothing is allocated on it the agent is `drained`. With --kill its tasks are killed now; those with tries
     /// left are tried on other agents.
-    #[command(after_help = "Examples:\n  allot agent drain node7\n  allot agent drain node7 --kill")]
+    #[command(after_help = "\
+Examples:
+  allot agent drain node7
+  allot agent drain node7 --wait && ssh node7 reboot
+  allot agent drain node7 --kill")]
     Drain {
         #[command(flatten)]
         which: Which,
         /// Kill its tasks rather than wait for them.
         #[arg(long)]
         kill: bool,
+        /// Return once it is drained, or gone.
+        #[arg(long)]
+        wait: bool,
     },
     /// Let a draining or drained agent work again.
     #[command(after_help = "Examples:\n  allot agent undrain node7")]
@@ -67,7 +90,7 @@ enum AgentVerb {
 #[derive(Debug, Args)]
 struct Which {
     /// The agent.
-    #[arg(value_name = "AGENT")]
+    #[arg(value_name = "AGENT", add = completions::agents())]
     agent: AgentId,
 }
 
@@ -84,8 +107,9 @@ struct Agent {
 ///
 /// # Errors
 /// Where the registry does not answer.
-pub async fn list(_: AgentsArgs, client: &Client, output: &Output) -> Result<(), Failure> {
-    let agents = agents(client).await?;
+pub async fn list(args: AgentsArgs, client: &Client, output: &Output) -> Result<(), Failure> {
+    let mut agents = agents(client).await?;
+    agents.retain(|agent| args.state.is_empty() || args.state.contains(&agent.view.state));
     output.print(&agents, |agents| table(agents, output))?;
     if agents.is_empty() && !output.is_json() {
         note("no agents");
@@ -100,13 +124,41 @@ pub async fn list(_: AgentsArgs, client: &Client, output: &Output) -> Result<(),
 pub async fn run(args: AgentArgs, client: &Client, output: &Output) -> Result<(), Failure> {
     let done: Done = match args.verb {
         AgentVerb::Show(which) => return show(&which.agent, client, output).await,
-        AgentVerb::Drain { which, kill } => {
-            client.ask(&Subject::AgentDrain(which.agent), &DrainCommand { kill }).await?
+        AgentVerb::Drain { which: Which { agent }, kill, wait } => {
+            let done = client.ask(&Subject::AgentDrain(agent.clone()), &DrainCommand { kill }).await?;
+            if wait { drained(&agent, done, client, output).await? } else { done }
         }
         AgentVerb::Undrain(which) => client.ask(&Subject::AgentUndrain(which.agent), &json!({})).await?,
         AgentVerb::Gone(which) => client.ask(&Subject::AgentGone(which.agent), &json!({})).await?,
     };
     output.print(&done, |done| done.message.clone())
+}
+
+/// Waits until nothing is allocated on the agent any more.
+async fn drained(id: &AgentId, begun: Done, client: &Client, output: &Output) -> Result<Done, Failure> {
+    let bar = output.bar(0);
+    bar.set_message(format!("tasks of {id} ended"));
+    let mut look = interval(LOOK_EVERY);
+    let mut most = 0;
+    loop {
+        look.tick().await;
+        let views: Vec<AgentView> = client.ask(&Subject::AgentsList, &json!({})).await?;
+        let view = views.into_iter().find(|view| view.agent == *id);
+        let Some(AgentView { state, attempts, .. }) = view else { return Ok(begun) };
+        most = attempts.max(most);
+        bar.set_length(most);
+        bar.set_position(most - attempts);
+        match state {
+            AgentState::Drained | AgentState::Gone => {
+                bar.finish_and_clear();
+                return Ok(Done { message: format!("agent {id} is {}", word(state)) });
+            }
+            AgentState::Ready => {
+                return Err(Failure::failed(format!("agent {id} takes tasks again: somebody undrained it")));
+            }
+            AgentState::Draining | AgentState::Unreachable => {}
+        }
+    }
 }
 
 async fn show(id: &AgentId, client: &Client, output: &Output) -> Result<(), Failure> {
@@ -132,7 +184,7 @@ async fn agents(client: &Client) -> Result<Vec<Agent>, Failure> {
 
 fn table(agents: &[Agent], output: &Output) -> String {
     let mut table = Table::new(&[
-        "AGENT", "HOST", "STATE", "TASKS#", "CPUS#", "MEM#", "GPUS#", "JOINED", "HEARD", "VERSION",
+        "AGENT", "HOST~", "STATE", "TASKS#", "CPUS#", "MEM#", "GPUS#", "JOINED", "HEARD", "VERSION",
     ]);
     for agent in agents {
         let view = &agent.view;
@@ -196,7 +248,6 @@ mod tests {
     use crate::jobs::tests::NOW;
     use crate::output::Format;
     use allot_model::Span;
-    use allot_model::view::AgentState;
 
     fn agent(id: &str, state: AgentState, usage: bool) -> Agent {
         let agent = AgentId::new(id).unwrap();

@@ -20,10 +20,11 @@ use crate::replay::ReplayArgs;
 use crate::run::RunArgs;
 use crate::submit::SubmitArgs;
 use crate::up::UpArgs;
+use crate::wait::WaitArgs;
 use crate::why::WhyArgs;
 use crate::{
     agents, bench, cancel, completions, doctor, events, job, jobs, logs, policy, queues, replay, run, submit,
-    up, why,
+    up, wait, why,
 };
 
 /// Schedule jobs on a cluster of machines, or on this one.
@@ -66,6 +67,7 @@ enum Command {
     Up(UpArgs),
     Submit(SubmitArgs),
     Run(RunArgs),
+    Wait(WaitArgs),
     Jobs(JobsArgs),
     Job(JobArgs),
     Why(WhyArgs),
@@ -111,6 +113,7 @@ impl Command {
         match self {
             Self::Submit(args) => submit::run(args, client, output).await,
             Self::Run(args) => run::run(args, client, output).await,
+            Self::Wait(args) => wait::run(args, client, output).await,
             Self::Jobs(args) => jobs::run(args, client, output).await,
             Self::Job(args) => job::run(args, client, output).await,
             Self::Why(args) => why::run(args, client, output).await,

@@ -11,10 +11,11 @@ use allot_shell::{Bus, ConnectFailed, Denial, NatsConfig};
 use async_nats::HeaderMap;
 use async_nats::client::{RequestError, RequestErrorKind};
 use async_nats::jetstream;
-use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
 
 use crate::failure::Failure;
 
@@ -38,6 +39,27 @@ pub struct Submitted {
     pub job: JobId,
     /// True where the inbox had this message id already, so that nothing new was submitted.
     pub duplicate: bool,
+}
+
+/// A submission that is on its way to the inbox.
+pub struct Published {
+    acknowledgement: PublishAckFuture,
+    denials: broadcast::Receiver<Denial>,
+}
+
+impl Published {
+    /// Waits until the inbox has it.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`] where there is no inbox, [`Failure::Denied`] where the user may not submit there.
+    pub async fn acknowledged(self) -> Result<Submitted, Failure> {
+        let Self { acknowledgement, mut denials } = self;
+        let acknowledgement = tokio::select! {
+            acknowledgement = acknowledgement.into_future() => acknowledgement.map_err(not_published)?,
+            Ok(denial) = denials.recv() => return Err(Failure::Denied(denial)),
+        };
+        Ok(Submitted { job: JobId(acknowledgement.sequence), duplicate: acknowledgement.duplicate })
+    }
 }
 
 /// A piece of a task's output.
@@ -137,6 +159,20 @@ impl Client {
         payload: Vec<u8>,
         message_id: Option<&str>,
     ) -> Result<Submitted, Failure> {
+        self.publish(subject, payload, message_id).await?.acknowledged().await
+    }
+
+    /// Publishes a submission. Those that are published one after the other reach the inbox in that order, whenever
+    /// their acknowledgements are waited for.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where it is larger than a submission may be.
+    pub async fn publish(
+        &self,
+        subject: &Subject,
+        payload: Vec<u8>,
+        message_id: Option<&str>,
+    ) -> Result<Published, Failure> {
         if payload.len() > Stream::MAX_SUBMISSION_BYTES as usize {
             return Err(too_large(payload.len()));
         }
@@ -146,17 +182,15 @@ impl Client {
         if let Some(id) = message_id {
             message = message.header(headers::NATS_MSG_ID, id);
         }
-        let context = self.bus.jetstream();
-        let acknowledged =
-            self.unless_denied(async { context.send_publish(subject.to_string(), message).await?.await });
-        let acknowledgement = acknowledged.await.map_err(not_allowed)?.map_err(not_published)?;
-        Ok(Submitted { job: JobId(acknowledgement.sequence), duplicate: acknowledgement.duplicate })
+        let denials = self.bus.denials();
+        let sent = self.bus.jetstream().send_publish(subject.to_string(), message).await;
+        Ok(Published { acknowledgement: sent.map_err(not_published)?, denials })
     }
 
     async fn request(&self, subject: &Subject, payload: Vec<u8>) -> Result<async_nats::Message, Failure> {
         let request = async_nats::Request::new().payload(payload.into()).timeout(Some(self.patience));
         let reply = self.unless_denied(self.bus.client().send_request(subject.to_string(), request));
-        let reply = reply.await.map_err(not_allowed)?;
+        let reply = reply.await.map_err(Failure::Denied)?;
         reply.map_err(|error| no_answer(subject, &error, self.patience))
     }
 
@@ -203,13 +237,6 @@ fn refused_logs(payload: &[u8]) -> Failure {
         Ok(Answer::Error(refusal)) => Failure::Refused(refusal),
         _ => Failure::failed("the agent answered what this version of allot cannot read"),
     }
-}
-
-/// What to say of something that the user has no permission for.
-pub(crate) fn not_allowed(denial: Denial) -> Failure {
-    Failure::failed(format!(
-        "{denial}\n`allot doctor` shows what this connection may do; docs/operations.md tells of permissions"
-    ))
 }
 
 /// Why a request was not answered, in terms of who should have.

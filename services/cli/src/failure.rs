@@ -3,6 +3,7 @@
 use std::io;
 
 use allot_model::view::{Refusal, RefusalKind};
+use allot_shell::Denial;
 
 /// The exit codes of every command; `allot run` otherwise exits with the code of the command it ran.
 pub const EXIT_CODES: &str = "\
@@ -18,6 +19,9 @@ pub enum Failure {
     /// A service refused.
     #[error("{0}")]
     Refused(Refusal),
+    /// The NATS server does not let this user say or hear something.
+    #[error("{0}\n`allot doctor` shows what this connection may do; docs/operations.md tells of permissions")]
+    Denied(Denial),
     /// What was given is not well-formed.
     #[error("{0}")]
     Usage(String),
@@ -52,11 +56,22 @@ impl Failure {
         matches!(self, Self::Refused(Refusal { code: RefusalKind::NotFound, .. }))
     }
 
+    /// The same failure, with what came before it.
+    #[must_use]
+    pub fn after(self, before: &str) -> Self {
+        match self {
+            Self::Usage(text) => Self::Usage(format!("{before}: {text}")),
+            Self::Unreachable(text) => Self::Unreachable(format!("{before}: {text}")),
+            Self::Refused(_) | Self::Denied(_) | Self::Failed(_) => Self::Failed(format!("{before}: {self}")),
+            Self::Exit(_) | Self::OutputClosed => self,
+        }
+    }
+
     /// What the process exits with.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused(_) | Self::Failed(_) => 1,
+            Self::Refused(_) | Self::Denied(_) | Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
             Self::Exit(code) => *code,

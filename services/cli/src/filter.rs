@@ -6,6 +6,7 @@ use allot_model::{JobState, QueueName, Time};
 use clap::Args;
 
 use crate::client::Client;
+use crate::completions;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::when::When;
@@ -19,7 +20,7 @@ pub const ACTIVE: [JobState; 4] = [JobState::Waiting, JobState::Queued, JobState
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct JobFilter {
     /// Only jobs of this queue and of those below it.
-    #[arg(long, short, value_name = "QUEUE")]
+    #[arg(long, short, value_name = "QUEUE", add = completions::queues())]
     pub queue: Option<QueueName>,
     /// Only jobs in these states: waiting, queued, running, killing, finished, failed, killed, rejected, dropped.
     #[arg(long, short, value_name = "STATE", value_delimiter = ',', value_parser = state)]

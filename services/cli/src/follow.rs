@@ -11,7 +11,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::client::{Client, not_allowed};
+use crate::client::Client;
 use crate::failure::Failure;
 
 /// The pause between attempts to follow again after an interruption.
@@ -61,7 +61,7 @@ impl Client {
     pub async fn ledger_end(&self) -> Result<u64, Failure> {
         let jetstream = self.bus().jetstream();
         let stream = self.unless_denied(jetstream.get_stream(Stream::Ledger.name())).await;
-        let stream = stream.map_err(not_allowed)?;
+        let stream = stream.map_err(Failure::Denied)?;
         stream.map(|stream| stream.cached_info().state.last_sequence).map_err(|error| no_ledger(&error))
     }
 
@@ -162,7 +162,7 @@ async fn open(client: &Client, from: From, writers: &[Writer]) -> Result<(push::
     let jetstream = client.bus().jetstream();
     let created =
         client.unless_denied(jetstream.create_consumer_on_stream(config, Stream::Ledger.name())).await;
-    let consumer = created.map_err(not_allowed)?.map_err(|error| no_ledger(&error))?;
+    let consumer = created.map_err(Failure::Denied)?.map_err(|error| no_ledger(&error))?;
     let waiting = consumer.cached_info().num_pending;
     let messages = consumer.messages().await.map_err(|error| no_ledger(&error))?;
     Ok((messages, waiting))

@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::str::FromStr;
 
 use allot_model::view::{AttemptView, JobQuery, JobView, TaskRunView};
-use allot_model::{JobId, Outcome, Reason, Span, TaskId, TaskRange, TaskSet};
+use allot_model::{Command, JobId, JobSpec, Outcome, Reason, Span, TaskId, TaskRange, TaskSet};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::completions;
 use crate::failure::Failure;
 use crate::output::{Cell, Output, Table, bytes, length, resources};
 use crate::states::{self, word};
@@ -43,7 +44,7 @@ Examples:
 #[derive(Debug, Args)]
 struct ShowArgs {
     /// The job, or one task of it, such as `12.3`.
-    #[arg(value_name = "JOB[.TASK]")]
+    #[arg(value_name = "JOB[.TASK]", add = completions::jobs())]
     what: JobOrTask,
     /// Only these tasks.
     #[arg(long, value_name = "TASKS")]
@@ -121,11 +122,13 @@ fn facts(view: &JobView, output: &Output) -> Vec<(String, String)> {
     facts
 }
 
-/// The fields of the job file that the facts above do not hold.
+/// The fields of the job file that the facts above do not hold. What every job has that says nothing of it is left out.
 fn spec(spec: &Value) -> Vec<(String, String)> {
     let Value::Object(fields) = spec else { return Vec::new() };
+    let defaults = JobSpec::new(Command::Argv(Vec::new())).to_json();
     let said = |name: &str| matches!(name, "name" | "queue" | "tasks");
-    let told = fields.iter().filter(|(name, value)| !said(name) && !is_nothing(value));
+    let usual = |name: &str, value: &Value| name != "resources" && defaults.get(name) == Some(value);
+    let told = fields.iter().filter(|(name, value)| !said(name) && !is_nothing(value) && !usual(name, value));
     told.map(|(name, value)| (name.clone(), spec_value(name, value))).collect()
 }
 
@@ -169,7 +172,7 @@ fn because(state: &str, reason: Option<Reason>) -> String {
 
 fn tasks(runs: &[TaskRunView], output: &Output) -> Table {
     let mut table =
-        Table::new(&["TASKS", "TRY#", "STATE", "REASON", "AGENT", "QUEUED", "STARTED", "TOOK", "DETAIL"]);
+        Table::new(&["TASKS", "TRY#", "STATE", "REASON", "AGENT", "QUEUED", "STARTED", "TOOK", "DETAIL~"]);
     for run in runs {
         for attempt in run.earlier.iter().chain([&run.attempt]) {
             table.row(attempt_cells(&run.tasks, attempt, output));
@@ -276,7 +279,8 @@ mod tests {
         };
         let view = JobView {
             summary: summary(12),
-            spec: Some(json!({"command": ["echo", "a b"], "resources": {"cpus": 2}, "env": {}, "tasks": 10})),
+            spec: Some(json!({"command": ["echo", "a b"], "resources": {"cpus": 2}, "env": {}, "tasks": 10,
+                "retries": 0, "backoff": "1s", "kill_grace": "5s"})),
             rejection: None,
             runs: vec![run("0-1", 1, Vec::new()), run("2", 2, vec![failed])],
             more_runs: true,
@@ -292,6 +296,7 @@ tasks           10: 3 running, 7 queued
 submitted       3m ago
 started         3m ago
 command         echo 'a b'
+kill_grace      5s
 resources       cpus 2
 
 TASKS  TRY  STATE    REASON          AGENT  QUEUED  STARTED  TOOK   DETAIL

@@ -31,7 +31,7 @@ pub struct JobsArgs {
     #[arg(long, short, conflicts_with = "state")]
     active: bool,
     /// Only jobs older than this one: the next page.
-    #[arg(long, value_name = "JOB")]
+    #[arg(long, value_name = "JOB", add = crate::completions::jobs())]
     before: Option<JobId>,
     /// At most so many jobs.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -63,7 +63,7 @@ pub async fn run(args: JobsArgs, client: &Client, output: &Output) -> Result<(),
 /// The jobs as a table; nothing where there are none.
 fn table(jobs: &[JobSummary], output: &Output) -> String {
     let mut table =
-        Table::new(&["JOB#", "NAME", "QUEUE", "STATE", "TASKS#", "THEY ARE", "SUBMITTED", "TOOK"]);
+        Table::new(&["JOB#", "NAME~", "QUEUE", "STATE", "TASKS#", "THEY ARE", "SUBMITTED", "TOOK"]);
     for job in jobs {
         table.row([
             job.job.into(),

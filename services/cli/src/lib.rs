@@ -27,6 +27,7 @@ pub mod run;
 pub mod states;
 pub mod submit;
 pub mod up;
+pub mod wait;
 pub mod watch;
 pub mod when;
 pub mod why;

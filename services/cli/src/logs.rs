@@ -11,6 +11,7 @@ use clap::Args;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::client::{Client, LogChunk};
+use crate::completions;
 use crate::failure::Failure;
 use crate::job::JobOrTask;
 use crate::output::{Output, note};
@@ -36,7 +37,7 @@ Examples:
   allot logs 12.3 -o json            with its offset and size")]
 pub struct LogsArgs {
     /// The task.
-    #[arg(value_name = "JOB.TASK")]
+    #[arg(value_name = "JOB.TASK", add = completions::jobs())]
     task: JobOrTask,
     /// Go on as the task prints, until it ends. Waits for a task that has not started.
     #[arg(long, short)]

@@ -7,6 +7,7 @@ use allot::output::note;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    allot::completions::answer_shell();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,14 +1,21 @@
 //! `allot policy`: who decides, and who is to.
 
+use std::time::Duration;
+
 use allot_bus::Subject;
 use allot_model::view::{AllocatorView, Done, PolicyUseCommand, PolicyView};
 use allot_model::{PolicyName, PoolName};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use tokio::time::interval;
 
 use crate::client::Client;
+use crate::completions;
 use crate::failure::Failure;
 use crate::output::{Cell, Output, Table, Tone, note};
+
+/// How often it is looked whether a policy has taken over.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Show which policy decides, or choose another.
 ///
@@ -30,11 +37,14 @@ enum PolicyVerb {
     /// Choose the policy that is to decide; running tasks never notice.
     ///
     /// An allocator that runs it has to be there, or to be started later: until then the present one goes on.
-    #[command(after_help = "Examples:\n  allot policy use drf\n  allot policy use fifo")]
+    #[command(after_help = "Examples:\n  allot policy use drf\n  allot policy use fifo --wait")]
     Use {
         /// The policy, such as fifo, priority, fair or drf.
-        #[arg(value_name = "POLICY")]
+        #[arg(value_name = "POLICY", add = completions::policies())]
         policy: PolicyName,
+        /// Return once it decides; fail where no allocator that runs it is heard from.
+        #[arg(long)]
+        wait: bool,
     },
 }
 
@@ -44,8 +54,10 @@ enum PolicyVerb {
 /// Where the offers service refuses or does not answer.
 pub async fn run(args: PolicyArgs, client: &Client, output: &Output) -> Result<(), Failure> {
     let pool = PoolName::default_pool();
-    if let Some(PolicyVerb::Use { policy }) = args.verb {
-        let done: Done = client.ask(&Subject::PoolUse(pool), &PolicyUseCommand { policy }).await?;
+    if let Some(PolicyVerb::Use { policy, wait }) = args.verb {
+        let command = PolicyUseCommand { policy: policy.clone() };
+        let done: Done = client.ask(&Subject::PoolUse(pool), &command).await?;
+        let done = if wait { decides(&policy, client, output).await? } else { done };
         return output.print(&done, |done| done.message.clone());
     }
     let view: PolicyView = client.ask(&Subject::PoolPolicy(pool), &json!({})).await?;
@@ -54,6 +66,30 @@ pub async fn run(args: PolicyArgs, client: &Client, output: &Output) -> Result<(
         remarks(&view).iter().for_each(|remark| note(remark));
     }
     Ok(())
+}
+
+/// Waits until an allocator of the policy decides.
+async fn decides(policy: &PolicyName, client: &Client, output: &Output) -> Result<Done, Failure> {
+    let spinner = output.spinner();
+    spinner.set_message(format!("waiting for {policy} to take over"));
+    let mut look = interval(LOOK_EVERY);
+    loop {
+        look.tick().await;
+        spinner.tick();
+        let view: PolicyView = client.ask(&Subject::PoolPolicy(PoolName::default_pool()), &json!({})).await?;
+        let mut of_policy = view.allocators.iter().filter(|one| one.policy == *policy).peekable();
+        if of_policy.peek().is_none() {
+            return Err(Failure::failed(format!(
+                "policy {policy} is chosen, but no allocator that runs it is heard from: start allot-allocator-{policy}"
+            )));
+        }
+        if let Some(active) = of_policy.find(|one| one.active) {
+            spinner.finish_and_clear();
+            return Ok(Done {
+                message: format!("allocator {} decides with policy {policy}", active.instance),
+            });
+        }
+    }
 }
 
 fn table(allocators: &[AllocatorView], output: &Output) -> String {

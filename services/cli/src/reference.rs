@@ -12,8 +12,10 @@ const HEAD: &str = "\
 # The command line
 
 `allot COMMAND --help` says the same as this page. Every command that prints takes `-o json`: one JSON value, or one a
-line where output keeps coming (`events -f`, `logs -f`). Errors are sentences on stderr. Tables are coloured only on a
-terminal, and not where `NO_COLOR` is set; times are relative unless `--exact` is given.
+line where output keeps coming (`events`, `wait`, `logs -f`, `submit` of several jobs). Errors are sentences on stderr.
+Tables are coloured only on a terminal, and not where `NO_COLOR` is set; where they are wider than the terminal, names are
+cut. Times are relative unless `--exact` is given. Long work shows how far it is, on stderr and only where that is a
+terminal.
 
 The cluster is found by `--nats URL`, by `ALLOT_NATS`, or at `nats://127.0.0.1:4222`. Where NATS asks for them, user,
 password, token and credentials file come from the variables that services read too: `ALLOT_NATS_USER`,
@@ -26,7 +28,9 @@ password, token and credentials file come from the variables that services read 
 | 2 | the command line or the job is not well-formed |
 | 3 | the cluster cannot be reached |
 
-`allot run` otherwise exits with the code of the command it ran.
+`allot run` otherwise exits with the code of the command it ran, with 128 and the signal's number where a signal ended it,
+and with 130 where it was interrupted a second time and left the job to end by itself. `allot wait` and `submit --wait` exit
+with 0 only where every job finished. `allot doctor` exits with 1 where anything does not work, be it the connection.
 ";
 
 /// The whole page.

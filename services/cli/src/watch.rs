@@ -116,20 +116,6 @@ impl JobWatch {
             self.heard.extend(placed.batch.entries.into_iter().filter_map(|entry| News::of(self.job, entry)));
         }
     }
-
-    /// Waits until the job is over.
-    ///
-    /// # Errors
-    /// Where the ledger cannot be followed any more.
-    pub async fn until_over(&mut self) -> Result<(JobState, Option<Reason>), Failure> {
-        loop {
-            match self.next().await? {
-                News::Over { state, reason } => return Ok((state, reason)),
-                News::Rejected(rejection) => return Err(rejected(self.job, &rejection)),
-                News::Started { .. } | News::Ended { .. } => {}
-            }
-        }
-    }
 }
 
 impl Client {

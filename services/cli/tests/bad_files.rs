@@ -31,20 +31,20 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("huge.json", json(&format!("\"env\": [\n{many}]")), "huge.json: 3"),
         ("type.toml", toml("tasks = \"3\"\n"), "type.toml:2:1: tasks: the text `3` is given"),
         ("type.yaml", yaml("\ntasks: [3]\n"), "type.yaml:3:1: tasks: a list is given"),
-        ("type.json", json("\"tasks\": {}"), "type.json:3:4: tasks: an object is given"),
+        ("type.json", json("\"tasks\": {}"), "type.json:3:3: tasks: an object is given"),
         ("unknown.toml", toml("[resources]\ncpu = 1\n"), "unknown.toml:3:1: resources.cpu: "),
         ("unknown.yaml", yaml("tsks: 1\n"), "unknown.yaml:2:1: tsks: unknown field"),
-        ("unknown.json", json("\"resources\": {\"memory\": 1}"), "unknown.json:3:18: resources.memory: "),
+        ("unknown.json", json("\"resources\": {\"memory\": 1}"), "unknown.json:3:17: resources.memory: "),
         ("twice.toml", toml("tasks = 1\ntasks = 2\n"), "twice.toml:3:1: duplicate key"),
         ("twice.yaml", yaml("tasks: 1\ntasks: 2\n"), "twice.yaml:2:1: tasks: given twice"),
-        ("twice.json", json("\"tasks\": 1, \"tasks\": 2"), "twice.json:3:4: tasks: given twice"),
+        ("twice.json", json("\"tasks\": 1, \"tasks\": 2"), "twice.json:3:3: tasks: given twice"),
         ("negative.toml", toml("retries = -1\n"), "negative.toml:2:1: retries: the number `-1`"),
         (
             "zero.yaml",
             yaml("resources:\n  mem: 1GiB\n  cpus: 0\n"),
             "zero.yaml:4:3: resources.cpus: `0` asks",
         ),
-        ("over.json", json("\"tasks\": 99999999999999999999"), "over.json:3:4: tasks: the number"),
+        ("over.json", json("\"tasks\": 99999999999999999999"), "over.json:3:3: tasks: the number"),
         (
             "over.toml",
             toml("tasks = 99999999999999999999\n"),
@@ -59,7 +59,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "place.toml",
             toml("constraints = [\n  \"zone == b\",\n  \"rack ~ c\",\n]\n"),
-            "place.toml:2:1: constraints[1]: ",
+            "place.toml:4:3: constraints[1]: ",
         ),
     ]
 }

@@ -37,7 +37,7 @@ Examples:
   allot doctor --nats nats://bus.example.org:4222")]
 pub struct DoctorArgs {
     /// The queue for which it is looked whether this user may submit [default: one that the user may submit to].
-    #[arg(long, short, value_name = "QUEUE", env = "ALLOT_QUEUE")]
+    #[arg(long, short, value_name = "QUEUE", env = "ALLOT_QUEUE", add = crate::completions::queues())]
     queue: Option<QueueName>,
 }
 

@@ -130,7 +130,7 @@ async fn user_actions(client: &Client) -> Vec<Tried> {
 async fn ask(client: &Client, subject: Subject, query: &(impl Serialize + Sync)) -> Result<(), String> {
     match client.ask::<Value>(&subject, query).await {
         // Every other failure comes from behind the permission, and is told of elsewhere.
-        Err(Failure::Failed(why)) => Err(why.lines().next().unwrap_or_default().to_owned()),
+        Err(Failure::Denied(denial)) => Err(denial.to_string()),
         _ => Ok(()),
     }
 }
@@ -141,7 +141,7 @@ async fn follow(client: &Client) -> Result<(), String> {
         client.follow(From::Sequence(end + 1), None).await
     };
     match opened.await {
-        Err(Failure::Failed(why)) => Err(why.lines().next().unwrap_or_default().to_owned()),
+        Err(Failure::Denied(denial)) => Err(denial.to_string()),
         _ => Ok(()),
     }
 }

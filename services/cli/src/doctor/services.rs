@@ -66,8 +66,11 @@ fn judge(name: &str, there: Option<&[&Listing]>, answered: Result<String, Failur
         (Ok(took), _) => took,
         // An answer all the same: it does not know what was asked for, or is not to be asked by this user.
         (Err(Failure::Refused(_)), _) => "with a refusal".to_owned(),
+        (Err(Failure::Denied(denial)), _) => {
+            return Check::warning(name, denial.to_string(), "ask an operator for permission");
+        }
         (Err(Failure::Failed(why)), _) => {
-            return Check::warning(name, why, "ask an operator for permission, or for an upgrade");
+            return Check::warning(name, why, "upgrade this program or the service");
         }
         (Err(_), Some([_, ..])) => {
             return Check::error(
@@ -131,6 +134,7 @@ fn other_version() -> String {
 mod tests {
     use super::super::check::State;
     use super::*;
+    use allot_shell::denial::{Act, Denial};
 
     fn listing(name: &str, version: &str) -> Listing {
         let host = json!({"name": name, "version": version, "metadata": {"host": "h"}});
@@ -142,7 +146,8 @@ mod tests {
         let (now, old) = (listing("allot-registry", VERSION), listing("allot-registry", "0.0.1"));
         let answers = || Ok("1ms".to_owned());
         let silent = || Err(Failure::Unreachable("no".into()));
-        let denied = || Err(Failure::failed("NATS does not let this user publish to x"));
+        let denial = || Denial { act: Act::Publish, subject: "x".into() };
+        let denied = || Err(Failure::Denied(denial()));
         let cases = [
             (Some(vec![&now]), answers(), State::Ok, format!("{VERSION} on h, answers in 1ms")),
             (Some(vec![&old]), answers(), State::Warning, "0.0.1 on h, answers in 1ms".to_owned()),

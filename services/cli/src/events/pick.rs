@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Told;
 use crate::client::Client;
+use crate::completions;
 use crate::failure::Failure;
 use crate::when::When;
 
@@ -45,13 +46,13 @@ const ENDS: [&str; 6] = ["finished", "failed", "killed", "rejected", "dropped", 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Pick {
     /// Only what is about this job.
-    #[arg(long, short, value_name = "JOB")]
+    #[arg(long, short, value_name = "JOB", add = completions::jobs())]
     pub(super) job: Option<JobId>,
     /// Only what is about this agent.
-    #[arg(long, value_name = "AGENT")]
+    #[arg(long, value_name = "AGENT", add = completions::agents())]
     agent: Option<AgentId>,
     /// Only what is about jobs of this queue and of those below it.
-    #[arg(long, short, value_name = "QUEUE")]
+    #[arg(long, short, value_name = "QUEUE", add = completions::queues())]
     queue: Option<QueueName>,
     /// Only what is about jobs of this name: the whole of it as a pattern with `*` or `?`, or a part of it.
     #[arg(long, value_name = "PATTERN")]

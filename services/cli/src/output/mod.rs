@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use allot_model::Time;
 use clap::ValueEnum;
 use serde::Serialize;
+use terminal_size::{Width, terminal_size_of};
 
 use crate::failure::Failure;
 
@@ -36,6 +37,8 @@ pub struct Output {
     pub clock: Clock,
     colour: bool,
     terminal: bool,
+    /// How wide the terminal is, where there is one.
+    width: Option<usize>,
     /// False where nobody is to be shown how far long work is.
     progress: bool,
 }
@@ -46,14 +49,27 @@ impl Output {
     pub fn stdout(format: Format, exact: bool, now: Time) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let terminal = io::stdout().is_terminal();
-        let progress = format == Format::Text;
-        Self { format, clock: Clock { now, exact }, colour: wanted && terminal, terminal, progress }
+        Self {
+            format,
+            clock: Clock { now, exact },
+            colour: wanted && terminal,
+            terminal,
+            width: terminal_size_of(io::stdout()).map(|(Width(columns), _)| columns.into()),
+            progress: format == Format::Text,
+        }
     }
 
     /// Output without colours, as a test or a pipe sees it.
     #[must_use]
     pub fn plain(format: Format, exact: bool, now: Time) -> Self {
-        Self { format, clock: Clock { now, exact }, colour: false, terminal: false, progress: false }
+        Self {
+            format,
+            clock: Clock { now, exact },
+            colour: false,
+            terminal: false,
+            width: None,
+            progress: false,
+        }
     }
 
     /// True where programs read the output.
@@ -103,7 +119,7 @@ impl Output {
     /// A table drawn with this output's colours.
     #[must_use]
     pub fn draw(&self, table: &Table) -> String {
-        table.draw(self.colour)
+        table.draw(self.colour, self.width)
     }
 
     /// Prints one line; nothing where there is nothing to say.

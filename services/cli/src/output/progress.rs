@@ -1,15 +1,11 @@
 //! Progress of long work, on stderr and only where a person watches.
 
 use std::io::{self, IsTerminal};
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Output;
 
-/// How often what is shown moves although nothing is new.
-const TICK: Duration = Duration::from_millis(120);
-/// Work that is done sooner is not worth showing.
 const BAR: &str = "{elapsed_precise} [{bar:40}] {human_pos}/{human_len} {msg}";
 const SPINNER: &str = "{spinner} {msg}";
 
@@ -20,14 +16,11 @@ impl Output {
         self.shown(|| styled(ProgressBar::new(length), BAR))
     }
 
-    /// Something that turns while a message says what is waited for; nothing where nobody watches.
+    /// Something that turns with each message that says what is waited for, and is not there before the first one;
+    /// nothing where nobody watches.
     #[must_use]
     pub fn spinner(&self) -> ProgressBar {
-        self.shown(|| {
-            let spinner = styled(ProgressBar::new_spinner(), SPINNER);
-            spinner.enable_steady_tick(TICK);
-            spinner
-        })
+        self.shown(|| styled(ProgressBar::new_spinner(), SPINNER))
     }
 
     fn shown(&self, bar: impl FnOnce() -> ProgressBar) -> ProgressBar {

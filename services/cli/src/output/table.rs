@@ -1,6 +1,12 @@
 //! Tables without borders: a header, columns that align, colours where they say something.
 
 use comfy_table::{Attribute, CellAlignment, Color, ContentArrangement, presets};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// What stands between two columns.
+const GAP: u16 = 2;
+/// A column is not cut to less than this.
+const NARROWEST: usize = 8;
 
 /// What a cell's colour says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,7 +69,8 @@ impl<T: ToString> From<T> for Cell {
     }
 }
 
-/// Rows under a header. A column whose name ends in `#` holds numbers and is set to the right.
+/// Rows under a header. A column whose name ends in `#` holds numbers and is set to the right; one whose name ends in `~`
+/// is cut where the table is wider than the terminal.
 #[derive(Debug, Clone)]
 pub struct Table {
     columns: Vec<&'static str>,
@@ -88,9 +95,37 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The table as text, without spaces at the ends of lines.
+    /// The table as text, without spaces at the ends of lines, and no wider than the terminal where that can be.
     #[must_use]
-    pub fn draw(&self, colour: bool) -> String {
+    pub fn draw(&self, colour: bool, terminal: Option<usize>) -> String {
+        let too_wide = terminal.map_or(0, |most| self.width().saturating_sub(most));
+        if too_wide == 0 { self.drawn(colour) } else { self.narrower(too_wide).drawn(colour) }
+    }
+
+    /// How many columns of a terminal it takes.
+    fn width(&self) -> usize {
+        let columns = 0..self.columns.len();
+        columns.map(|at| self.width_of(at) + usize::from(GAP)).sum::<usize>().saturating_sub(GAP.into())
+    }
+
+    fn width_of(&self, column: usize) -> usize {
+        let name = self.columns[column].trim_end_matches(['#', '~']).width();
+        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.width());
+        cells.fold(name, usize::max)
+    }
+
+    /// The same with the column that may be cut so much narrower, as far as anything is left of it to read.
+    fn narrower(&self, by: usize) -> Self {
+        let Some(at) = self.columns.iter().position(|name| name.ends_with('~')) else { return self.clone() };
+        let most = self.width_of(at).saturating_sub(by).max(NARROWEST);
+        let mut table = self.clone();
+        for cell in table.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
+            cell.text = cut(&cell.text, most);
+        }
+        table
+    }
+
+    fn drawn(&self, colour: bool) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         if colour {
@@ -98,13 +133,14 @@ impl Table {
         } else {
             table.force_no_tty();
         }
-        let header = self.columns.iter().map(|name| Cell::new(name.trim_end_matches('#'), Tone::Faint));
+        let header =
+            self.columns.iter().map(|name| Cell::new(name.trim_end_matches(['#', '~']), Tone::Faint));
         table.set_header(self.aligned(header));
         for row in &self.rows {
             table.add_row(self.aligned(row.iter().cloned()));
         }
         for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, GAP));
         }
         table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
     }
@@ -113,6 +149,20 @@ impl Table {
         let align = |name: &str| if name.ends_with('#') { CellAlignment::Right } else { CellAlignment::Left };
         self.columns.iter().zip(cells).map(|(name, cell)| cell.drawn(align(name))).collect()
     }
+}
+
+/// The beginning of a text, in so many columns of a terminal; what is left out leaves a `…`.
+fn cut(text: &str, most: usize) -> String {
+    if text.width() <= most {
+        return text.to_owned();
+    }
+    let mut width = 1;
+    let fits = |c: &char| {
+        width += c.width().unwrap_or(0);
+        width <= most
+    };
+    let kept: String = text.chars().take_while(fits).collect();
+    format!("{kept}…")
 }
 
 #[cfg(test)]
@@ -129,7 +179,7 @@ mod tests {
     #[test]
     fn columns_align_without_borders_or_spaces_at_the_ends_of_lines() {
         assert_eq!(
-            sample().draw(false),
+            sample().draw(false, None),
             "\
 \x20JOB  STATE     NAME
    7  finished  train
@@ -139,7 +189,31 @@ mod tests {
 
     #[test]
     fn colours_are_drawn_only_where_they_are_wanted() {
-        assert!(sample().draw(true).contains("\u{1b}["));
-        assert!(!sample().draw(false).contains('\u{1b}'));
+        assert!(sample().draw(true, None).contains("\u{1b}["));
+        assert!(!sample().draw(false, None).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn columns_align_by_what_a_terminal_shows_and_not_by_characters() {
+        let mut table = Table::new(&["NAME", "STATE"]);
+        table.row(["日本語".into(), "running".into()]);
+        table.row(["e\u{301}t\u{e9}".into(), "queued".into()]);
+        table.row(["🚀".into(), Cell::new("failed", Tone::Bad)]);
+        let drawn = table.draw(false, None);
+        let starts: Vec<usize> =
+            drawn.lines().map(|line| line.rsplit_once(' ').map_or(0, |(before, _)| before.width())).collect();
+        assert_eq!(starts, [7; 4], "{drawn}");
+    }
+
+    #[test]
+    fn a_table_is_cut_where_the_terminal_is_narrower_and_stays_readable() {
+        let mut table = Table::new(&["JOB#", "NAME~", "STATE"]);
+        table.row(["7".into(), "a name that is 日本 long".into(), "running".into()]);
+        let cut = table.draw(false, Some(29));
+        assert_eq!(cut, "JOB  NAME             STATE\n  7  a name that is…  running");
+        let narrow = table.draw(false, Some(10));
+        assert_eq!(narrow.lines().nth(1), Some("  7  a name …  running"), "{narrow}");
+        assert!(table.draw(false, Some(80)).contains("日本 long"));
+        assert_eq!(super::cut("日本語", 4), "日…");
     }
 }

@@ -13,6 +13,7 @@ use allot_model::view::{AgentState, AgentView, Done, PolicyUseCommand, PolicyVie
 use allot_model::{AgentId, PolicyName, PoolName, Resources, Span};
 use allot_shell::{Bus, NatsConfig, telemetry};
 use clap::Args;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -125,11 +126,14 @@ async fn come_up(
     cluster.start_agents(config, agents).await?;
     cluster.start_allocators(config, &args.policy).await?;
     let client = Client::new(bus);
-    let ready = timeout(READY_WITHIN, until_ready(&client, &ids, args));
-    tokio::select! {
-        ready = ready => ready.map_err(|_| not_ready())??,
-        failure = cluster.failed() => return Err(failure),
-    }
+    let spinner = output.spinner();
+    let ready = timeout(READY_WITHIN, until_ready(&client, &ids, args, &spinner));
+    let came = tokio::select! {
+        ready = ready => ready.map_err(|_| not_ready()).and_then(|ready| ready),
+        failure = cluster.failed() => Err(failure),
+    };
+    spinner.finish_and_clear();
+    came?;
     let ready = Ready {
         url: config.url.clone(),
         agents: ids.len(),
@@ -187,22 +191,33 @@ impl Ready {
 }
 
 /// Waits until all agents are admitted and the wanted policy decides.
-async fn until_ready(client: &Client, agents: &[AgentId], args: &UpArgs) -> Result<(), Failure> {
+async fn until_ready(
+    client: &Client,
+    agents: &[AgentId],
+    args: &UpArgs,
+    spinner: &ProgressBar,
+) -> Result<(), Failure> {
     let mut look = interval(LOOK_EVERY);
     loop {
         look.tick().await;
         // Services that are still on their way answer nothing yet.
-        if all_ready(client, agents).await.unwrap_or(false) && decides(client, args).await.unwrap_or(false) {
+        let there = admitted(client, agents).await.unwrap_or(0);
+        if there < agents.len() {
+            spinner.set_message(format!("waiting for agents: {there} of {} are there", agents.len()));
+        } else if decides(client, args).await.unwrap_or(false) {
             return Ok(());
+        } else {
+            spinner.set_message("waiting for the policy to decide");
         }
     }
 }
 
-async fn all_ready(client: &Client, agents: &[AgentId]) -> Result<bool, Failure> {
+/// How many of the agents are admitted.
+async fn admitted(client: &Client, agents: &[AgentId]) -> Result<usize, Failure> {
     let views: Vec<AgentView> = client.ask(&Subject::AgentsList, &json!({})).await?;
     let working = |state| matches!(state, AgentState::Ready | AgentState::Draining | AgentState::Drained);
     let is_there = |agent: &&AgentId| views.iter().any(|view| view.agent == **agent && working(view.state));
-    Ok(agents.iter().filter(is_there).count() == agents.len())
+    Ok(agents.iter().filter(is_there).count())
 }
 
 /// True once the first policy decides. Asks for it where another does, such as the one chosen before.

@@ -5,6 +5,7 @@
 mod doctor;
 mod events;
 mod jobs;
+mod submit;
 
 use std::process::{Output, Stdio};
 

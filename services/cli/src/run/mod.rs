@@ -1,5 +1,7 @@
 //! `allot run`: a command on the cluster as if it ran here.
 
+mod many;
+
 use std::io;
 
 use allot_model::view::LogStream;
@@ -18,19 +20,21 @@ use crate::watch::{JobWatch, News, Watch, rejected};
 
 /// Run a command on the cluster as if it ran here.
 ///
-/// Submits a job of one task, copies what it prints to stdout and stderr while it runs, and exits with its exit code,
-/// or with 128 and the signal's number where a signal ended it. Ctrl-C cancels the job and waits for its end; a second
-/// one leaves at once.
+/// Submits a job, copies what it prints to stdout and stderr while it runs, and exits with its exit code, or with 128 and
+/// the signal's number where a signal ended it. With --tasks, what each task printed is copied once it has ended, each
+/// line with the task's number before it, and the largest exit code is this command's. Ctrl-C cancels the job and waits
+/// for its end; a second one leaves at once, and the job ends without being watched.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   allot run -- hostname
   allot run --cpus 4 --mem 8GiB -- python train.py
+  allot run --tasks 8 -- sh -c 'echo $ALLOT_TASK_INDEX of $ALLOT_TASK_COUNT on $ALLOT_AGENT'
   allot run --constraint 'zone == b' --time-limit 10m -- ./check.sh && echo fine")]
 pub struct RunArgs {
     #[command(flatten)]
     flags: JobFlags,
-    /// Do not say which job it is.
+    /// Do not say which job it is, and put no numbers before lines.
     #[arg(long)]
     quiet: bool,
     /// The command and its arguments.
@@ -44,27 +48,58 @@ pub struct RunArgs {
 /// [`Failure::Exit`] with the command's exit code where it is not 0; otherwise why it did not run.
 pub async fn run(args: RunArgs, client: &Client, output: &Output) -> Result<(), Failure> {
     let submission = args.flags.submission(Base::command(args.command))?;
-    if submission.tasks() != 1 {
-        return Err(Failure::Usage(
-            "`allot run` runs one task: submit an array with `allot submit --tasks N`".into(),
-        ));
-    }
+    // From here on, so that no job is left behind by an impatient person.
+    let interrupted = Shutdown::on_signals();
     let watch = Watch::open(client).await?;
     let submitted = submission.send(client).await?;
+    let (job, tasks) = (submitted.job, submission.tasks());
     if !args.quiet {
-        note(&format!("allot: job {} in queue {}", submitted.job, submission.queue()));
+        let many = if tasks == 1 { String::new() } else { format!(": {tasks} tasks") };
+        note(&format!("allot: job {job} in queue {}{many}", submission.queue()));
     }
-    let session = Session {
-        client,
-        job: submitted.job,
-        quiet: args.quiet,
-        now: output.clock.now,
-        printing: None,
-        last: None,
+    let stop = Stop { client, job, interrupted, done: false };
+    let watch = watch.job(job);
+    let code = if tasks == 1 {
+        let session =
+            Session { client, job, quiet: args.quiet, now: output.clock.now, printing: None, last: None };
+        follow(session, watch, stop).await?
+    } else {
+        many::follow(many::Tasks::new(client, job, tasks, args.quiet, output), watch, stop).await?
     };
-    match follow(session, watch.job(submitted.job)).await? {
-        0 => Ok(()),
-        code => Err(Failure::Exit(code)),
+    if code == 0 { Ok(()) } else { Err(Failure::Exit(code)) }
+}
+
+/// The wish of the person at the terminal to stop the job.
+struct Stop<'a> {
+    client: &'a Client,
+    job: JobId,
+    interrupted: Shutdown,
+    done: bool,
+}
+
+impl Stop<'_> {
+    /// Waits for the wish and cancels the job; forever once it has.
+    async fn wished(&mut self) -> Result<(), Failure> {
+        if self.done {
+            return std::future::pending().await;
+        }
+        self.interrupted.wait().await;
+        let mut pause = poll();
+        loop {
+            match self.client.cancel(self.job).await {
+                Ok(_) => note(&format!("allot: cancelling job {}; once more leaves at once", self.job)),
+                // The dispatcher has not read the submission yet.
+                Err(failure) if failure.is_not_found() => {
+                    pause.tick().await;
+                    continue;
+                }
+                // It has ended meanwhile: how is about to be heard.
+                Err(Failure::Refused(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+            self.done = true;
+            return Ok(());
+        }
     }
 }
 
@@ -87,28 +122,13 @@ struct Printing<'a> {
 }
 
 /// Copies the job's output until it is over, and returns the exit code.
-async fn follow(mut session: Session<'_>, mut watch: JobWatch) -> Result<u8, Failure> {
-    let interrupted = Shutdown::on_signals();
-    let mut cancelled = false;
+async fn follow(mut session: Session<'_>, mut watch: JobWatch, mut stop: Stop<'_>) -> Result<u8, Failure> {
     let mut pause = poll();
     loop {
         tokio::select! {
             news = watch.next() => if let Some(code) = session.on_news(news?).await? { return Ok(code) },
             _ = pause.tick(), if session.printing.is_some() => session.copy().await?,
-            () = interrupted.wait(), if !cancelled => {
-                match session.client.cancel(session.job).await {
-                    Ok(_) => note(&format!("allot: cancelling job {}", session.job)),
-                    // The dispatcher has not read the submission yet.
-                    Err(failure) if failure.is_not_found() => {
-                        pause.tick().await;
-                        continue;
-                    }
-                    // It has ended meanwhile: how is about to be heard.
-                    Err(Failure::Refused(_)) => {}
-                    Err(failure) => return Err(failure),
-                }
-                cancelled = true;
-            }
+            stopped = stop.wished() => stopped?,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Sets of task indexes, and maps from them, kept as runs: a job of a million alike tasks is one entry.
 
-use std::collections::BTreeMap;
+mod runs;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use runs::Runs;
 
 /// A run of task indexes, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,13 +62,13 @@ impl fmt::Display for TaskRange {
 /// A map from task indexes to values that keeps neighbours with equal values as one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunMap<V> {
-    runs: BTreeMap<u32, (u32, V)>,
+    runs: Runs<V>,
     count: u64,
 }
 
 impl<V> Default for RunMap<V> {
     fn default() -> Self {
-        Self { runs: BTreeMap::new(), count: 0 }
+        Self { runs: Runs::default(), count: 0 }
     }
 }
 
@@ -91,21 +94,20 @@ impl<V: Clone + PartialEq> RunMap<V> {
     /// The value at `index`.
     #[must_use]
     pub fn get(&self, index: u32) -> Option<&V> {
-        let (_, (last, value)) = self.runs.range(..=index).next_back()?;
-        (index <= *last).then_some(value)
+        let (run, value) = self.runs.up_to(index)?;
+        (index <= run.last).then_some(value)
     }
 
     /// The runs in order of their indexes.
     pub fn iter(&self) -> impl Iterator<Item = (TaskRange, &V)> {
-        self.runs.iter().map(|(first, (last, value))| (TaskRange { first: *first, last: *last }, value))
+        self.runs.from(0)
     }
 
     /// The parts of the runs that lie within `range`, in order.
     pub fn within(&self, range: TaskRange) -> impl Iterator<Item = (TaskRange, &V)> {
-        let start = self.runs.range(..=range.first).next_back().map_or(range.first, |(first, _)| *first);
-        self.runs.range(start..=range.last).filter_map(move |(first, (last, value))| {
-            TaskRange { first: *first, last: *last }.overlap(range).map(|part| (part, value))
-        })
+        let start = self.runs.up_to(range.first).map_or(range.first, |(run, _)| run.first);
+        let runs = self.runs.from(start).take_while(move |(run, _)| run.first <= range.last);
+        runs.filter_map(move |(run, value)| run.overlap(range).map(|part| (part, value)))
     }
 
     /// Gives every index of `range` this value, whatever it had.
@@ -113,20 +115,22 @@ impl<V: Clone + PartialEq> RunMap<V> {
         self.remove(range);
         self.count += range.count();
         let mut joined = range;
-        if let Some((&first, (last, left))) = self.runs.range(..range.first).next_back()
-            && last.checked_add(1) == Some(range.first)
-            && *left == value
+        if let Some(before) = range.first.checked_sub(1)
+            && let Some((left, same)) = self.runs.up_to(before)
+            && left.last == before
+            && *same == value
         {
-            joined.first = first;
+            joined.first = left.first;
         }
         if let Some(next) = range.last.checked_add(1)
-            && let Some((last, right)) = self.runs.get(&next)
-            && *right == value
+            && let Some((right, same)) = self.runs.up_to(next)
+            && right.first == next
+            && *same == value
         {
-            joined.last = *last;
-            self.runs.remove(&next);
+            joined.last = right.last;
+            self.runs.remove(next);
         }
-        self.runs.insert(joined.first, (joined.last, value));
+        self.runs.insert(joined, value);
     }
 
     /// Takes the values out of `range` and returns the runs that were there.
@@ -141,14 +145,14 @@ impl<V: Clone + PartialEq> RunMap<V> {
 
     /// Takes `part`, which lies within one run, out of that run.
     fn cut(&mut self, part: TaskRange) {
-        let Some((&first, _)) = self.runs.range(..=part.first).next_back() else { return };
-        let Some((last, value)) = self.runs.remove(&first) else { return };
+        let Some((run, _)) = self.runs.up_to(part.first) else { return };
+        let Some(value) = self.runs.remove(run.first) else { return };
         self.count -= part.count();
-        if first < part.first {
-            self.runs.insert(first, (part.first - 1, value.clone()));
+        if run.first < part.first {
+            self.runs.insert(TaskRange { first: run.first, last: part.first - 1 }, value.clone());
         }
-        if part.last < last {
-            self.runs.insert(part.last + 1, (last, value));
+        if part.last < run.last {
+            self.runs.insert(TaskRange { first: part.last + 1, last: run.last }, value);
         }
     }
 }
@@ -283,6 +287,8 @@ impl<'de> Deserialize<'de> for TaskSet {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use proptest::prelude::*;
 

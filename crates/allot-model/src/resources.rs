@@ -9,6 +9,8 @@ mod ranges;
 
 use std::collections::BTreeMap;
 
+use litemap::LiteMap;
+
 use crate::id::ResourceName;
 
 pub use human::InvalidAmount;
@@ -28,13 +30,13 @@ pub enum Amount {
     Ranges(Ranges),
 }
 
-/// Amounts by name. A name that is absent is an amount of nothing; nothing is never stored.
+/// Amounts by name, of which there are few: a sorted list. A name that is absent is an amount of nothing; nothing is never stored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Resources(BTreeMap<ResourceName, Amount>);
+pub struct Resources(LiteMap<ResourceName, Amount>);
 
 /// What one task asks for: plain amounts by name, in the units of [`Amount::Scalar`]. Nothing is never stored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Request(BTreeMap<ResourceName, u64>);
+pub struct Request(LiteMap<ResourceName, u64>);
 
 /// Why resources cannot be added or subtracted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -271,7 +273,7 @@ impl Resources {
             Amount::Scalar(units) => Some((name.clone(), Amount::Scalar(units.checked_mul(count)?))),
             _ => None,
         };
-        let mut scaled = self.0.iter().map(product).collect::<Option<BTreeMap<_, _>>>()?;
+        let mut scaled = self.0.iter().map(product).collect::<Option<LiteMap<_, _>>>()?;
         scaled.retain(|_, amount| !amount.is_nothing());
         Some(Self(scaled))
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allot_model::{
-    AgentFacts, AgentId, AttemptRun, DispatcherRecord, Entry, JobId, JobState, OffersRecord, Placement,
-    Reason, Record, RegistryRecord, TaskState, Time,
+    AgentFacts, AgentId, AttemptRun, DispatcherRecord, Entry, JobId, JobSpec, JobState, OffersRecord,
+    Placement, Reason, Record, RegistryRecord, TaskState, Time,
 };
 
 use crate::job::{Dependencies, Earlier, Ended, Job, Phase, Placed, Task};
@@ -90,6 +90,12 @@ impl DispatcherCore {
         self.work.unwanted.extend(returned);
     }
 
+    /// The same in the memory of the job before, where it is the same.
+    fn shared(&mut self, spec: &Arc<JobSpec>) -> Arc<JobSpec> {
+        let last = self.last_spec.take().filter(|last| last == spec);
+        Arc::clone(self.last_spec.insert(last.unwrap_or_else(|| Arc::clone(spec))))
+    }
+
     fn fold_own(&mut self, at: Time, record: &DispatcherRecord) {
         match record {
             DispatcherRecord::JobAdmitted { job, queue, message_id, submitted_at, spec, waits } => {
@@ -97,13 +103,13 @@ impl DispatcherCore {
                 let admitted = Job::new(
                     at,
                     queue.clone(),
-                    spec.clone(),
+                    self.shared(spec),
                     message_id.clone(),
                     *submitted_at,
                     dependencies,
                 );
                 self.take_from_inbox(*job, message_id.as_ref());
-                self.jobs.insert(*job, admitted);
+                self.jobs.insert(*job, Box::new(admitted));
                 self.work.unblocked.insert(*job);
             }
             DispatcherRecord::JobRejected { job, queue, submitted_at, rejection } => {

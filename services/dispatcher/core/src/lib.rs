@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentId, AgentOrder, Answer, AttemptRun, Core, DispatcherRecord, Done, Entry, Epoch, Incarnation, JobId,
-    JobList, JobQuery, JobView, JobsQuery, OrderBatch, QueueName, QueueSetCommand, Record, Rejection,
-    ReplyTo, ReportBatch, Span, TaskRange, TaskSet, Time,
+    JobList, JobQuery, JobSpec, JobView, JobsQuery, OrderBatch, QueueName, QueueSetCommand, Record,
+    Rejection, ReplyTo, ReportBatch, Span, TaskRange, TaskSet, Time,
 };
 
 use job::Job;
@@ -140,7 +140,10 @@ struct Work {
 #[derive(Debug, Clone)]
 pub struct DispatcherCore {
     options: Options,
-    jobs: BTreeMap<JobId, Job>,
+    /// Boxed: the nodes of the map are half empty.
+    jobs: BTreeMap<JobId, Box<Job>>,
+    /// What the last job was admitted with. Jobs that follow each other are often alike, and then share it.
+    last_spec: Option<Arc<JobSpec>>,
     rejected: BTreeMap<JobId, Rejected>,
     agents: BTreeMap<AgentId, Agent>,
     queues: BTreeMap<QueueName, u32>,
@@ -170,6 +173,7 @@ impl DispatcherCore {
         Self {
             options,
             jobs: BTreeMap::new(),
+            last_spec: None,
             rejected: BTreeMap::new(),
             agents: BTreeMap::new(),
             queues: BTreeMap::new(),

@@ -39,19 +39,29 @@ impl Account {
 /// All that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Demand {
-    pub(crate) jobs: BTreeMap<JobId, Job>,
+    /// Boxed: the nodes of the map are half empty.
+    pub(crate) jobs: BTreeMap<JobId, Box<Job>>,
+    /// What tasks of the last job get. Jobs that follow each other are often alike, and then share it.
+    last_slice: Arc<Resources>,
     pub(crate) queues: BTreeMap<QueueName, Account>,
 }
 
 impl Demand {
     pub(crate) fn admit(&mut self, pool: Arc<PoolJob>, waits: bool) {
-        let slice = Arc::new(pool.resources.as_scalars());
+        let slice = self.shared(pool.resources.as_scalars());
         let (id, queue, tasks) = (pool.job, pool.queue.clone(), pool.tasks);
-        self.jobs.insert(id, Job { pool, pending: RunMap::new(), slice });
+        self.jobs.insert(id, Box::new(Job { pool, pending: RunMap::new(), slice }));
         self.queues.entry(queue).or_default().jobs += 1;
         if !waits && let Some(last) = tasks.checked_sub(1) {
             self.queue(AttemptRun { job: id, tasks: TaskRange { first: 0, last }, attempt: 1 });
         }
+    }
+
+    fn shared(&mut self, slice: Resources) -> Arc<Resources> {
+        if *self.last_slice != slice {
+            self.last_slice = Arc::new(slice);
+        }
+        Arc::clone(&self.last_slice)
     }
 
     /// Notes that the run waits for a place; false where the job is not known.

@@ -32,7 +32,8 @@ impl Listing {
 /// Where the connection is lost.
 pub async fn census(bus: &Bus) -> anyhow::Result<Vec<Listing>> {
     let answers = ask_all(bus, "$SRV.PING").await?;
-    let listings = answers.iter().filter_map(|answer| serde_json::from_slice::<Listing>(&answer.payload).ok());
+    let listings =
+        answers.iter().filter_map(|answer| serde_json::from_slice::<Listing>(&answer.payload).ok());
     let mut found: Vec<Listing> = listings.filter(|listing| listing.name.starts_with(OURS)).collect();
     found.sort_by(|a, b| (&a.name, &a.metadata).cmp(&(&b.name, &b.metadata)));
     Ok(found)

@@ -25,8 +25,6 @@ const COMMAND: &str = "true";
 const NOWHERE: &str = "allot_bench_nowhere";
 /// How many jobs may wait to be taken note of.
 const UNACKNOWLEDGED: usize = 4_096;
-/// How many publications may wait for their acknowledgement.
-const PUBLICATIONS: usize = 16;
 
 /// Jobs that are all alike.
 #[derive(Debug, Clone)]
@@ -37,6 +35,7 @@ pub(super) struct Load {
     tasks: u32,
     executor: HowToRun,
     in_flight: Option<u32>,
+    batch: u32,
     content_type: &'static str,
     payload: Bytes,
 }
@@ -68,6 +67,7 @@ impl Load {
             tasks: args.tasks,
             executor: args.executor,
             in_flight: args.in_flight,
+            batch: args.batch,
             content_type,
             payload: payload.into(),
         })
@@ -148,7 +148,7 @@ impl Publisher {
     pub(super) fn start(client: &Client, load: &Load, in_flight: Option<u32>) -> Self {
         let allowed = in_flight.unwrap_or(load.jobs);
         let allowed = Arc::new(Semaphore::new(usize::try_from(allowed).unwrap_or(Semaphore::MAX_PERMITS)));
-        let (to_acknowledge, sent) = mpsc::channel(PUBLICATIONS);
+        let (to_acknowledge, sent) = mpsc::channel(publications(load.batch));
         let (acknowledged, published) = mpsc::channel(UNACKNOWLEDGED);
         let mut running = JoinSet::new();
         running.spawn(publish(client.clone(), load.clone(), Arc::clone(&allowed), to_acknowledge));
@@ -169,6 +169,12 @@ impl Publisher {
     }
 }
 
+/// How many publications of so many jobs may wait for their acknowledgement.
+fn publications(batch: u32) -> usize {
+    const FEWEST: usize = 16;
+    (UNACKNOWLEDGED / batch as usize).max(FEWEST)
+}
+
 /// What is on its way to the inbox.
 struct Sent {
     at: Time,
@@ -182,7 +188,7 @@ async fn publish(client: Client, load: Load, allowed: Arc<Semaphore>, sent: mpsc
     let mut left = load.jobs;
     while left > 0 {
         let free = u32::try_from(allowed.available_permits()).unwrap_or(u32::MAX);
-        let jobs = left.min(free).clamp(1, batch::MOST);
+        let jobs = left.min(free).clamp(1, load.batch);
         // Never closed.
         let Ok(permits) = allowed.acquire_many(jobs).await else { return };
         permits.forget();

@@ -21,6 +21,7 @@ use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::timeout;
 
+use crate::batch;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::follow::{Follower, From};
@@ -39,9 +40,9 @@ const CANCELS_AT_ONCE: usize = 256;
 /// long each step of their way took, what each service has cost in CPU time and memory, and what went over the bus.
 /// What is still open when it fails or is interrupted is cancelled.
 ///
-/// Tasks are those of one job unless --jobs or --separate is given. Jobs are published one behind the other without
-/// waiting, --in-flight bounds how many are open: with 1 each is published when the one before has ended, which
-/// measures the latency of an idle cluster.
+/// Tasks are those of one job unless --jobs or --separate is given. Many jobs are published without waiting, up to a
+/// thousand at a time as an atomic batch of the inbox (--batch 1 publishes them one by one). --in-flight bounds how many
+/// are open: with 1 each is published when the one before has ended, which measures the latency of an idle cluster.
 ///
 /// Times are those of the ledger. `published` and `known` are by the clock of this process, when a job was published
 /// and when this process read that it has ended; `submitted` by that of nats-server, when the inbox took the job;
@@ -77,6 +78,9 @@ pub struct BenchArgs {
     /// The most jobs that are open at a time; all unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: Option<u32>,
+    /// The most jobs that are published at a time, as one batch; each waits for the disk alone where it is 1.
+    #[arg(long, value_name = "N", default_value_t = batch::MOST, value_parser = clap::value_parser!(u32).range(1..=i64::from(batch::MOST)))]
+    batch: u32,
     /// The queue to submit to.
     #[arg(long, short, value_name = "QUEUE", default_value = "bench")]
     queue: QueueName,

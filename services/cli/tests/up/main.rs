@@ -288,7 +288,7 @@ async fn a_cluster_is_measured_with_both_executors_and_both_shapes_of_jobs() {
         ("--executor noop --tasks 60 --jobs 6 --encoding json", 60, 6),
         ("--executor noop --tasks 40 --separate --in-flight 3", 40, 40),
         ("--tasks 20", 20, 1),
-        ("--tasks 10 --separate", 10, 10),
+        ("--tasks 10 --separate --batch 1", 10, 10),
     ];
     for (words, tasks, jobs) in shapes {
         let words: Vec<&str> = ["bench", "-o", "json"].into_iter().chain(words.split(' ')).collect();

@@ -57,6 +57,16 @@ pub(crate) enum JournalError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// A line is an entry that no agent writes.
+    #[error("line {line} of the journal {path} cannot be so: {problem}")]
+    Entry {
+        /// Which file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 impl Journal {
@@ -161,12 +171,15 @@ fn rewrite_at(bytes: u64) -> u64 {
 
 fn read_lines(path: &Path, text: &[u8]) -> Result<Vec<JournalEntry>, JournalError> {
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let read = |(at, line)| {
-        serde_json::from_slice(line).map_err(|source| JournalError::Line {
-            path: path.to_owned(),
-            line: at + 1,
+    let read = |(at, line): (usize, &[u8])| {
+        let (path, number) = (|| path.to_owned(), at + 1);
+        let entry: JournalEntry = serde_json::from_slice(line).map_err(|source| JournalError::Line {
+            path: path(),
+            line: number,
             source,
-        })
+        })?;
+        entry.check().map_err(|problem| JournalError::Entry { path: path(), line: number, problem })?;
+        Ok(entry)
     };
     lines.enumerate().map(read).collect()
 }
@@ -280,5 +293,8 @@ mod tests {
         std::fs::write(&path, "{\"acknowledged\":{\"sequence\":1}}\n{\"unheard\":1}\n").unwrap();
         let error = Journal::open(&path).unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
+        std::fs::write(&path, "{\"starting\":{\"run\":\"1.0-4294967295#1\"}}\n").unwrap();
+        let error = Journal::open(&path).unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("1.0-4294967295#1"), "{error}");
     }
 }

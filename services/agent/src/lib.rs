@@ -96,7 +96,7 @@ fn recall(home: &Home, config: &Config) -> anyhow::Result<(Identity, Journal, Ve
     let identity = home.identity(&config.agent_id()?)?;
     match Journal::open(&home.journal()) {
         Ok((journal, entries)) => Ok((identity, journal, entries)),
-        Err(fault @ JournalError::Line { .. }) => {
+        Err(fault @ (JournalError::Line { .. } | JournalError::Entry { .. })) => {
             error!(
                 error = format!("{:#}", anyhow::Error::from(fault)),
                 "the journal is set aside; the agent begins anew"

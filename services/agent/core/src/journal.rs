@@ -6,6 +6,7 @@ use allot_model::{AttemptId, AttemptRun, Epoch, Outcome, Reason, Report, TaskSta
 use serde::{Deserialize, Serialize};
 
 use crate::memory::Memory;
+use crate::processes::MOST_PROCESSES;
 
 /// One line of the journal. What an agent must remember is a fold over these, see [`Memory::fold`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +98,25 @@ pub enum Note {
     },
     /// The attempts ended.
     Ended(Arc<End>),
+}
+
+impl JournalEntry {
+    /// Checks that an agent may have noted it. A journal that was damaged can say what takes all memory to remember.
+    ///
+    /// # Errors
+    /// What no agent notes.
+    pub fn check(&self) -> Result<(), String> {
+        let one_by_one: Vec<AttemptRun> = match self {
+            Self::Starting { run } => vec![*run],
+            Self::Ended { end, held: true } => vec![end.run],
+            Self::Snapshot(memory) => memory.outbox().gathered_starts().collect(),
+            _ => Vec::new(),
+        };
+        match one_by_one.into_iter().find(|run| run.tasks.count() > MOST_PROCESSES as u64) {
+            Some(run) => Err(format!("{run} is more than {MOST_PROCESSES} processes at a time")),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Note {

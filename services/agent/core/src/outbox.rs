@@ -154,6 +154,14 @@ impl Outbox {
         }
     }
 
+    /// The starts that wait for the next batch.
+    pub(crate) fn gathered_starts(&self) -> impl Iterator<Item = AttemptRun> {
+        self.gathering.values().filter_map(|note| match note {
+            Note::Started { run, .. } => Some(*run),
+            Note::Ended(_) => None,
+        })
+    }
+
     /// Panics in tests and simulation where its parts do not agree.
     pub(crate) fn sanity_check(&self) {
         let in_flight = self.in_flight.iter().flat_map(|batch| &batch.notes);

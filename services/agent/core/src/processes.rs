@@ -10,7 +10,7 @@ use crate::memory::Begun;
 use crate::{AgentCore, Exit, Output, Signal};
 
 /// The most processes at once, whatever the resources would allow.
-const MOST_PROCESSES: usize = 16_384;
+pub(crate) const MOST_PROCESSES: usize = 16_384;
 /// The longest message that goes into a report.
 const MOST_MESSAGE_CHARS: usize = 1_000;
 

@@ -27,6 +27,12 @@ pub enum ConfigError {
         /// The flag as given.
         given: String,
     },
+    /// A key names a place in a list.
+    #[error("{given:?} is not a setting: a list is set as a whole, such as `tags = [\"a\", \"b\"]`")]
+    Place {
+        /// The key as given.
+        given: String,
+    },
     /// The file cannot be read, or a setting is not known or has a value that it cannot have.
     #[error("the configuration cannot be used")]
     Invalid(#[from] config::ConfigError),
@@ -77,7 +83,9 @@ where
     let defaults = defaults::<C>()?;
     let mut builder = config::Config::builder().add_source(Layer::of(&defaults));
     if let Some(path) = &layers.file {
-        builder = builder.add_source(File::from(path.as_path()));
+        let layer = Layer(File::from(path.as_path()).collect()?);
+        layer.0.keys().try_for_each(|key| is_plain(key))?;
+        builder = builder.add_source(layer);
     }
     for (path, text) in from_environment(service, &defaults, &layers.environment) {
         builder = builder.add_source(Layer::assign(&path, "the environment", text));
@@ -85,11 +93,17 @@ where
     for given in &layers.set {
         let (path, text) =
             given.split_once('=').ok_or_else(|| ConfigError::Assignment { given: given.clone() })?;
+        is_plain(path)?;
         builder = builder.add_source(Layer::assign(path.trim(), "--set", text.trim()));
     }
     let mut settings = builder.build()?.cache.into_table()?;
     let nats = settings.remove(NATS).unwrap_or_else(|| Value::new(None, Map::<String, Value>::new()));
     Ok(Loaded { nats: nats.try_deserialize()?, service: Value::new(None, settings).try_deserialize()? })
+}
+
+/// A list with a place far beyond its end would be made that long.
+fn is_plain(key: &str) -> Result<(), ConfigError> {
+    if key.contains('[') { Err(ConfigError::Place { given: key.to_owned() }) } else { Ok(()) }
 }
 
 /// The settings in words, for the log.
@@ -198,6 +212,7 @@ fn number_kind(number: &serde_json::Number) -> ValueKind {
 mod tests {
     use super::*;
     use allot_model::Span;
+    use proptest::prelude::*;
     use serde::Deserialize;
     use std::collections::BTreeMap;
     use std::error::Error;
@@ -318,9 +333,41 @@ mod tests {
     }
 
     #[test]
+    fn a_place_in_a_list_is_no_setting() {
+        assert!(refused(&["tags[99999999999]=x"]).contains("a list is set as a whole"));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registry.toml");
+        std::fs::write(&path, "'tags[99999999999]' = 'x'").unwrap();
+        let error = load::<Settings>("registry", &Layers { file: Some(path), ..Layers::default() }).unwrap_err();
+        assert!(error.to_string().contains("a list is set as a whole"), "{error}");
+    }
+
+    #[test]
     fn a_value_that_cannot_be_is_refused_by_name() {
         assert!(refused(&["limit=many"]).contains("many"));
         assert!(refused(&["agent_timeout=soon"]).contains("soon"));
         assert!(refused(&["limit"]).contains("key=value"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_assignment_is_taken_or_refused(
+            path in "(agent_timeout|limit|name|attributes|tags|inner|inner.depth|nats.url|\\PC{0,8})(\\.[a-z]{0,4}|\\[[0-9]{0,20}\\]?)?",
+            value in "\\PC{0,12}|[\\[{][\"a-z0-9,:={}\\[\\] .]{0,20}|-?[0-9]{1,25}",
+        ) {
+            if let Err(error) = with(&[("ALLOT_LIMIT", &value)], &[&format!("{path}={value}")]) {
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+
+        #[test]
+        fn any_file_is_taken_or_refused(text in "([a-z_]{1,8} ?[:=] ?[\"'\\[{]?[a-z0-9.-]{0,6}[\"'\\]}]?\n){0,4}|\\PC{0,30}") {
+            let dir = tempfile::tempdir().unwrap();
+            for name in ["c.toml", "c.yaml"] {
+                let path = dir.path().join(name);
+                std::fs::write(&path, &text).unwrap();
+                let _ = load::<Settings>("registry", &Layers { file: Some(path), ..Layers::default() });
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::generated::{self, Mode};
 use crate::run::{cargo, run, succeeds};
-use crate::{compose_test, deny, purity, tools};
+use crate::{compose_test, deny, fuzz, purity, tools};
 
 struct Step {
     name: &'static str,
@@ -28,6 +28,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "test", run: test },
     Step { name: "doctest", run: || run(cargo().args(["test", "--quiet", "--workspace", "--doc"])) },
+    Step { name: "fuzz", run: fuzz::fuzz_in_ci },
     Step { name: "compose", run: compose_test::compose_test },
 ];
 

@@ -5,6 +5,7 @@ mod ci;
 mod compose_test;
 mod demo;
 mod deny;
+mod fuzz;
 mod generated;
 mod graph;
 mod image;
@@ -59,6 +60,14 @@ enum Task {
     Purity,
     /// Checks licences, duplicate versions and sources of dependencies against deny.toml
     Deny,
+    /// Fuzzes what comes from outside: every target, or one
+    Fuzz {
+        /// The target; all but `config`, which takes long to build, unless given
+        target: Option<String>,
+        /// How long each runs
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u32,
+    },
     /// Gets the programs that tests and demonstrations need: nats-server
     Tools,
     /// Builds the programs of a release into dist/
@@ -92,6 +101,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Docs { check } => generated::docs(Mode::checking(check)),
         Task::Purity => purity::purity(),
         Task::Deny => deny::deny(),
+        Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Task::Tools => tools::nats_server().map(|path| println!("nats-server: {}", path.display())),
         Task::Dist => image::dist(Profile::Release).map(|path| println!("programs: {}", path.display())),
         Task::Image => image::image(Profile::Release),

@@ -80,6 +80,14 @@ proptest! {
     }
 
     #[test]
+    fn any_text_is_a_subject_or_refused(text in "\\PC{0,20}|allot\\.v1\\.(\\PC{0,6}\\.?){0,6}") {
+        match Subject::parse(&text) {
+            Ok(subject) => prop_assert_eq!(subject.to_string(), text),
+            Err(error) => prop_assert!(error.to_string().len() < 10_000),
+        }
+    }
+
+    #[test]
     fn a_subject_matches_the_pattern_of_its_own_kind_and_no_other(subject in subjects()) {
         let text = subject.to_string();
         for row in &kind::TABLE {

@@ -49,6 +49,7 @@ fn digits(text: &str) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn decimals_are_read_exactly_or_refused_for_what_is_wrong() {
@@ -78,6 +79,21 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(scaled(text, 1_000), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_number_or_refused(text in "\\PC{0,8}|-?[0-9]{0,45}\\.?[0-9]{0,45}", scale in 1_u64..10_000_000) {
+            if let Ok(product) = scaled(&text, scale) {
+                let parts = text.split_once('.').unwrap_or((&text, ""));
+                let fits = parts.0.len() <= 15 && parts.1.len() <= 15;
+                if let (true, Ok(whole)) = (fits, format!("0{}", parts.0).parse::<u128>()) {
+                    let fraction = format!("{:0<15}", parts.1).parse::<u128>().unwrap();
+                    let expected = (whole * 1_000_000_000_000_000 + fraction) * u128::from(scale);
+                    prop_assert_eq!(u128::from(product) * 1_000_000_000_000_000, expected);
+                }
+            }
         }
     }
 }

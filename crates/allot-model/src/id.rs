@@ -265,6 +265,7 @@ text_serde!(TaskId, AttemptId);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn tasks_and_attempts_are_read_as_they_are_written() {
@@ -283,5 +284,27 @@ mod tests {
         }
         assert!(AgentId::new("a.b").is_err());
         assert_eq!(QueueName::new("a.b.c").unwrap().parent().unwrap().as_str(), "a.b");
+    }
+
+    proptest! {
+        #[test]
+        fn any_attempt_is_read_as_it_is_written(job in any::<u64>(), index in any::<u32>(), attempt in 1..=u32::MAX) {
+            let id = AttemptId::new(JobId(job), index, attempt);
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+            prop_assert_eq!(id.task.to_string().parse(), Ok(id.task));
+        }
+
+        #[test]
+        fn any_text_is_an_identifier_or_refused(text in "\\PC{0,8}|[0-9+-]{0,21}[.#]?[0-9+]{0,11}[.#]?[0-9+]{0,11}|[a-z0-9_.-]{0,300}") {
+            if let Ok(id) = text.parse::<AttemptId>() {
+                prop_assert_eq!(id.to_string().parse(), Ok(id));
+            }
+            if let Ok(queue) = text.parse::<QueueName>() {
+                prop_assert_eq!(queue.as_str(), text.as_str());
+            }
+            if let Err(invalid) = text.parse::<TaskId>() {
+                prop_assert!(invalid.to_string().len() < 1_000);
+            }
+        }
     }
 }

@@ -334,4 +334,20 @@ mod tests {
         set.insert(TaskRange::one(u32::MAX));
         assert_eq!(set.count(), 1 << 32);
     }
+
+    proptest! {
+        #[test]
+        fn any_set_is_read_as_it_is_written(runs in proptest::collection::vec((any::<u32>(), any::<u32>()), 0..20)) {
+            let set: TaskSet = runs.into_iter().filter_map(|(first, last)| TaskRange::new(first, last)).collect();
+            prop_assert_eq!(set.to_string().parse(), Ok(set));
+        }
+
+        #[test]
+        fn any_text_is_a_set_or_refused(text in "\\PC{0,10}|([0-9]{0,11}-?[0-9]{0,11},? ?){0,5}") {
+            if let Ok(set) = text.parse::<TaskSet>() {
+                prop_assert_eq!(set.to_string().parse(), Ok(set.clone()));
+                prop_assert_eq!(set.ranges().map(TaskRange::count).sum::<u64>(), set.count());
+            }
+        }
+    }
 }

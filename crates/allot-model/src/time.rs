@@ -196,6 +196,7 @@ impl<'de> Deserialize<'de> for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn spans_are_read_as_people_write_them() {
@@ -221,6 +222,21 @@ mod tests {
     fn spans_are_written_as_they_are_read() {
         for text in ["1h30m", "250ms", "2d3h", "0s", "1s500ms", "7us"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_span_is_read_as_it_is_written(micros in prop_oneof![any::<u64>(), 0_u64..100_000_000]) {
+            let span = Span(micros);
+            prop_assert_eq!(span.to_string().parse(), Ok(span));
+        }
+
+        #[test]
+        fn any_text_is_a_span_or_refused(text in "\\PC{0,12}|([0-9.]{1,21}(d|h|m|s|ms|us|parsecs)?){0,4}") {
+            if let Ok(span) = text.parse::<Span>() {
+                prop_assert_eq!(span.to_string().parse(), Ok(span));
+            }
         }
     }
 }

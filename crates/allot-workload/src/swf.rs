@@ -214,6 +214,7 @@ fn row(values: [i64; 18]) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::io::Write;
 
     const LOG: &str = "; Version: 2\r\n;  MaxNodes: 64\n; MaxProcs: 128 (two a node)\n;MaxProcs: 7\n\n\
@@ -261,5 +262,23 @@ mod tests {
             assert!(error.starts_with(message), "{error}");
         }
         assert_eq!(Log::parse(b"\xff").unwrap_err().line, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_log_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Log::parse(&bytes);
+            let _ = Log::parse(&[&GZIP, bytes.as_slice()].concat());
+        }
+
+        #[test]
+        fn any_numbers_are_a_row(values in proptest::array::uniform18(any::<i64>())) {
+            let text = values.map(|value| value.to_string()).join(" ");
+            let log = Log::parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(&log.rows, &[row(values)]);
+            for filter in [crate::Filter::Raw, crate::Filter::Strong] {
+                let _ = filter.jobs(&log, 64);
+            }
+        }
     }
 }

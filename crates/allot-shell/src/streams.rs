@@ -104,6 +104,7 @@ pub fn differences(stream: Stream, present: &Config) -> Vec<Difference> {
             ("discard", format!("{:?}", config.discard).to_lowercase(), Mend::Start),
             ("duplicate_window", age(config.duplicate_window), Mend::Start),
             ("allow_direct", config.allow_direct.to_string(), Mend::Start),
+            ("allow_atomic", config.allow_atomic_publish.to_string(), Mend::Start),
         ]
     };
     let pairs = settings(present).into_iter().zip(settings(&wanted));

@@ -10,12 +10,11 @@ use allot_shell::config::{self, Layers, Loaded};
 use allot_shell::{Bus, ConnectFailed, Denial, NatsConfig};
 use async_nats::HeaderMap;
 use async_nats::client::{RequestError, RequestErrorKind};
-use async_nats::jetstream;
-use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
 
 use crate::failure::Failure;
 
@@ -39,27 +38,6 @@ pub struct Submitted {
     pub job: JobId,
     /// True where the inbox had this message id already, so that nothing new was submitted.
     pub duplicate: bool,
-}
-
-/// A submission that is on its way to the inbox.
-pub struct Published {
-    acknowledgement: PublishAckFuture,
-    denials: broadcast::Receiver<Denial>,
-}
-
-impl Published {
-    /// Waits until the inbox has it.
-    ///
-    /// # Errors
-    /// [`Failure::Unreachable`] where there is no inbox, [`Failure::Denied`] where the user may not submit there.
-    pub async fn acknowledged(self) -> Result<Submitted, Failure> {
-        let Self { acknowledgement, mut denials } = self;
-        let acknowledgement = tokio::select! {
-            acknowledgement = acknowledgement.into_future() => acknowledgement.map_err(not_published)?,
-            Ok(denial) = denials.recv() => return Err(Failure::Denied(denial)),
-        };
-        Ok(Submitted { job: JobId(acknowledgement.sequence), duplicate: acknowledgement.duplicate })
-    }
 }
 
 /// A piece of a task's output.
@@ -159,32 +137,12 @@ impl Client {
         payload: Vec<u8>,
         message_id: Option<&str>,
     ) -> Result<Submitted, Failure> {
-        self.publish(subject, payload, message_id).await?.acknowledged().await
-    }
-
-    /// Publishes a submission. Those that are published one after the other reach the inbox in that order, whenever
-    /// their acknowledgements are waited for.
-    ///
-    /// # Errors
-    /// [`Failure::Usage`] where it is larger than a submission may be.
-    pub async fn publish(
-        &self,
-        subject: &Subject,
-        payload: Vec<u8>,
-        message_id: Option<&str>,
-    ) -> Result<Published, Failure> {
-        if payload.len() > Stream::MAX_SUBMISSION_BYTES as usize {
-            return Err(too_large(payload.len()));
-        }
-        let mut message = jetstream::message::PublishMessage::build()
-            .payload(payload.into())
-            .header(headers::CONTENT_TYPE, headers::JSON);
-        if let Some(id) = message_id {
-            message = message.header(headers::NATS_MSG_ID, id);
-        }
-        let denials = self.bus.denials();
-        let sent = self.bus.jetstream().send_publish(subject.to_string(), message).await;
-        Ok(Published { acknowledgement: sent.map_err(not_published)?, denials })
+        let message = submission(payload, message_id)?;
+        let context = self.bus.jetstream();
+        let acknowledged =
+            self.unless_denied(async { context.send_publish(subject.to_string(), message).await?.await });
+        let acknowledgement = acknowledged.await.map_err(Failure::Denied)?.map_err(not_published)?;
+        Ok(Submitted { job: JobId(acknowledgement.sequence), duplicate: acknowledgement.duplicate })
     }
 
     async fn request(&self, subject: &Subject, payload: Vec<u8>) -> Result<async_nats::Message, Failure> {
@@ -205,6 +163,19 @@ impl Client {
             Ok(denial) = denials.recv() => Err(denial),
         }
     }
+}
+
+/// A job as JSON, as a message for the inbox.
+pub(crate) fn submission(payload: Vec<u8>, message_id: Option<&str>) -> Result<PublishMessage, Failure> {
+    if payload.len() > Stream::MAX_SUBMISSION_BYTES as usize {
+        return Err(too_large(payload.len()));
+    }
+    let message =
+        PublishMessage::build().payload(payload.into()).header(headers::CONTENT_TYPE, headers::JSON);
+    Ok(match message_id {
+        Some(id) => message.header(headers::NATS_MSG_ID, id),
+        None => message,
+    })
 }
 
 /// Nothing of the command line's own is configured beside the connection.

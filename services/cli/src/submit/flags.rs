@@ -3,10 +3,11 @@
 use allot_bus::Subject;
 use allot_model::job_file::JobFile;
 use allot_model::{JobId, QueueName, Rejection};
+use async_nats::jetstream::message::PublishMessage;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::client::{Client, Published, Submitted};
+use crate::client::{Client, Submitted, submission};
 use crate::completions;
 use crate::failure::Failure;
 
@@ -107,13 +108,14 @@ impl Submission {
         self.tasks
     }
 
-    /// Publishes it; what is published after it comes after it.
+    /// The subject that it goes to, and the message.
     ///
     /// # Errors
     /// Where it is too large.
-    pub async fn publish(&self, client: &Client) -> Result<Published, Failure> {
+    pub fn message(&self) -> Result<(String, PublishMessage), Failure> {
         let payload = serde_json::to_vec(&self.job).map_err(Failure::internal)?;
-        client.publish(&Subject::Submit(self.queue.clone()), payload, self.message_id.as_deref()).await
+        let message = submission(payload, self.message_id.as_deref())?;
+        Ok((Subject::Submit(self.queue.clone()).to_string(), message))
     }
 
     /// Publishes it, and waits until the inbox has it.
@@ -121,7 +123,8 @@ impl Submission {
     /// # Errors
     /// Where the inbox does not take it.
     pub async fn send(&self, client: &Client) -> Result<Submitted, Failure> {
-        self.publish(client).await?.acknowledged().await
+        let payload = serde_json::to_vec(&self.job).map_err(Failure::internal)?;
+        client.submit(&Subject::Submit(self.queue.clone()), payload, self.message_id.as_deref()).await
     }
 }
 

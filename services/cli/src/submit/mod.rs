@@ -9,18 +9,20 @@ use std::path::PathBuf;
 
 use allot_model::job_file::Format;
 use allot_model::{JobId, JobState};
+use async_nats::jetstream::context::PublishAckFuture;
 use clap::Args;
 use serde::Serialize;
 
-use crate::client::{Client, Published, Submitted};
+use crate::batch;
+use crate::client::{Client, Submitted, not_published};
 use crate::failure::Failure;
 use crate::output::{Output, note};
 use crate::states::word;
 use crate::wait::{Ended, Source, Waiting};
 pub use flags::{Base, JobFlags, Submission};
 
-/// How many jobs are on their way to the inbox at a time.
-const IN_FLIGHT: usize = 512;
+/// How many batches are on their way to the inbox at a time.
+const BATCHES: usize = 4;
 
 /// Submit jobs, from files or from flags.
 ///
@@ -164,23 +166,36 @@ async fn submit_several(
     let mut waiting = source.map(|source| Waiting::new(source, output));
     let bar = output.bar(submissions.len() as u64);
     bar.set_message("jobs submitted");
-    let counted = |at: usize, failure: Failure| match at {
+    let mut submitted = 0;
+    let counted = |submitted: usize, failure: Failure| match submitted {
         0 => failure,
-        _ => failure.after(&format!("{at} of {} jobs were submitted, then", submissions.len())),
+        _ => failure.after(&format!("{submitted} of {} jobs were submitted, then", submissions.len())),
     };
-    let mut on_their_way: VecDeque<Published> = VecDeque::new();
-    let mut next = submissions.iter();
-    for (at, submission) in submissions.iter().enumerate() {
-        for later in next.by_ref().take(IN_FLIGHT - on_their_way.len()) {
-            on_their_way.push_back(later.publish(client).await.map_err(|failure| counted(at, failure))?);
+    // Of all sizes before any is sent.
+    let messages = submissions.iter().map(Submission::message).collect::<Result<Vec<_>, _>>()?;
+    let mut messages = messages.into_iter();
+    let mut batches = submissions.chunks(batch::MOST as usize);
+    let mut on_their_way: VecDeque<(&[Submission], PublishAckFuture)> = VecDeque::new();
+    loop {
+        for jobs in batches.by_ref().take(BATCHES - on_their_way.len()) {
+            let these: Vec<_> = messages.by_ref().take(jobs.len()).collect();
+            let published = batch::publish(client.bus(), these.into_iter()).await;
+            on_their_way.push_back((jobs, published.map_err(|failure| counted(submitted, failure))?));
         }
-        let Some(published) = on_their_way.pop_front() else { break };
-        let submitted = published.acknowledged().await.map_err(|failure| counted(at, failure))?;
-        bar.suspend(|| output.print_line(&submitted, |submitted| submitted.job.to_string()))?;
-        bar.inc(1);
-        if let Some(waiting) = &mut waiting {
-            waiting.add_new(submitted.job, submission.tasks());
+        let Some((jobs, acknowledgement)) = on_their_way.pop_front() else { break };
+        let acknowledged = client.unless_denied(acknowledgement.into_future()).await;
+        let acknowledged = acknowledged.map_err(Failure::Denied).and_then(|last| last.map_err(not_published));
+        let last = acknowledged.map_err(|failure| counted(submitted, failure))?.sequence;
+        let count = u32::try_from(jobs.len()).unwrap_or(batch::MOST);
+        for (job, submission) in batch::jobs(last, count).zip(jobs) {
+            let told = Submitted { job, duplicate: false };
+            bar.suspend(|| output.print_line(&told, |told| told.job.to_string()))?;
+            if let Some(waiting) = &mut waiting {
+                waiting.add_new(job, submission.tasks());
+            }
         }
+        submitted += jobs.len();
+        bar.set_position(submitted as u64);
     }
     bar.finish_and_clear();
     match waiting {

@@ -1,7 +1,7 @@
 //! `allot doctor` at clusters with something wrong.
 
 use allot_bus::{Stream, Subject};
-use allot_model::PoolName;
+use allot_model::{JobId, PoolName};
 use allot_shell::{Bus, NatsConfig, Secret, health};
 use allot_testkit::NatsServer;
 use async_nats::jetstream::stream::Config;
@@ -87,10 +87,16 @@ async fn a_stream_that_is_not_as_allot_made_it_is_told_field_by_field() {
 /// A tenant that may submit to its own queue, list jobs and see what the server says of it; and someone who may do all.
 const USERS: &str = r#"authorization { users: [
     { user: research, password: p, permissions: {
-        publish: ["allot.v1.submit.research", "allot.v1.submit.research.>", "allot.v1.jobs.list", "$SYS.REQ.USER.INFO"]
+        publish: ["allot.v1.submit.research", "allot.v1.submit.research.>", "allot.v1.jobs.list", "allot.v1.job.*.show", "$SYS.REQ.USER.INFO"]
         subscribe: ["_INBOX_research.>"] } }
     { user: operator, password: p }
 ] }"#;
+
+async fn as_tenant(url: &str, words: &[&str]) -> Said {
+    let mut command = command(url, words);
+    command.env("ALLOT_NATS_USER", "research").env("ALLOT_NATS_PASSWORD", "p");
+    said(command.env("ALLOT_NATS_INBOX_PREFIX", "_INBOX_research").output().await.unwrap())
+}
 
 #[tokio::test]
 async fn a_user_is_told_what_is_not_allowed_with_the_subject() {
@@ -102,15 +108,12 @@ async fn a_user_is_told_what_is_not_allowed_with_the_subject() {
     };
     let bus = Bus::connect(&config, "test").await.unwrap();
     bus.ensure_streams().await.unwrap();
-    let tenant = async |words: &[&str]| {
-        let mut command = command(&server.url(), words);
-        command.env("ALLOT_NATS_USER", "research").env("ALLOT_NATS_PASSWORD", "p");
-        said(command.env("ALLOT_NATS_INBOX_PREFIX", "_INBOX_research").output().await.unwrap())
-    };
+    let url = server.url();
+    let tenant = async |words: &[&str]| as_tenant(&url, words).await;
     let said = tenant(&["doctor", "-o", "json"]).await;
     assert!(found(&said, "connection").contains("as user research"), "{said:?}");
     assert!(found(&said, "submitting").starts_with("ok: to queue research is allowed"), "{said:?}");
-    assert_eq!(found(&said, "allowed"), "ok: list jobs");
+    assert_eq!(found(&said, "allowed"), "ok: list jobs, show jobs");
     let denied = found(&said, "not allowed");
     for part in [
         "cancel jobs: NATS does not let this user publish to allot.v1.job.0.cancel",
@@ -138,4 +141,19 @@ async fn a_user_is_told_what_is_not_allowed_with_the_subject() {
     assert!(said.code == 1 && said.err.contains("allot.v1.submit.web"), "{said:?}");
     let said = tenant(&["submit", "-q", "research", "--", "true"]).await;
     assert_eq!((said.code, said.out.as_str()), (0, "1\n"), "{said:?}");
+    // Without the ledger, ends are heard of by asking.
+    let asked = std::sync::atomic::AtomicU64::new(0);
+    let world = World { server, bus };
+    let job = move |_| {
+        let state =
+            if asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 2 { "failed" } else { "running" };
+        json!({"ok": {
+            "job": 2, "name": null, "queue": "research", "state": state, "reason": null, "tasks": 1, "counts": {},
+            "submitted_at": 1, "started_at": 2, "ended_at": null, "spec": null, "rejection": null, "more_runs": false, "runs": [],
+        }})
+    };
+    world.answering_with(&Subject::JobShow(JobId(2)), job).await;
+    let said = tenant(&["submit", "-q", "research", "--wait", "--", "true"]).await;
+    assert_eq!((said.code, said.out.as_str()), (1, "2\n"), "{said:?}");
+    assert!(said.err.contains("job 2 failed"), "{said:?}");
 }

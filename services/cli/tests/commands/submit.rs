@@ -27,17 +27,17 @@ async fn several_files_are_several_jobs_and_none_where_one_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_thousand_lines_are_a_thousand_jobs_in_their_order() {
+async fn thousands_of_lines_are_as_many_jobs_in_their_order() {
     let world = World::new().await;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("jobs.jsonl");
     let lines: String =
-        (0..1_000).map(|n| format!("{{\"command\": [\"true\"], \"name\": \"n{n}\"}}\n")).collect();
+        (0..2_345).map(|n| format!("{{\"command\": [\"true\"], \"name\": \"n{n}\"}}\n")).collect();
     std::fs::write(&path, lines).unwrap();
     let said = world.allot(&["submit", "--lines", &path.display().to_string()]).await;
     let ids: Vec<u64> = said.out.lines().map(|line| line.parse().unwrap()).collect();
-    assert_eq!((said.code, ids), (0, (1..=1_000).collect()));
+    assert_eq!((said.code, ids), (0, (1..=2_345).collect()));
     let stream = world.bus.jetstream().get_stream(Stream::Inbox.name()).await.unwrap();
-    let last = String::from_utf8(stream.get_raw_message(1_000).await.unwrap().payload.to_vec()).unwrap();
-    assert!(last.contains("\"n999\""), "{last}");
+    let last = String::from_utf8(stream.get_raw_message(2_345).await.unwrap().payload.to_vec()).unwrap();
+    assert!(last.contains("\"n2344\""), "{last}");
 }

@@ -6,18 +6,13 @@ use std::collections::BTreeMap;
 use super::TaskRange;
 
 /// Runs that do not overlap. One alone is always [`Runs::One`], so that equal runs are equal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum Runs<V> {
+    #[default]
     None,
     One(TaskRange, V),
     /// Two or more: the last index and the value, by the first index.
     Many(BTreeMap<u32, (u32, V)>),
-}
-
-impl<V> Default for Runs<V> {
-    fn default() -> Self {
-        Self::None
-    }
 }
 
 fn to_run<'a, V>((first, (last, value)): (&u32, &'a (u32, V))) -> (TaskRange, &'a V) {

@@ -338,7 +338,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("registry.toml");
         std::fs::write(&path, "'tags[99999999999]' = 'x'").unwrap();
-        let error = load::<Settings>("registry", &Layers { file: Some(path), ..Layers::default() }).unwrap_err();
+        let error =
+            load::<Settings>("registry", &Layers { file: Some(path), ..Layers::default() }).unwrap_err();
         assert!(error.to_string().contains("a list is set as a whole"), "{error}");
     }
 

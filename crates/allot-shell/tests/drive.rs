@@ -8,7 +8,7 @@ use allot_bus::Subject;
 use allot_model::ledger::{Batch, Entry, Record, RegistryRecord, Writer};
 use allot_model::{AgentId, Epoch, Time};
 use allot_proto::Wire;
-use allot_shell::{Bus, DriveError};
+use allot_shell::{Bus, DriveError, NatsConfig, Secret};
 use allot_testkit::{NatsServer, PATIENCE, eventually, within};
 use futures::StreamExt;
 
@@ -33,6 +33,29 @@ async fn requests_are_answered_and_everything_decided_is_in_the_ledger() {
     assert_eq!(ask(&bus, COUNT, "bc").await, "1 2");
     assert_eq!(ask(&bus, READ, "").await, "count 2 text 3 foreign 0");
     assert_eq!(counts(&bus).await, [(Epoch(1), 1), (Epoch(1), 2)]);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_answers_where_nats_lets_it_do_nothing_but_answer() {
+    let users = r#"authorization { users: [
+        { user: asker, password: x }
+        { user: service, password: x, permissions: {
+            publish: ["allot.v1.ledger.>", "$JS.API.>", "$JS.FC.>"]
+            subscribe: ["test.>", "_INBOX.>"]
+            allow_responses: { max: -1, expires: "1m" }
+        } }
+    ] }"#;
+    let server = NatsServer::start_with(users).await.unwrap();
+    let as_user = |user: &str| {
+        let (user, password) = (Some(user.to_owned()), Some(Secret::new("x".to_owned())));
+        NatsConfig { user, password, ..server.config() }
+    };
+    let asker = Bus::connect(&as_user("asker"), "asker").await.unwrap();
+    asker.ensure_streams().await.unwrap();
+    let service = Running::start(&as_user("service"), Counter::default()).await;
+    assert_eq!(ask(&asker, COUNT, "a").await, "1 1");
+    assert_eq!(ask(&asker, READ, "").await, "count 1 text 1 foreign 0");
     service.stop().await;
 }
 

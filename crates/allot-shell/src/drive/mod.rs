@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use tracing::warn;
 
 use self::listener::Listener;
-use self::publisher::{Outgoing, Publisher};
+use self::publisher::{Outgoing, Publisher, Publishers};
 use self::sources::{Heard, Sources};
 use self::takeover::{Lead, Replay};
 use crate::bus::Bus;
@@ -95,7 +95,11 @@ async fn begin<S: LedgerService>(
         None => None,
     };
     let Lead { ledger, appender, epoch, last } = lead;
-    let mut driver = Driver::new(bus, service, core, appender, epoch, last);
+    let publishers = Publishers {
+        messages: Publisher::new(bus.client().clone()),
+        answers: Publisher::new(listener.client().clone()),
+    };
+    let mut driver = Driver::new(service, core, publishers, appender, epoch, last);
     driver.give(clock::now(), S::resume(epoch));
     driver.start_append();
     Ok((driver, Sources::new(ledger, inbox, listener)))
@@ -106,7 +110,7 @@ struct Driver<S: LedgerService> {
     core: S::Core,
     outputs: Vec<Output<S>>,
     outbox: Outbox,
-    publisher: Publisher,
+    publishers: Publishers,
     appender: Appender,
     appending: Option<BoxFuture<'static, Result<u64, AppendError>>>,
     /// The last message of our subject.
@@ -126,13 +130,20 @@ enum Woken {
 }
 
 impl<S: LedgerService> Driver<S> {
-    fn new(bus: &Bus, service: S, core: S::Core, appender: Appender, epoch: Epoch, last: u64) -> Self {
+    fn new(
+        service: S,
+        core: S::Core,
+        publishers: Publishers,
+        appender: Appender,
+        epoch: Epoch,
+        last: u64,
+    ) -> Self {
         Self {
             service,
             core,
             outputs: Vec::new(),
             outbox: Outbox::new(S::WRITER, epoch),
-            publisher: Publisher::new(bus.client().clone()),
+            publishers,
             appender,
             appending: None,
             last,
@@ -165,7 +176,7 @@ impl<S: LedgerService> Driver<S> {
             () = shutdown.wait() => Woken::Stop,
             outcome = appended(&mut self.appending) => Woken::Appended(outcome),
             () = until(due) => Woken::Due,
-            () = self.publisher.work_off() => Woken::Sent,
+            () = self.publishers.work_off() => Woken::Sent,
             heard = sources.next(with_inbox) => Woken::Heard(heard),
         }
     }
@@ -181,7 +192,7 @@ impl<S: LedgerService> Driver<S> {
 
     /// True while little enough waits that the inbox may be read.
     fn has_room(&self) -> bool {
-        self.outbox.waiting_bytes() + self.publisher.backlog_bytes() < MOST_WAITING_BYTES
+        self.outbox.waiting_bytes() + self.publishers.backlog_bytes() < MOST_WAITING_BYTES
     }
 
     fn on_heard(&mut self, heard: Heard) -> anyhow::Result<()> {
@@ -189,6 +200,8 @@ impl<S: LedgerService> Driver<S> {
             Heard::Ledger(delivered) => self.on_ledger(&delivered)?,
             Heard::Inbox(submitted) => self.on_submission(submitted),
             Heard::Message(message) => self.on_message(message.into()),
+            // Answers that waited for the lost connection are lost with it: who asked asks again.
+            Heard::Listening(client) => self.publishers.answers = Publisher::new(client),
         }
         Ok(())
     }
@@ -288,7 +301,7 @@ impl<S: LedgerService> Driver<S> {
     ) {
         let message = Outgoing { subject, headers, payload: payload.into(), is_reply };
         if let Some(message) = self.outbox.send(message) {
-            self.publisher.send(message);
+            self.publishers.send(message);
         }
     }
 
@@ -307,7 +320,7 @@ impl<S: LedgerService> Driver<S> {
             Err(error) => return Err(error.into()),
         };
         for message in self.outbox.acknowledged() {
-            self.publisher.send(message);
+            self.publishers.send(message);
         }
         self.start_append();
         Ok(())
@@ -321,7 +334,7 @@ impl<S: LedgerService> Driver<S> {
                 let outcome = appended(&mut self.appending).await;
                 self.on_appended(outcome)?;
             }
-            self.publisher.flush().await;
+            self.publishers.flush().await;
             Ok(())
         };
         match tokio::time::timeout(LAST_WORDS, last_words).await {

@@ -29,6 +29,38 @@ impl Outgoing {
     }
 }
 
+/// What leaves a service: messages over its own connection, answers over the one that the questions came over.
+#[derive(Debug)]
+pub(crate) struct Publishers {
+    pub(crate) messages: Publisher,
+    pub(crate) answers: Publisher,
+}
+
+impl Publishers {
+    /// Sends the message, or keeps it until its connection takes more.
+    pub(crate) fn send(&mut self, message: Outgoing) {
+        if message.is_reply { self.answers.send(message) } else { self.messages.send(message) }
+    }
+
+    /// How much waits for a connection.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.messages.backlog_bytes + self.answers.backlog_bytes
+    }
+
+    /// Waits until a connection takes one more of those that wait; forever where none does.
+    pub(crate) async fn work_off(&mut self) {
+        tokio::select! {
+            () = self.messages.work_off() => {}
+            () = self.answers.work_off() => {}
+        }
+    }
+
+    /// Sends all that waits and sees it out of the process.
+    pub(crate) async fn flush(&mut self) {
+        tokio::join!(self.messages.flush(), self.answers.flush());
+    }
+}
+
 /// Hands messages to the connection in order. Those that it does not take at once wait here.
 #[derive(Debug)]
 pub(crate) struct Publisher {
@@ -54,11 +86,6 @@ impl Publisher {
     fn sent_at_once(&self, message: &Outgoing) -> bool {
         let attempt = unconstrained(publish(&self.client, message.clone())).now_or_never();
         attempt.map(|outcome| self.note(message, outcome)).is_some()
-    }
-
-    /// How much waits for the connection.
-    pub(crate) fn backlog_bytes(&self) -> usize {
-        self.backlog_bytes
     }
 
     /// Waits until the connection takes one more of those that wait; forever where none does.

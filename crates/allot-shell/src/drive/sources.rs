@@ -3,11 +3,11 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use async_nats::Message;
+use async_nats::{Client, Message};
 use futures::FutureExt;
 use tokio::task::unconstrained;
 
-use super::listener::Listener;
+use super::listener::{Listened, Listener};
 use crate::ledger::inbox::{InboxReader, Submitted};
 use crate::ledger::reader::{Delivered, StreamReader};
 
@@ -23,6 +23,17 @@ pub(crate) enum Heard {
     Inbox(Submitted),
     /// From a subscription.
     Message(Message),
+    /// Nothing: there is another connection for answers.
+    Listening(Client),
+}
+
+impl From<Listened> for Heard {
+    fn from(listened: Listened) -> Self {
+        match listened {
+            Listened::Message(message) => Self::Message(message),
+            Listened::Again(client) => Self::Listening(client),
+        }
+    }
 }
 
 /// The ledger, the inbox where it is read, and the subscriptions.
@@ -84,9 +95,7 @@ impl Sources {
             (LEDGER, _) => self.ledger.poll_next(cx).map_ok(Heard::Ledger),
             (INBOX, Some(inbox)) if with_inbox => inbox.poll_next(cx).map(|found| Ok(Heard::Inbox(found))),
             (INBOX, _) => Poll::Pending,
-            _ => {
-                self.listener.poll(place - FIRST_SUBSCRIPTION, cx).map(|message| Ok(Heard::Message(message)))
-            }
+            _ => self.listener.poll(place - FIRST_SUBSCRIPTION, cx).map(|heard| Ok(heard.into())),
         }
     }
 }

@@ -67,7 +67,8 @@ class ClusterTest(unittest.IsolatedAsyncioTestCase):
         with open_gate(gate):
             view = await self.bus.ended(job, within=180)
         self.assertEqual((view["state"], counts(view)["finished"]), ("finished", tasks), view)
-        self.assertTrue(all(run["attempt"] == 1 and not run.get("earlier") for run in view["runs"]), view["runs"])
+        # Nothing was tried before. An attempt's number may be larger than 1: what an agent hands back has not run.
+        self.assertEqual([run for run in view["runs"] if run.get("earlier")], [])
         self.assertEqual(collections.Counter(map(int, ran.read_text().split())), collections.Counter(range(tasks)))
 
     async def test_an_agent_that_is_killed_comes_back_as_itself_and_its_tasks_are_tried_again(self):

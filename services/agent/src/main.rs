@@ -9,6 +9,7 @@ const PROGRAM: Program = Program {
     binary: "allot-agent",
     version: env!("CARGO_PKG_VERSION"),
     about: "Runs tasks as processes on this machine",
+    runs_others: true,
 };
 
 fn main() -> ExitCode {

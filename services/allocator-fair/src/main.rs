@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         binary: "allot-allocator-fair",
         version: env!("CARGO_PKG_VERSION"),
         about: "Decides what runs where: queues share one resource fairly, by weight",
+        runs_others: false,
     };
     main_with(&program, |bus, config: Config, shutdown| async move {
         allot_allocator::run(bus, POLICY, config, shutdown).await

@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         binary: "allot-allocator-fifo",
         version: env!("CARGO_PKG_VERSION"),
         about: "Decides what runs where: jobs of all queues in the order of their submission",
+        runs_others: false,
     };
     main_with(&program, |bus, config: Config, shutdown| async move {
         allot_allocator::run(bus, POLICY, config, shutdown).await

@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         binary: "allot-dispatcher",
         version: env!("CARGO_PKG_VERSION"),
         about: "Admits jobs, launches their tasks and sees them through",
+        runs_others: false,
     };
     main_with(&program, allot_dispatcher::run)
 }

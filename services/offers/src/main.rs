@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         binary: "allot-offers",
         version: env!("CARGO_PKG_VERSION"),
         about: "Turns free resources into offers and commits what allocators grant",
+        runs_others: false,
     };
     main_with(&program, allot_offers::run)
 }

@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         binary: "allot-registry",
         version: env!("CARGO_PKG_VERSION"),
         about: "Knows the agents, what they have and whether they are alive",
+        runs_others: false,
     };
     main_with(&program, allot_registry::run)
 }

@@ -341,6 +341,10 @@ fn job_items(job: u64, queue: QueueName, tasks: u32) -> Vec<FeedItem> {
         tasks,
         resources: asked_by(id),
         constraints: Vec::new(),
+        estimate: None,
+        deadline: None,
+        min_tasks: 1,
+        same: None,
     };
     let all = TaskRange { first: 0, last: tasks - 1 };
     vec![FeedItem::Job(Arc::new(facts)), FeedItem::Pending { job: id, tasks: all }]

@@ -34,6 +34,14 @@ pub struct JobSpec {
     pub backoff: Span,
     /// A task that runs longer is killed and has failed.
     pub time_limit: Option<Span>,
+    /// How long a task is expected to run, for policies that plan ahead; they go by the time limit where it is absent.
+    pub estimate: Option<Span>,
+    /// How long after its submission the job is to be done, for policies that look at it.
+    pub deadline: Option<Span>,
+    /// How many of the tasks have to be placed together, if any are: 1 where each goes by itself, `tasks` for a gang.
+    pub min_tasks: u32,
+    /// The attribute that all agents of those tasks have to have the same value of.
+    pub same: Option<String>,
     /// How long a task has between SIGTERM and SIGKILL.
     pub kill_grace: Span,
     /// Jobs that must have finished first.
@@ -65,11 +73,21 @@ impl JobSpec {
             retries: 0,
             backoff: Span::from_secs(1),
             time_limit: None,
+            estimate: None,
+            deadline: None,
+            min_tasks: 1,
+            same: None,
             kill_grace: Span::from_secs(10),
             after: Vec::new(),
             on_unreachable: OnUnreachable::default(),
             executor: Executor::default(),
         }
+    }
+
+    /// How long a task is expected to run, going by the estimate or else by the time limit.
+    #[must_use]
+    pub fn expected_run(&self) -> Option<Span> {
+        self.estimate.or(self.time_limit)
     }
 
     /// The pause after try `attempt` (from 1) has failed.

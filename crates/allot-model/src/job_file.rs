@@ -20,7 +20,7 @@ use read::Fault;
 use tree::Tree;
 
 /// The fields of a job, in the order in which they are described.
-pub const FIELDS: [&str; 16] = [
+pub const FIELDS: [&str; 21] = [
     "queue",
     "name",
     "command",
@@ -33,6 +33,11 @@ pub const FIELDS: [&str; 16] = [
     "retries",
     "backoff",
     "time_limit",
+    "estimate",
+    "deadline",
+    "gang",
+    "min_tasks",
+    "same",
     "kill_grace",
     "after",
     "on_unreachable",
@@ -189,6 +194,13 @@ fn read_job(tree: &Tree) -> Result<JobFile, Rejection> {
         let read = if seen.insert(field) { read_field(&mut file, field, value) } else { Err(Fault::twice()) };
         faults.extend(read.err().map(|fault| (at, fault.within(field))));
     }
+    if let Some(at) = entries.iter().position(|(field, value)| field == "gang" && *value == Tree::Bool(true))
+    {
+        let says_how_many = entries.iter().any(|(field, value)| field == "min_tasks" && *value != Tree::Null);
+        let gang = check::gang(&file.spec, says_how_many);
+        faults.extend(gang.err().map(|fault| (at, fault.within("gang"))));
+        file.spec.min_tasks = file.spec.tasks;
+    }
     for (field, fault) in check::faults(&file.spec) {
         let at = entries.iter().position(|(name, _)| name == field).unwrap_or(entries.len());
         if faults.iter().all(|(other, _)| *other != at) {
@@ -231,6 +243,12 @@ fn read_field(file: &mut JobFile, field: &str, value: &Tree) -> Result<(), Fault
         "retries" => spec.retries = read::whole(value, &check::number_of(JobSpec::MOST_RETRIES, 0))?,
         "backoff" => spec.backoff = read::span(value)?,
         "time_limit" => spec.time_limit = Some(read::span(value)?),
+        "estimate" => spec.estimate = Some(read::span(value)?),
+        "deadline" => spec.deadline = Some(read::span(value)?),
+        // Which it is, is known once all fields are.
+        "gang" => read::flag(value)?,
+        "min_tasks" => spec.min_tasks = read::whole(value, &check::number_of(JobSpec::MOST_TASKS, 1))?,
+        "same" => spec.same = Some(read::text(value, "the name of an attribute such as `rack`")?.to_owned()),
         "kill_grace" => spec.kill_grace = read::span(value)?,
         "after" => spec.after = read::jobs(value)?,
         "on_unreachable" => {

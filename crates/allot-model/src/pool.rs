@@ -161,6 +161,14 @@ pub struct PoolJob {
     pub resources: Request,
     /// What an agent must be like.
     pub constraints: Vec<Constraint>,
+    /// How long a task is expected to run.
+    pub estimate: Option<Span>,
+    /// When the job is to be done.
+    pub deadline: Option<Time>,
+    /// How many of the tasks have to be placed together, by one grant, if any are. 1 where each goes by itself.
+    pub min_tasks: u32,
+    /// The attribute that all agents of those tasks have to have the same value of.
+    pub same: Option<String>,
 }
 
 /// What an allocator needs to know of an agent.

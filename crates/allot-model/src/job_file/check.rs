@@ -63,7 +63,11 @@ pub(super) fn faults(spec: &JobSpec) -> Vec<(&'static str, Fault)> {
         ("constraints", count(spec.constraints.len(), JobSpec::MOST_CONSTRAINTS, "constraints")),
         ("retries", number(spec.retries, 0, JobSpec::MOST_RETRIES)),
         ("backoff", span(spec.backoff, JobSpec::LONGEST_BACKOFF)),
-        ("time_limit", spec.time_limit.map_or(Ok(()), time_limit)),
+        ("time_limit", spec.time_limit.map_or(Ok(()), |given| length(given, "for no limit"))),
+        ("estimate", spec.estimate.map_or(Ok(()), |given| length(given, "where it is not known"))),
+        ("deadline", spec.deadline.map_or(Ok(()), |given| length(given, "for none"))),
+        ("min_tasks", min_tasks(spec)),
+        ("same", spec.same.as_deref().map_or(Ok(()), same)),
         ("kill_grace", span(spec.kill_grace, JobSpec::LONGEST_KILL_GRACE)),
         ("after", after(&spec.after)),
     ];
@@ -110,10 +114,37 @@ fn span(given: Span, longest: Span) -> Checked {
     within(given <= longest, format!("`{given}`"), || format!("at most `{longest}`"))
 }
 
-fn time_limit(given: Span) -> Checked {
-    let allowed =
-        || format!("more than `0s`, or leave it out for no limit; at most `{}`", JobSpec::LONGEST_TIME_LIMIT);
-    within(given > Span::ZERO && given <= JobSpec::LONGEST_TIME_LIMIT, format!("`{given}`"), allowed)
+fn length(given: Span, without: &str) -> Checked {
+    let longest = JobSpec::LONGEST_TIME_LIMIT;
+    let allowed = || format!("more than `0s`, or leave it out {without}; at most `{longest}`");
+    within(given > Span::ZERO && given <= longest, format!("`{given}`"), allowed)
+}
+
+fn min_tasks(spec: &JobSpec) -> Checked {
+    number(spec.min_tasks, 1, JobSpec::MOST_TASKS)?;
+    // Of a wrong number of tasks that field tells itself.
+    within(spec.min_tasks <= spec.tasks.max(1), format!("the number `{}`", spec.min_tasks), || {
+        format!("at most the number of tasks, {}", grouped(spec.tasks))
+    })
+}
+
+/// A gang is all of the tasks; saying so beside another number would be a contradiction.
+pub(super) fn gang(spec: &JobSpec, says_how_many: bool) -> Checked {
+    if says_how_many && spec.min_tasks != spec.tasks {
+        return Err(Fault::new(format!(
+            "all {} tasks are to be placed together, and `min_tasks` says {}: write one of the two",
+            grouped(spec.tasks),
+            grouped(spec.min_tasks)
+        )));
+    }
+    Ok(())
+}
+
+fn same(attribute: &str) -> Checked {
+    let allowed = "the name of an attribute such as `rack`: 1 to 64 letters, digits, `_`, `-` and `.`";
+    let is_name = attribute.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    let holds = is_name && (1..=64).contains(&attribute.len());
+    within(holds, format!("the text {}", crate::text::quote(attribute)), || allowed.to_owned())
 }
 
 fn no_nul(text: &str) -> Checked {

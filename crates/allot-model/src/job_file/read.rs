@@ -89,6 +89,13 @@ pub(super) fn word<T, const N: usize>(value: &Tree, words: [(&str, T); N]) -> Re
     found.ok_or_else(|| Fault::given(value, allowed))
 }
 
+pub(super) fn flag(value: &Tree) -> Read<()> {
+    match value {
+        Tree::Bool(_) => Ok(()),
+        other => Err(Fault::given(other, "`true` or `false`")),
+    }
+}
+
 /// A number is one of seconds.
 pub(super) fn span(value: &Tree) -> Read<Span> {
     let text = value

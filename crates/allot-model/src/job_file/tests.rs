@@ -23,6 +23,11 @@ const FULL_JSON: &str = r#"{
     "retries": 3,
     "backoff": "2s",
     "time_limit": "1h30m",
+    "estimate": "20m",
+    "deadline": "1d",
+    "gang": false,
+    "min_tasks": 40,
+    "same": "rack",
     "kill_grace": 5,
     "after": [12, 13],
     "on_unreachable": "retry",
@@ -40,6 +45,11 @@ constraints = ["zone == b", "exists gpu_model"]
 retries = 3
 backoff = "2s"
 time_limit = "1h30m"
+estimate = "20m"
+deadline = "1d"
+gang = false
+min_tasks = 40
+same = "rack"
 kill_grace = 5
 after = [12, 13]
 on_unreachable = "retry"
@@ -72,6 +82,11 @@ constraints:
 retries: 3
 backoff: 2s
 time_limit: 1h30m
+estimate: 20m
+deadline: 1d
+gang: false
+min_tasks: 40
+same: rack
 kill_grace: 5
 after: [12, 13]
 on_unreachable: retry
@@ -102,6 +117,10 @@ fn a_job_of_all_fields_is_the_same_in_every_format() {
         retries: 3,
         backoff: Span::from_secs(2),
         time_limit: Some(Span::from_secs(5_400)),
+        estimate: Some(Span::from_secs(1_200)),
+        deadline: Some(Span::from_secs(86_400)),
+        min_tasks: 40,
+        same: Some("rack".to_owned()),
         kill_grace: Span::from_secs(5),
         after: vec![JobId(12), JobId(13)],
         on_unreachable: OnUnreachable::Retry,
@@ -127,8 +146,8 @@ fn a_command_alone_is_a_job_with_the_defaults() {
     for command in [json!("echo hello | wc -c"), json!(["true"])] {
         let file = JobFile::from_json(&json!({"command": command})).unwrap();
         let defaults = json!({
-            "command": command, "env": {}, "resources": {"cpus": 1}, "tasks": 1, "priority": 0, "constraints": [],
-            "retries": 0, "backoff": "1s", "kill_grace": "10s", "after": [], "on_unreachable": "wait", "executor": "process",
+            "command": command, "env": {}, "resources": {"cpus": 1}, "tasks": 1, "gang": false, "min_tasks": 1,
+            "priority": 0, "constraints": [], "retries": 0, "backoff": "1s", "kill_grace": "10s", "after": [], "on_unreachable": "wait", "executor": "process",
         });
         assert_eq!(file.to_json(), defaults);
     }
@@ -263,13 +282,16 @@ fn any_spec() -> impl Strategy<Value = JobSpec> {
     );
     let lists =
         (proptest::collection::vec(constraint, 0..3), proptest::collection::btree_set(1..=u64::MAX, 0..4));
-    (texts, request, numbers, spans, lists, any::<[bool; 2]>()).prop_map(
+    let length = || proptest::option::of((1..=31_536_000_000_000_u64).prop_map(Span::from_micros));
+    let plan = (length(), length(), any::<u32>(), proptest::option::of("[a-z_.-]{1,9}"));
+    (texts, request, numbers, spans, lists, plan, any::<[bool; 2]>()).prop_map(
         |(
             (name, command, env, workdir),
             (cpus, mem, gpus),
             (tasks, priority, retries),
             (backoff, limit, grace),
             lists,
+            (estimate, deadline, together, same),
             flags,
         )| {
             let units = [("cpus", cpus), ("mem", mem.unwrap_or(0)), ("gpus", gpus.unwrap_or(0))];
@@ -288,6 +310,10 @@ fn any_spec() -> impl Strategy<Value = JobSpec> {
                 retries,
                 backoff: Span::from_micros(backoff),
                 time_limit: limit.map(Span::from_micros),
+                estimate,
+                deadline,
+                min_tasks: together % tasks + 1,
+                same,
                 kill_grace: Span::from_micros(grace),
                 after: lists.1.into_iter().map(JobId).collect(),
                 on_unreachable: if flags[0] { OnUnreachable::Retry } else { OnUnreachable::Wait },
@@ -333,4 +359,21 @@ proptest! {
             let _ = parse_file(text.as_bytes(), format);
         }
     }
+}
+
+#[test]
+fn a_gang_is_all_tasks_and_contradicts_any_other_number() {
+    let job = |more: &str| parse_submission(format!(r#"{{"command": ["true"], {more}}}"#).as_bytes());
+    let min_tasks = |more: &str| job(more).unwrap().spec.min_tasks;
+    assert_eq!(min_tasks(r#""tasks": 5"#), 1);
+    assert_eq!(min_tasks(r#""gang": true, "tasks": 5"#), 5);
+    assert_eq!(min_tasks(r#""gang": false, "tasks": 5, "min_tasks": 3"#), 3);
+    assert_eq!(min_tasks(r#""min_tasks": 5, "tasks": 5, "gang": true"#), 5);
+    assert_eq!(min_tasks(r#""gang": null, "tasks": 5"#), 1);
+    let refused = |more: &str| job(more).unwrap_err();
+    let Rejection { field, message } = refused(r#""gang": true, "tasks": 5, "min_tasks": 3"#);
+    assert_eq!(field, "gang");
+    assert!(message.contains("all 5 tasks") && message.contains("`min_tasks` says 3"), "{message}");
+    assert_eq!(refused(r#""tasks": 5, "min_tasks": 6"#).field, "min_tasks");
+    assert_eq!(refused(r#""gang": 1"#).field, "gang");
 }

@@ -14,6 +14,8 @@ impl JobSpec {
             "env": self.env,
             "resources": self.resources.to_json(),
             "tasks": self.tasks,
+            "gang": self.tasks > 1 && self.min_tasks == self.tasks,
+            "min_tasks": self.min_tasks,
             "priority": self.priority,
             "constraints": constraints,
             "retries": self.retries,
@@ -27,6 +29,9 @@ impl JobSpec {
             ("name", self.name.clone().map(Value::from)),
             ("workdir", self.workdir.clone().map(Value::from)),
             ("time_limit", self.time_limit.map(|limit| Value::from(limit.to_string()))),
+            ("estimate", self.estimate.map(|run| Value::from(run.to_string()))),
+            ("deadline", self.deadline.map(|within| Value::from(within.to_string()))),
+            ("same", self.same.clone().map(Value::from)),
         ];
         let mut fields = match given {
             Value::Object(fields) => fields,

@@ -38,11 +38,15 @@ impl From<&JobSpec> for v1::JobSpec {
             after: spec.after.iter().map(|job| job.0).collect(),
             on_unreachable: spec.on_unreachable.number(),
             executor: spec.executor.number(),
+            estimate_us: spec.estimate.map(Span::as_micros),
+            deadline_us: spec.deadline.map(Span::as_micros),
+            min_tasks: (spec.min_tasks != 1).then_some(spec.min_tasks),
+            same: spec.same.clone(),
         }
     }
 }
 
-/// Reads a spec as services send it to each other, with every field present. What users send is read by
+/// Reads a spec as services send it to each other, with every field present that there was from the first. What users send is read by
 /// [`crate::decode_submission`], which knows the defaults and the limits.
 impl TryFrom<v1::JobSpec> for JobSpec {
     type Error = WireError;
@@ -64,6 +68,10 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             after: message.after.into_iter().map(JobId).collect(),
             on_unreachable: read::word(message.on_unreachable, "on_unreachable")?,
             executor: read::word(message.executor, "executor")?,
+            estimate: message.estimate_us.map(Span::from_micros),
+            deadline: message.deadline_us.map(Span::from_micros),
+            min_tasks: message.min_tasks.unwrap_or(1),
+            same: message.same,
         })
     }
 }

@@ -192,6 +192,10 @@ impl From<&PoolJob> for v1::PoolJob {
             tasks: job.tasks,
             resources_units: request_units(&job.resources),
             constraints: constraint_texts(&job.constraints),
+            estimate_us: job.estimate.map(Span::as_micros),
+            deadline_at_us: job.deadline.map(Time::as_micros),
+            min_tasks: (job.min_tasks != 1).then_some(job.min_tasks),
+            same: job.same.clone(),
         }
     }
 }
@@ -208,6 +212,10 @@ impl TryFrom<v1::PoolJob> for PoolJob {
             tasks: message.tasks,
             resources: read_request(&message.resources_units)?,
             constraints: read_constraints(&message.constraints)?,
+            estimate: message.estimate_us.map(Span::from_micros),
+            deadline: message.deadline_at_us.map(Time::from_micros),
+            min_tasks: message.min_tasks.unwrap_or(1),
+            same: message.same,
         })
     }
 }

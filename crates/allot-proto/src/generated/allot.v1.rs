@@ -54,6 +54,18 @@ pub struct JobSpec {
     /// A name for people; need not be unique. None unless set.
     #[prost(string, optional, tag = "17")]
     pub name: ::core::option::Option<::prost::alloc::string::String>,
+    /// How long a task is expected to run, microseconds, for policies that plan ahead; they go by the time limit unless set.
+    #[prost(uint64, optional, tag = "18")]
+    pub estimate_us: ::core::option::Option<u64>,
+    /// How long after its submission the job is to be done, microseconds, for policies that look at it. No deadline unless set.
+    #[prost(uint64, optional, tag = "19")]
+    pub deadline_us: ::core::option::Option<u64>,
+    /// How many of the tasks have to be placed together, if any are: 1 unless set, `tasks` for a gang.
+    #[prost(uint32, optional, tag = "20")]
+    pub min_tasks: ::core::option::Option<u32>,
+    /// The attribute that all agents of those tasks have to have the same value of. None unless set.
+    #[prost(string, optional, tag = "21")]
+    pub same: ::core::option::Option<::prost::alloc::string::String>,
     /// What each task runs. Exactly one has to be set.
     #[prost(oneof = "job_spec::Command", tags = "2, 3")]
     pub command: ::core::option::Option<job_spec::Command>,
@@ -1301,6 +1313,18 @@ pub struct PoolJob {
     /// What an agent must be like; all must hold.
     #[prost(string, repeated, tag = "7")]
     pub constraints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How long a task is expected to run, microseconds. Not known unless set.
+    #[prost(uint64, optional, tag = "8")]
+    pub estimate_us: ::core::option::Option<u64>,
+    /// When the job is to be done, microseconds since 1970. No deadline unless set.
+    #[prost(uint64, optional, tag = "9")]
+    pub deadline_at_us: ::core::option::Option<u64>,
+    /// How many of the tasks have to be placed together, by one grant, if any are. 1 unless set.
+    #[prost(uint32, optional, tag = "10")]
+    pub min_tasks: ::core::option::Option<u32>,
+    /// The attribute that all agents of those tasks have to have the same value of. None unless set.
+    #[prost(string, optional, tag = "11")]
+    pub same: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What an allocator needs to know of an agent.
 #[derive(Clone, PartialEq, ::prost::Message)]

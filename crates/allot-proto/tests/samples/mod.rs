@@ -81,10 +81,25 @@ fn full_spec() -> JobSpec {
         retries: 3,
         backoff: Span::from_secs(2),
         time_limit: Some(Span::from_secs(5_400)),
+        estimate: None,
+        deadline: None,
+        min_tasks: 1,
+        same: None,
         kill_grace: Span::from_secs(5),
         after: vec![JobId(10), JobId(11)],
         on_unreachable: OnUnreachable::Retry,
         executor: Executor::Noop,
+    }
+}
+
+/// With what policies that plan ahead look at.
+fn planned_spec() -> JobSpec {
+    JobSpec {
+        estimate: Some(Span::from_secs(1_200)),
+        deadline: Some(Span::from_secs(86_400)),
+        min_tasks: 40,
+        same: Some("rack".to_owned()),
+        ..full_spec()
     }
 }
 
@@ -102,6 +117,10 @@ fn plain_spec() -> JobSpec {
         retries: 0,
         backoff: Span::from_secs(1),
         time_limit: None,
+        estimate: None,
+        deadline: None,
+        min_tasks: 1,
+        same: None,
         kill_grace: Span::from_secs(10),
         after: Vec::new(),
         on_unreachable: OnUnreachable::Wait,
@@ -134,6 +153,7 @@ fn failed() -> Outcome {
 fn agent() -> Vec<Sample> {
     vec![
         sample("job_spec.full", full_spec()),
+        sample("job_spec.planned", planned_spec()),
         sample("job_spec.plain", plain_spec()),
         sample("hello", Hello { facts: facts() }),
         sample("welcome.admitted", Welcome::Admitted { beat_every: Span::from_secs(1) }),

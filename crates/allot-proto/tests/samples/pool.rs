@@ -57,6 +57,10 @@ fn wanted() -> Vec<FeedItem> {
         tasks: 100,
         resources: request(),
         constraints: vec![Constraint::parse("zone == b").unwrap()],
+        estimate: None,
+        deadline: None,
+        min_tasks: 1,
+        same: None,
     };
     vec![
         FeedItem::Active { epoch: Epoch(5), instance: id("drf-1") },

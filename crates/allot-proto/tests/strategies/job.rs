@@ -26,11 +26,13 @@ pub fn constraints() -> impl Strategy<Value = Vec<Constraint>> {
 pub fn spec() -> BoxedStrategy<JobSpec> {
     let what = (option::of(text()), command(), texts(), option::of(text()), request(), constraints());
     let tries = (any::<u32>(), any::<u32>(), span(), option::of(span()), span());
+    let plan = (option::of(span()), option::of(span()), any::<u32>(), option::of(text()));
     let rest = (any::<i32>(), vec(number().prop_map(JobId), 0..3), on_unreachable(), executor());
-    (what, tries, rest)
-        .prop_map(|(what, tries, rest)| {
+    (what, tries, plan, rest)
+        .prop_map(|(what, tries, plan, rest)| {
             let (name, command, env, workdir, resources, constraints) = what;
             let (tasks, retries, backoff, time_limit, kill_grace) = tries;
+            let (estimate, deadline, min_tasks, same) = plan;
             let (priority, after, on_unreachable, executor) = rest;
             JobSpec {
                 name,
@@ -44,6 +46,10 @@ pub fn spec() -> BoxedStrategy<JobSpec> {
                 retries,
                 backoff,
                 time_limit,
+                estimate,
+                deadline,
+                min_tasks,
+                same,
                 kill_grace,
                 after,
                 on_unreachable,
@@ -66,6 +72,10 @@ pub fn good_spec() -> impl Strategy<Value = JobSpec> {
         retries,
         backoff: Span::from_micros(micros),
         time_limit: spec.time_limit.map(|_| Span::from_micros(micros)),
+        estimate: spec.estimate.map(|_| Span::from_micros(micros)),
+        deadline: spec.deadline.map(|_| Span::from_micros(micros)),
+        min_tasks: spec.min_tasks % tasks + 1,
+        same: spec.same.map(|_| "rack".to_owned()),
         kill_grace: Span::from_micros(micros),
         after: spec.after.iter().take(1).map(|job| JobId(job.0.max(1))).collect(),
         ..spec

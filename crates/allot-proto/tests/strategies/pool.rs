@@ -28,9 +28,23 @@ fn version() -> impl Strategy<Value = OfferVersion> {
 }
 
 fn pool_job() -> impl Strategy<Value = Arc<PoolJob>> {
-    (job(), queue(), time(), any::<i32>(), any::<u32>(), request(), constraints()).prop_map(
-        |(job, queue, submitted_at, priority, tasks, resources, constraints)| {
-            Arc::new(PoolJob { job, queue, submitted_at, priority, tasks, resources, constraints })
+    let plan = (option::of(span()), option::of(time()), any::<u32>(), option::of(text()));
+    (job(), queue(), time(), any::<i32>(), any::<u32>(), request(), constraints(), plan).prop_map(
+        |(job, queue, submitted_at, priority, tasks, resources, constraints, plan)| {
+            let (estimate, deadline, min_tasks, same) = plan;
+            Arc::new(PoolJob {
+                job,
+                queue,
+                submitted_at,
+                priority,
+                tasks,
+                resources,
+                constraints,
+                estimate,
+                deadline,
+                min_tasks,
+                same,
+            })
         },
     )
 }

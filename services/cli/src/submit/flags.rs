@@ -56,6 +56,21 @@ pub struct JobFlags {
     /// A task that runs longer is killed and has failed, such as 30m.
     #[arg(long, value_name = "TIME")]
     time_limit: Option<String>,
+    /// How long a task is expected to run, such as 20m, for policies that plan ahead.
+    #[arg(long, value_name = "TIME")]
+    estimate: Option<String>,
+    /// How long after its submission the job is to be done, such as 8h, for policies that look at it.
+    #[arg(long, value_name = "TIME")]
+    deadline: Option<String>,
+    /// Place all tasks together, or none.
+    #[arg(long, conflicts_with = "min_tasks")]
+    gang: bool,
+    /// Place so many of the tasks together, or none.
+    #[arg(long, value_name = "N")]
+    min_tasks: Option<u32>,
+    /// The attribute that all agents of tasks that are placed together have to have the same value of, such as rack.
+    #[arg(long, value_name = "ATTRIBUTE")]
+    same: Option<String>,
     /// The time between SIGTERM and SIGKILL, such as 30s.
     #[arg(long, value_name = "TIME")]
     kill_grace: Option<String>,
@@ -153,6 +168,11 @@ impl JobFlags {
             ("retries", self.retries.map(Value::from)),
             ("backoff", self.backoff.map(Value::from)),
             ("time_limit", self.time_limit.map(Value::from)),
+            ("estimate", self.estimate.map(Value::from)),
+            ("deadline", self.deadline.map(Value::from)),
+            ("gang", self.gang.then(|| Value::from(true))),
+            ("min_tasks", self.min_tasks.map(Value::from)),
+            ("same", self.same.map(Value::from)),
             ("kill_grace", self.kill_grace.map(Value::from)),
             ("after", (!self.after.is_empty()).then(|| json!(self.after))),
             ("workdir", self.workdir.map(Value::from)),

@@ -97,6 +97,10 @@ impl OffersCore {
                     tasks: spec.tasks,
                     resources: spec.resources.clone(),
                     constraints: spec.constraints.clone(),
+                    estimate: spec.expected_run(),
+                    deadline: spec.deadline.map(|within| *submitted_at + within),
+                    min_tasks: spec.min_tasks,
+                    same: spec.same.clone(),
                 };
                 self.fold_admitted(Arc::new(job), *waits);
             }

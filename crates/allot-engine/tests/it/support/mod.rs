@@ -111,6 +111,10 @@ pub(crate) fn job(id: u64, of: &str, tasks: u32, asks: &str) -> PoolJob {
         tasks,
         resources: request(asks),
         constraints: Vec::new(),
+        estimate: None,
+        deadline: None,
+        min_tasks: 1,
+        same: None,
     }
 }
 

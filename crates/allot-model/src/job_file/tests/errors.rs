@@ -165,6 +165,12 @@ fn each_wrong_field_is_named_with_what_was_given_and_what_is_allowed() {
         (r#"{"backoff": "2h"}"#, "backoff", "`2h` is given: write at most `1h`".to_owned()),
         (r#"{"time_limit": 0}"#, "time_limit", "`0s` is given: write more than `0s`".to_owned()),
         (r#"{"time_limit": "366d"}"#, "time_limit", "`366d` is given".to_owned()),
+        (r#"{"estimate": 0}"#, "estimate", "or leave it out where it is not known".to_owned()),
+        (r#"{"deadline": "366d"}"#, "deadline", "`366d` is given".to_owned()),
+        (r#"{"gang": "yes"}"#, "gang", "write `true` or `false`".to_owned()),
+        (r#"{"min_tasks": 2}"#, "min_tasks", "write at most the number of tasks, 1".to_owned()),
+        (r#"{"min_tasks": 0}"#, "min_tasks", "the number `0` is given".to_owned()),
+        (r#"{"same": "a rack"}"#, "same", "the name of an attribute such as `rack`".to_owned()),
         (r#"{"kill_grace": "61m"}"#, "kill_grace", "`1h1m` is given: write at most `1h`".to_owned()),
         (
             r#"{"after": 12}"#,

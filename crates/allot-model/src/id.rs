@@ -1,5 +1,6 @@
 //! Identifiers: one newtype each, parsed and displayed here and nowhere else.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -175,7 +176,25 @@ impl ResourceName {
     }
 }
 
+/// Ordered and hashed as its text is.
+impl Borrow<str> for QueueName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl QueueName {
+    /// The queue and all above it, from itself up.
+    pub fn lineage(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(Some(self.as_str()), |path| path.rsplit_once('.').map(|(above, _)| above))
+    }
+
+    /// True for the queue itself and for all below it.
+    #[must_use]
+    pub fn is_within(&self, above: &str) -> bool {
+        self.0.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
     /// The path's parts from the root down.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.0.split('.')
@@ -306,5 +325,14 @@ mod tests {
                 prop_assert!(invalid.to_string().len() < 1_000);
             }
         }
+    }
+
+    #[test]
+    fn a_queue_is_within_itself_and_all_above_it() {
+        let queue = QueueName::new("a.b.c").unwrap();
+        assert_eq!(queue.lineage().collect::<Vec<_>>(), ["a.b.c", "a.b", "a"]);
+        assert!(queue.lineage().all(|above| queue.is_within(above)));
+        assert!(!queue.is_within("a.b.c.d") && !queue.is_within("a.") && !queue.is_within("b"));
+        assert!(!QueueName::new("a-b").unwrap().is_within("a"));
     }
 }

@@ -300,7 +300,7 @@ pub const TABLE: [Row; 23] = [
         exchange: Exchange::Request,
         message: "`QueueSetCommand`, as JSON",
         answer: Some("`Answer<Done>`"),
-        about: "Sets what a queue is entitled to.",
+        about: "Sets what a queue is entitled to, and how much it may have.",
     },
     Row {
         kind: Kind::PoolOffers,

@@ -1,6 +1,7 @@
 //! How fast the engine fills a cluster, how soon a freed task is granted again, and what a waiting job takes.
 //!
-//! `cargo bench -p allot-engine` runs all of it; `-- fill`, `-- freed`, `-- memory`, `-- growth`, `-- why` runs one part.
+//! `cargo bench -p allot-engine` runs all of it; `-- fill`, `-- freed`, `-- memory`, `-- growth`, `-- why`, `-- limits` runs one
+//! part.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,8 +30,14 @@ const FULL: Scale = Scale { agents: 10_000, queues: 1_000, tasks: 1_000_000, tas
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, fn()); 5] =
-        [("fill", fill), ("freed", freed), ("memory", memory), ("growth", growth), ("why", why)];
+    let parts: [(&str, fn()); 6] = [
+        ("fill", fill),
+        ("freed", freed),
+        ("memory", memory),
+        ("growth", growth),
+        ("why", why),
+        ("limits", limits),
+    ];
     for (name, run) in parts {
         if chosen.is_empty() || chosen.iter().any(|part| part == name) {
             run();
@@ -86,6 +93,28 @@ fn freed() {
         let at = |part: usize| times[(times.len() - 1) * part / 1_000];
         let (p50, p99, p999, most) = (at(500), at(990), at(999), at(1_000));
         println!("  {policy:8} p50 {p50:?}, p99 {p99:?}, p99.9 {p999:?}, max {most:?} of {}", times.len());
+    }
+}
+
+/// The same as `fill` and `freed` where half of the cluster is all that queues may have: ten queues with limits, a
+/// hundred queues with limits of their own below each.
+fn limits() {
+    println!("limits: 10 queues that may have a twentieth of the cpus each, 100 with a limit below each");
+    for policy in policies() {
+        let mut world = World::empty(&policy);
+        world.limit_queues(FULL);
+        world.add_agents_and_jobs(FULL);
+        let (grants, took) = world.fill();
+        let rate = per_second(tasks_of(&grants), took);
+        world.answer(&grants);
+        let mut times = world.free_one_by_one(&grants, 20_000);
+        times.sort_unstable();
+        let at = |part: usize| times[(times.len() - 1) * part / 1_000];
+        let (p50, p99, most) = (at(500), at(990), at(1_000));
+        println!(
+            "  {policy:8} {} tasks, {rate}/s; freed: p50 {p50:?}, p99 {p99:?}, max {most:?}",
+            tasks_of(&grants)
+        );
     }
 }
 
@@ -164,17 +193,41 @@ struct World {
 
 impl World {
     fn new(policy: &str, scale: Scale) -> Self {
+        let mut world = Self::empty(policy);
+        world.queues = (0..scale.queues).map(|queue| name(&format!("queue{queue:04}"))).collect();
+        world.add_agents_and_jobs(scale);
+        world
+    }
+
+    /// Ten parents, and the queues of the scale below them.
+    fn limit_queues(&mut self, scale: Scale) {
+        let below = |queue: u64| name(&format!("org{}.queue{queue:04}", queue % 10));
+        self.queues = (0..scale.queues).map(below).collect();
+        let limit = |amounts: &[(&str, u64)]| allot_model::QueueLimit {
+            tasks: None,
+            resources: amounts.iter().map(|(resource, most)| (name(resource), *most)).collect(),
+        };
+        let mut limits: Vec<(QueueName, _)> =
+            (0..10).map(|org| (name(&format!("org{org}")), limit(&[("cpus", 80_000_000)]))).collect();
+        limits.extend(self.queues.iter().map(|queue| (queue.clone(), limit(&[("cpus", 1_000_000)]))));
+        let item = |(queue, limit)| FeedItem::Queue { queue, weight: 1, limit };
+        self.feed(None, limits.into_iter().map(item).collect());
+    }
+
+    fn empty(policy: &str) -> Self {
         let policy = Policy::named(policy).expect("a policy");
         let limits = Limits { unanswered: usize::MAX, ..Limits::default() };
         let engine = Engine::with_limits(name::<InstanceId>("bench"), policy, limits);
-        let queues = (0..scale.queues).map(|queue| name(&format!("queue{queue:04}"))).collect();
-        let mut world = Self { engine, sequence: 0, queues, now: Time::ZERO };
+        let mut world = Self { engine, sequence: 0, queues: Vec::new(), now: Time::ZERO };
         world.wake();
         let active = vec![FeedItem::Active { epoch: EPOCH, instance: name("bench") }];
         world.feed(Some(SyncPart::Only), active);
-        (0..scale.agents).for_each(|agent| world.feed(None, agent_items(agent)));
-        world.add_jobs(scale);
         world
+    }
+
+    fn add_agents_and_jobs(&mut self, scale: Scale) {
+        (0..scale.agents).for_each(|agent| self.feed(None, agent_items(agent)));
+        self.add_jobs(scale);
     }
 
     fn feed(&mut self, sync: Option<SyncPart>, items: Vec<FeedItem>) {

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use allot_model::TaskRange;
 
+use crate::branch::{Branch, Held, Member};
 use crate::engine::Engine;
+use crate::lane::{Lane, LaneHeld};
 use crate::pool::Pool;
+use crate::shape::Mask;
 
 impl Engine {
     /// Walks every cross reference and recounts what is counted along the way.
@@ -33,7 +36,7 @@ impl Engine {
             ensure(job.queued == waits, || {
                 format!("job {id} stands in line: {}, should: {waits}", job.queued)
             })?;
-            let lane = backlog.lane(job.lane);
+            let lane = backlog.queues.lane(job.lane);
             let here = lane.waiting().filter(|cell| cell.shape == job.shape).flat_map(|cell| cell.jobs());
             let found = here.filter(|(key, _)| **key == job.key).count();
             ensure(found == usize::from(waits), || format!("job {id} stands in line {found} times"))?;
@@ -55,7 +58,7 @@ impl Engine {
             let (has, counted) = (of_shape.get(&shape).copied().unwrap_or(0), shapes.users(shape));
             ensure(has == counted, || format!("shape {shape} has {has} users, counted {counted}"))?;
         }
-        for (slot, lane) in backlog.lanes() {
+        for (slot, lane) in backlog.queues.lanes() {
             let has = of_lane.get(&slot).copied().unwrap_or(0);
             ensure(has == lane.users, || format!("lane {slot} has {has} users, counted {}", lane.users))?;
             ensure(!lane.is_idle(), || format!("lane {slot} is kept for nothing"))?;
@@ -64,19 +67,41 @@ impl Engine {
     }
 
     fn check_lanes(&self) -> Result<(), String> {
-        let backlog = &self.pool.backlog;
-        let ranked = backlog.ranked();
-        for (slot, lane) in backlog.lanes() {
+        let queues = &self.pool.backlog.queues;
+        for (slot, lane) in queues.lanes() {
             let waits = lane.waiting().next().is_some();
-            ensure(ranked.contains(&slot) == waits, || format!("lane {slot} is ranked: {}", !waits))?;
-            let current = backlog.ranked_key(slot).is_none_or(|key| *key == lane.key());
-            ensure(current, || format!("lane {slot} is ranked by an old share"))?;
+            let key = queues.ranked_key(slot);
+            ensure(key.is_some() == waits, || format!("lane {slot} is ranked: {}", !waits))?;
+            let current = key.is_none_or(|key| *key == queues.key(slot));
+            ensure(current, || format!("lane {slot} is ranked by what it had earlier"))?;
+            let seated = queues.tree.get(lane.branch).member(lane.seat) == Member::Lane(slot);
+            ensure(seated, || format!("lane {slot} is not where its branch has it"))?;
             for cell in lane.waiting() {
                 ensure(cell.first().is_some(), || format!("lane {slot} keeps an empty cell"))?;
             }
         }
-        let sorted = ranked.windows(2).all(|pair| backlog.ranked_key(pair[0]) < backlog.ranked_key(pair[1]));
-        ensure(sorted, || "lanes are not in order".to_owned())
+        queues.tree.iter().try_for_each(|(number, branch)| self.check_branch(number, branch))
+    }
+
+    fn check_branch(&self, number: u32, branch: &Branch) -> Result<(), String> {
+        let (queues, shapes) = (&self.pool.backlog.queues, &self.pool.shapes);
+        let tree = &queues.tree;
+        let keys: Vec<_> = branch.ranking.in_order().iter().map(|seat| branch.ranking.key(*seat)).collect();
+        ensure(keys.windows(2).all(|pair| pair[0] < pair[1]), || format!("branch {number} is not in order"))?;
+        let below = |lane: &Lane| tree.up_from(lane.branch).any(|above| above == number);
+        let mut held = Held::default();
+        for (slot, lane) in queues.lanes().filter(|(_, lane)| below(lane)) {
+            held.replace(&LaneHeld::default(), &lane.held);
+            for cell in lane.waiting() {
+                let (bit, need) = (Mask::of(cell.shape), &shapes.get(cell.shape).need);
+                let hidden = branch.full.meets(bit) && branch.admits(need);
+                ensure(!hidden, || format!("branch {number} hides lane {slot}, and has room for it"))?;
+            }
+        }
+        ensure(held.equals(&branch.held), || {
+            format!("branch {number} holds {held:?}, noted {:?}", branch.held)
+        })?;
+        ensure(tree.is_told(number), || format!("branch {number} is not ranked as it is"))
     }
 
     fn check_agents(&self) -> Result<(), String> {

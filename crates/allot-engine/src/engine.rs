@@ -66,6 +66,8 @@ pub struct Engine {
     pub(crate) flight: Flight,
     /// The generation it decides in, where it is the active allocator.
     active: Option<Epoch>,
+    /// True once limits have made it necessary to tell queues apart that stand in one line.
+    apart: bool,
     beat_at: Time,
     /// Since when there may be something to decide.
     work_since: Option<Time>,
@@ -81,7 +83,7 @@ impl Engine {
     /// An engine with other bounds than the default.
     #[must_use]
     pub fn with_limits(me: InstanceId, policy: Policy, limits: Limits) -> Self {
-        let (session, pool, flight) = (Session::new(), Pool::new(&policy), Flight::new());
+        let (session, pool, flight) = (Session::new(), Pool::new(&policy, false), Flight::new());
         Self {
             me,
             policy,
@@ -90,6 +92,7 @@ impl Engine {
             pool,
             flight,
             active: None,
+            apart: false,
             beat_at: Time::ZERO,
             work_since: None,
         }
@@ -116,12 +119,12 @@ impl Engine {
     }
 
     /// The queues with waiting tasks in the order in which they are preferred. One nameless place where the policy
-    /// has all stand in one line.
+    /// has all stand in one line and none has a limit.
     #[must_use]
     pub fn queue_order(&mut self) -> Vec<Option<QueueName>> {
         self.pool.refresh(&self.flight);
-        let backlog = &self.pool.backlog;
-        backlog.ranked().into_iter().map(|lane| backlog.lane(lane).queue.clone()).collect()
+        let queues = &self.pool.backlog.queues;
+        queues.tree.lanes_in_order().into_iter().map(|lane| queues.lane(lane).queue.clone()).collect()
     }
 
     fn acting(&self) -> Option<Epoch> {
@@ -131,7 +134,7 @@ impl Engine {
     fn apply(&mut self, now: Time, change: Apply) {
         match change {
             Apply::Reset => {
-                self.pool = Pool::new(&self.policy);
+                self.pool = Pool::new(&self.policy, self.apart);
                 self.flight.clear();
                 self.active = None;
             }
@@ -150,7 +153,12 @@ impl Engine {
     fn on_item(&mut self, now: Time, item: FeedItem) {
         match item {
             FeedItem::Active { epoch, instance } => self.active = (instance == self.me).then_some(epoch),
-            FeedItem::Queue { queue, weight } => self.pool.on_queue(&queue, weight),
+            FeedItem::Queue { queue, weight, limit } => {
+                if !self.pool.on_queue(&queue, weight, &limit) {
+                    self.apart = true;
+                    self.session.ask(now);
+                }
+            }
             FeedItem::Job(job) => self.pool.on_job(&job),
             FeedItem::Pending { job, tasks } => self.pool.on_pending(job, tasks),
             FeedItem::Withdrawn { job, tasks } => self.pool.on_withdrawn(job, tasks),
@@ -189,7 +197,12 @@ impl Engine {
         match code {
             RefusalCode::NotFree | RefusalCode::AgentUnavailable => self.distrust_offer(&grant),
             RefusalCode::NotPending if !all_wait => {}
-            RefusalCode::NotPending | RefusalCode::DoesNotFit | RefusalCode::Malformed => {
+            // Where the engine knows so as well, it knows when to go on.
+            RefusalCode::OverLimit if !self.pool.may_have_more(grant.job) => {}
+            RefusalCode::NotPending
+            | RefusalCode::DoesNotFit
+            | RefusalCode::Malformed
+            | RefusalCode::OverLimit => {
                 self.pool.backlog.hold(grant.job, SetAside { until: now + HELD_FOR, refused: code });
             }
             RefusalCode::NotActive if self.active == Some(epoch) => self.session.ask(now),

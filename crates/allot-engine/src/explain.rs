@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use allot_model::view::lowest_terms;
-use allot_model::{JobId, PlaceInLine, QueueShare, WhyView};
+use allot_model::{JobId, LimitReached, PlaceInLine, QueueShare, WhyView};
 
 use crate::backlog::{Backlog, Job};
 use crate::policy::Policy;
 use crate::pool::Pool;
+use crate::queues::Queues;
 use crate::survey::survey;
 
 /// Where the tasks of a job stand. What was heard has to be taken in before.
@@ -16,13 +17,14 @@ pub(crate) fn explain(pool: &Pool, policy: &Policy, id: JobId) -> Option<WhyView
     let job = backlog.job(backlog.find(id)?);
     let found = survey(pool, pool.shapes.get(job.shape));
     let waiting = job.unplaced.count();
-    let ahead = lanes_ahead(backlog, job.lane);
+    let ahead = lanes_ahead(&backlog.queues, job.lane);
     Some(WhyView {
         job: id,
         policy: policy.name.clone(),
         waiting,
         granted: job.wanted.count().saturating_sub(waiting),
         held: backlog.held(id),
+        limit: if waiting > 0 { limit_reached(pool, job) } else { None },
         reasons: found.reasons,
         nearest: found.nearest,
         line: job.queued.then(|| place_in_line(backlog, job)),
@@ -32,23 +34,38 @@ pub(crate) fn explain(pool: &Pool, policy: &Policy, id: JobId) -> Option<WhyView
     })
 }
 
+/// The nearest limit that one more task of the job would exceed.
+fn limit_reached(pool: &Pool, job: &Job) -> Option<LimitReached> {
+    let (queues, need) = (&pool.backlog.queues, &pool.shapes.get(job.shape).need);
+    let branch = queues.tree.get(queues.tree.refusing(queues.lane(job.lane).branch, need)?);
+    let (limited, [limit, held, asked]) = branch.exceeded(need, &pool.dims)?;
+    let words = |units| limited.to_json(units);
+    let (limit, held, asked) = (words(limit), words(held), words(asked));
+    Some(LimitReached { queue: branch.queue.clone()?, limited: limited.to_string(), limit, held, asked })
+}
+
 fn place_in_line(backlog: &Backlog, job: &Job) -> PlaceInLine {
-    let lane = backlog.lane(job.lane);
+    let queues = &backlog.queues;
+    let lanes = queues.lanes().filter(|(slot, _)| *slot == job.lane || !queues.rank());
     let (mut jobs_ahead, mut tasks_ahead, mut first) = (0, 0, None);
-    for (key, slot) in lane.waiting().flat_map(|cell| cell.before(job.key)) {
+    for (key, slot) in lanes.flat_map(|(_, lane)| lane.waiting()).flat_map(|cell| cell.before(job.key)) {
         jobs_ahead += 1;
         tasks_ahead += backlog.job(slot).unplaced.count();
         first = first.min(Some(key)).or(Some(key));
     }
+    let queue = queues.lane(job.lane).queue.clone().filter(|_| queues.rank());
     let first = first.map(crate::policy::JobKey::job);
-    PlaceInLine { queue: lane.queue.clone(), jobs_ahead, tasks_ahead, first, strict: backlog.is_strict() }
+    PlaceInLine { queue, jobs_ahead, tasks_ahead, first, strict: queues.is_strict() }
 }
 
 /// The lanes with waiting tasks that are preferred to this one, in order.
-fn lanes_ahead(backlog: &Backlog, lane: u32) -> Vec<u32> {
-    let own = backlog.lane(lane).key();
-    let mut ahead = backlog.ranked();
-    ahead.retain(|other| *other != lane && backlog.ranked_key(*other) < Some(&own));
+fn lanes_ahead(queues: &Queues, lane: u32) -> Vec<u32> {
+    if !queues.rank() {
+        return Vec::new();
+    }
+    let own = queues.key(lane);
+    let mut ahead = queues.tree.lanes_in_order();
+    ahead.retain(|other| *other != lane && queues.ranked_key(*other) < Some(&own));
     ahead
 }
 
@@ -60,16 +77,18 @@ fn served_first(pool: &Pool, lanes: &[u32]) -> Option<u32> {
             pool.shapes.is_open(shape) && pool.fleet.best(pool.shapes.get(shape)).0.is_some()
         })
     };
-    let with_room = lanes.iter().copied().find(|lane| pool.backlog.has_next_in(*lane, &mut fits));
+    let queues = &pool.backlog.queues;
+    let with_room = lanes.iter().copied().find(|lane| queues.has_next_in(*lane, &pool.shapes, &mut fits));
     with_room.or_else(|| lanes.first().copied())
 }
 
 fn share(pool: &Pool, lane: u32) -> Option<QueueShare> {
-    if !pool.backlog.ranks_queues() {
+    let queues = &pool.backlog.queues;
+    if !queues.rank() {
         return None;
     }
-    let known = pool.backlog.lane(lane);
-    let counts = pool.backlog.counts_by(lane, pool.fleet.capacity());
+    let known = queues.lane(lane);
+    let counts = queues.counts_by(lane, pool.fleet.capacity());
     let resource = counts.and_then(|(dim, _, _)| pool.dims.name(dim).cloned());
     let share = counts.map_or([0, 1], |(_, held, whole)| lowest_terms(held, whole));
     Some(QueueShare { queue: known.queue.clone()?, weight: known.weight, resource, share })

@@ -21,8 +21,10 @@ pub(crate) struct Lane {
     pub(crate) queue: Option<QueueName>,
     name: NameKey,
     pub(crate) weight: u32,
-    /// What its tasks hold, those granted and not yet answered among them.
-    pub(crate) used: Vector,
+    /// The branch of the queue tree that it is in, and its place among the members there.
+    pub(crate) branch: u32,
+    pub(crate) seat: u32,
+    pub(crate) held: LaneHeld,
     share: Share,
     /// One cell for each shape that some waiting job has.
     cells: Slab<Cell>,
@@ -34,6 +36,14 @@ pub(crate) struct Lane {
     mask: Mask,
     /// How many jobs, grants in flight and the like need it to be there.
     pub(crate) users: u64,
+}
+
+/// What the tasks of a lane hold, those granted and not yet answered among them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct LaneHeld {
+    pub(crate) used: Vector,
+    /// How many have a slot.
+    pub(crate) tasks: u64,
 }
 
 /// A cell, and what its jobs ask for.
@@ -56,25 +66,23 @@ impl Lane {
         Self { queue, name, weight, ..Self::default() }
     }
 
-    pub(crate) fn key(&self) -> LaneKey {
-        LaneKey { share: self.share, name: self.name.clone() }
-    }
-
     pub(crate) fn share(&self) -> Share {
         self.share
     }
 
-    /// True where nothing would be lost without it.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.users == 0 && self.used.is_zero()
+    pub(crate) fn name(&self) -> NameKey {
+        self.name.clone()
     }
 
-    /// Puts a job in its place.
-    pub(crate) fn enter(&mut self, shape: u32, key: JobKey, job: u32) {
-        let slot = match self.by_shape.get(&shape) {
-            Some(slot) => *slot,
-            None => self.open_cell(shape),
-        };
+    /// True where nothing would be lost without it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.users == 0 && self.held.tasks == 0 && self.held.used.is_zero()
+    }
+
+    /// Puts a job in its place. True where no waiting job had this shape before.
+    pub(crate) fn enter(&mut self, shape: u32, key: JobKey, job: u32) -> bool {
+        let known = self.by_shape.get(&shape).copied();
+        let slot = known.unwrap_or_else(|| self.open_cell(shape));
         let cell = &mut self.cells[slot];
         let before = cell.first();
         cell.jobs.insert(key, job);
@@ -84,6 +92,7 @@ impl Lane {
             });
             self.heads.insert(key, Head { cell: slot, shape });
         }
+        known.is_none()
     }
 
     fn open_cell(&mut self, shape: u32) -> u32 {
@@ -153,28 +162,35 @@ impl Lane {
         head.map(|head| head.cell)
     }
 
+    /// The first job in order, and its cell.
+    pub(crate) fn head(&self) -> Option<(JobKey, u32)> {
+        self.heads.first_key_value().map(|(key, head)| (*key, head.cell))
+    }
+
     /// Its tasks hold `count` times `need` more.
     pub(crate) fn charge(&mut self, need: &Need, count: u64, rank: &Measure<'_>) {
-        self.used.add_need(need, count);
-        self.share = rank.share(&self.used, self.weight);
+        self.held.used.add_need(need, count);
+        self.held.tasks = self.held.tasks.saturating_add(count);
+        self.share = rank.share(&self.held.used, self.weight);
     }
 
     /// Its tasks hold `count` times `need` less.
     pub(crate) fn refund(&mut self, need: &Need, count: u64, rank: &Measure<'_>) {
-        self.used.subtract_need(need, count);
-        self.share = rank.share(&self.used, self.weight);
+        self.held.used.subtract_need(need, count);
+        self.held.tasks = self.held.tasks.saturating_sub(count);
+        self.share = rank.share(&self.held.used, self.weight);
     }
 
     /// What there is, or its weight, has changed.
     pub(crate) fn measure(&mut self, rank: &Measure<'_>) {
-        self.share = rank.share(&self.used, self.weight);
+        self.share = rank.share(&self.held.used, self.weight);
     }
 
     /// How many of `most` tasks go one after the other before a rival with this key is preferred. At least 1.
     pub(crate) fn stretch(&self, need: &Need, most: u64, rival: Option<&LaneKey>, rank: &Measure<'_>) -> u64 {
         let Some(rival) = rival else { return most };
         let stays_first = |count: u64| {
-            let mut used = self.used.clone();
+            let mut used = self.held.used.clone();
             used.add_need(need, count);
             LaneKey { share: rank.share(&used, self.weight), name: self.name.clone() } < *rival
         };

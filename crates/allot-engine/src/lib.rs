@@ -6,10 +6,12 @@
 //! - [`Share`], [`Policy`]: what is preferred to what, in exact integers.
 //! - `ranked`: one ordered tree with summaries, used for queues by share and for agents by fit.
 //! - `shape`, `fleet`, `backlog`: what is asked for, what is free, and who waits.
+//! - `queues`, `branch`, `search`: what each queue has and may have, and which is next.
 //! - `pass`: the decisions. `engine`, `session`, `flight`: the protocol around them.
 //! - `explain`, `survey`: why a job waits, worked out when someone asks.
 
 mod backlog;
+mod branch;
 mod check;
 mod dims;
 mod engine;
@@ -21,8 +23,10 @@ mod name;
 mod pass;
 mod policy;
 mod pool;
+mod queues;
 mod ranked;
 mod room;
+mod search;
 mod session;
 mod shape;
 mod share;

@@ -20,6 +20,11 @@ impl NameKey {
         let rest = name.get(cut..).filter(|rest| !rest.is_empty()).map(Arc::from);
         Self { head: u128::from_be_bytes(head), rest }
     }
+
+    /// A key that is ordered as the number is, among keys of numbers.
+    pub(crate) fn of_number(number: u128) -> Self {
+        Self { head: number, rest: None }
+    }
 }
 
 #[cfg(test)]

@@ -103,13 +103,13 @@ fn decide(pool: &mut Pool, next: Next, before: Option<&Draft>, ahead: Span) -> O
 /// as a decision, so where queues compete it is asked only once the same decision has come twice.
 fn slots_in_one_step(pool: &Pool, next: Next, agent: u32, before: Option<&Draft>) -> u64 {
     let repeats = before.is_some_and(|draft| draft.is_for(next, agent));
-    if pool.backlog.ranks_queues() && !repeats {
+    if pool.backlog.queues.rank() && !repeats {
         return 1;
     }
     let shape = pool.shapes.get(next.shape);
     let waiting = pool.backlog.job(next.job).unplaced.count();
     let most = pool.fleet.times(agent, shape).min(waiting);
-    pool.backlog.stretch(next, &shape.need, most, &pool.shapes, pool.fleet.capacity())
+    pool.backlog.queues.stretch(next.lane, &shape.need, most, &pool.shapes, pool.fleet.capacity())
 }
 
 /// Makes a grant of the decisions; returns how many grants wait for an answer now.

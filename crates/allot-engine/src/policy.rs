@@ -168,6 +168,15 @@ impl JobKey {
     pub(crate) fn job(&self) -> JobId {
         self.job
     }
+
+    /// The place of a queue that goes by this job alone: such keys are ordered as the jobs are. It takes the form of a share
+    /// and a name, so that queues which go by their shares need not compare more than these.
+    pub(crate) fn as_lane_key(&self) -> LaneKey {
+        let below_most = i64::from(i32::MAX) - i64::from(self.priority.0);
+        let share = Share::of(below_most.unsigned_abs(), 1, 1);
+        let rest = u128::from(self.submitted_at.as_micros()) << 64 | u128::from(self.job.0);
+        LaneKey { share, name: NameKey::of_number(rest) }
+    }
 }
 
 impl Default for JobKey {
@@ -179,6 +188,7 @@ impl Default for JobKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_policy_named_is_there_and_others_are_refused_with_the_list() {
@@ -187,6 +197,18 @@ mod tests {
         }
         let message = Policy::named("dfr").unwrap_err().to_string();
         assert_eq!(message, r#"there is no policy "dfr": choose one of `fifo`, `priority`, `fair`, `drf`"#);
+    }
+
+    proptest! {
+        #[test]
+        fn queues_that_go_by_their_jobs_are_ordered_as_these_are(
+            left in (-2..3_i32, 0..3_u64, 0..3_u64),
+            right in (prop_oneof![Just(i32::MIN), Just(i32::MAX), -2..3_i32], prop_oneof![0..3_u64, any::<u64>()], 0..3_u64),
+        ) {
+            let key = |(priority, at, job): (i32, u64, u64)| Order::Priority.key(priority, Time::from_micros(at), JobId(job));
+            let (left, right) = (key(left), key(right));
+            prop_assert_eq!(left.as_lane_key().cmp(&right.as_lane_key()), left.cmp(&right));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use allot_model::{JobId, Placement, PoolAgent, PoolJob, QueueName, Resources, Span, TaskRange};
+use allot_model::{JobId, Placement, PoolAgent, PoolJob, QueueLimit, QueueName, Resources, Span, TaskRange};
 
 use crate::backlog::Backlog;
 use crate::dims::Dims;
@@ -24,7 +24,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(policy: &Policy) -> Self {
+    /// Nothing yet. `apart` says that queues have limits, so that what each has is noted from the start.
+    pub(crate) fn new(policy: &Policy, apart: bool) -> Self {
         let mut dims = Dims::new();
         let dim = match &policy.rank {
             Rank::Fair { resource } => dims.place(resource),
@@ -35,13 +36,16 @@ impl Pool {
             classes: Classes::new(),
             shapes: Shapes::new(),
             fleet: Fleet::new(policy.placement),
-            backlog: Backlog::new(policy, dim),
+            backlog: Backlog::new(policy, dim, apart),
             resized: false,
         }
     }
 
-    pub(crate) fn on_queue(&mut self, queue: &QueueName, weight: u32) {
-        self.backlog.weigh(queue, weight, self.fleet.capacity());
+    /// A queue was set. False where all has to be told from the start, see [`crate::queues::Queues::limit`].
+    pub(crate) fn on_queue(&mut self, queue: &QueueName, weight: u32, limit: &QueueLimit) -> bool {
+        let queues = &mut self.backlog.queues;
+        queues.weigh(queue, weight, self.fleet.capacity());
+        queues.limit(queue, limit, &mut self.dims)
     }
 
     pub(crate) fn on_job(&mut self, job: &PoolJob) {
@@ -92,12 +96,12 @@ impl Pool {
     pub(crate) fn on_allocated(&mut self, placement: &Placement) {
         self.on_withdrawn(placement.run.job, placement.run.tasks);
         let held = self.dims.held(&placement.slice);
-        self.backlog.charge_queue(&placement.queue, &held, placement.slots, self.fleet.capacity());
+        self.backlog.queues.charge_queue(&placement.queue, &held, placement.slots, self.fleet.capacity());
     }
 
     pub(crate) fn on_released(&mut self, queue: &QueueName, slice: &Resources, slots: u64) {
         let held = self.dims.held(slice);
-        self.backlog.refund_queue(queue, &held, slots, self.fleet.capacity());
+        self.backlog.queues.refund_queue(queue, &held, slots, self.fleet.capacity());
     }
 
     /// How many tasks of a job take turns in a slot, so that it is busy for about `ahead`. No agent gets so many that
@@ -116,7 +120,7 @@ impl Pool {
     pub(crate) fn on_granted(&mut self, grant: &Unanswered, number: u64) {
         self.shapes.share(grant.shape);
         self.classes.share(self.shapes.get(grant.shape).class);
-        self.backlog.reuse(grant.lane);
+        self.backlog.queues.reuse(grant.lane);
         if let Some(agent) = grant.agent {
             self.fleet.note_grant(agent, number);
         }
@@ -136,7 +140,7 @@ impl Pool {
     /// A grant of this engine came to nothing. Returns true where all its tasks still wait.
     pub(crate) fn on_refused(&mut self, grant: &Unanswered, number: u64) -> bool {
         let need = &self.shapes.get(grant.shape).need;
-        self.backlog.refund(grant.lane, need, grant.slots, self.fleet.capacity());
+        self.backlog.queues.refund(grant.lane, need, grant.slots, self.fleet.capacity());
         if let Some(agent) = grant.agent {
             self.fleet.answered(agent, number, None);
         }
@@ -150,8 +154,16 @@ impl Pool {
     }
 
     fn forget_grant(&mut self, grant: &Unanswered) {
-        self.backlog.unuse(grant.lane);
+        self.backlog.queues.unuse(grant.lane);
         self.release_shape(grant.shape);
+    }
+
+    /// True where a job may be given more, as far as limits go.
+    pub(crate) fn may_have_more(&mut self, job: JobId) -> bool {
+        self.backlog.queues.refresh(&mut self.dims);
+        let Some(job) = self.backlog.find(job).map(|slot| self.backlog.job(slot)) else { return false };
+        let branch = self.backlog.queues.lane(job.lane).branch;
+        self.backlog.queues.tree.refusing(branch, &self.shapes.get(job.shape).need).is_none()
     }
 
     /// The agent for a task of the shape. A shape that is looked for long and often is learned, which costs one look at
@@ -168,8 +180,9 @@ impl Pool {
 
     /// Brings everything that decisions look at up to date with what was heard.
     pub(crate) fn refresh(&mut self, flight: &Flight) {
+        self.backlog.queues.refresh(&mut self.dims);
         if std::mem::take(&mut self.resized) {
-            self.backlog.measure_all(self.fleet.capacity());
+            self.backlog.queues.measure_all(self.fleet.capacity());
         }
         for agent in self.fleet.take_changed() {
             let free = self.free_on(agent, flight);

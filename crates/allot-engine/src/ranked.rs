@@ -63,6 +63,22 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         self.nodes.get(slot as usize).filter(|node| node.linked).map_or_else(S::default, |node| node.own)
     }
 
+    /// The first member in order.
+    pub(crate) fn first(&self) -> Option<u32> {
+        let mut first = None;
+        let mut next = self.root;
+        while let Some(node) = self.nodes.get(next as usize) {
+            first = Some(next);
+            next = node.left;
+        }
+        first
+    }
+
+    /// What all members say together.
+    pub(crate) fn all(&self) -> S {
+        self.nodes.get(self.root as usize).map_or_else(S::default, |node| node.all)
+    }
+
     /// Makes the slot a member, or moves it to where its new key belongs.
     pub(crate) fn set(&mut self, slot: u32, key: K, own: S) {
         self.remove(slot);
@@ -278,6 +294,8 @@ mod tests {
                 let mut sorted: Vec<(u16, u32, u8)> = plain.iter().map(|(s, (k, b))| (*k, *s, *b)).collect();
                 sorted.sort_unstable();
                 prop_assert_eq!(tree.in_order(), sorted.iter().map(|m| m.1).collect::<Vec<_>>());
+                prop_assert_eq!(tree.first(), sorted.first().map(|m| m.1));
+                prop_assert_eq!(tree.all().0, sorted.iter().fold(0, |all, m| all | m.2));
                 let wanted = 1_u8 << (key % 8);
                 let found = tree.find(|s| s.0 & wanted != 0, |_| true);
                 prop_assert_eq!(found, sorted.iter().find(|m| m.2 & wanted != 0).map(|m| m.1));

@@ -47,12 +47,20 @@ const FEW: usize = 8;
 pub(crate) struct Mask(u128);
 
 impl Mask {
+    /// Every shape there may be.
+    pub(crate) const ALL: Self = Self(u128::MAX);
+
     pub(crate) fn of(shape: u32) -> Self {
         Self(1 << (shape % 128))
     }
 
     pub(crate) fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// Those of its bits that the other does not have.
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 
@@ -72,6 +80,8 @@ pub(crate) struct Shapes {
     open_per_bit: [u32; 128],
     /// How many shapes hope for a few agents only.
     picky: usize,
+    /// How many shapes in use have each bit of a [`Mask`].
+    per_bit: [u32; 128],
 }
 
 impl Shapes {
@@ -82,6 +92,7 @@ impl Shapes {
             open: Mask::default(),
             open_per_bit: [0; 128],
             picky: 0,
+            per_bit: [0; 128],
         }
     }
 
@@ -98,6 +109,11 @@ impl Shapes {
         self.open.meets(Mask::of(shape)) && self.shapes[shape].hope != Hope::None
     }
 
+    /// True where no other shape in use has the same bit of a [`Mask`].
+    pub(crate) fn is_alone(&self, shape: u32) -> bool {
+        self.per_bit[(shape % 128) as usize] <= 1
+    }
+
     /// The shape of these asks for one more user.
     pub(crate) fn use_for(&mut self, request: &Request, class: u32, dims: &mut Dims) -> u32 {
         let ask = (request.clone(), class);
@@ -109,6 +125,7 @@ impl Shapes {
         let shape = Shape { request: request.clone(), slice, need, class, users: 1, ..Shape::default() };
         let shape = self.shapes.insert(shape);
         self.by_ask.insert(ask, shape);
+        self.per_bit[(shape % 128) as usize] += 1;
         self.set_hope(shape, Hope::Anywhere);
         shape
     }
@@ -126,6 +143,7 @@ impl Shapes {
         if forgotten {
             self.set_hope(shape, Hope::None);
             let gone = self.shapes.remove(shape);
+            self.per_bit[(shape % 128) as usize] -= 1;
             self.by_ask.remove(&(gone.request, gone.class));
         }
         forgotten

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::agent::{AgentFacts, AttemptRun};
 use crate::id::{AgentId, Epoch, GrantId, InstanceId, JobId, PolicyName, QueueName};
 use crate::job::JobSpec;
+use crate::limit::QueueLimit;
 use crate::resources::Resources;
 use crate::task::{JobState, Outcome, Reason, TaskState};
 use crate::time::Time;
@@ -262,12 +263,14 @@ pub enum DispatcherRecord {
         /// Why, where the state alone does not say.
         reason: Option<Reason>,
     },
-    /// An operator set what a queue is entitled to.
+    /// An operator set what a queue is entitled to, and how much it may have.
     QueueSet {
         /// Which.
         queue: QueueName,
         /// Its share beside its siblings, at least 1.
         weight: u32,
+        /// The most that its tasks and those of all queues below it may hold together.
+        limit: QueueLimit,
     },
 }
 

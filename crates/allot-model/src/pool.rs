@@ -7,6 +7,7 @@ use crate::agent::Attributes;
 use crate::constraint::Constraint;
 use crate::id::{AgentId, Epoch, GrantId, InstanceId, JobId, OfferVersion, PolicyName, QueueName};
 use crate::ledger::Placement;
+use crate::limit::QueueLimit;
 use crate::ranges::TaskRange;
 use crate::resources::{Request, Resources};
 use crate::time::{Span, Time};
@@ -51,12 +52,15 @@ pub enum FeedItem {
         /// The process that decides.
         instance: InstanceId,
     },
-    /// What a queue is entitled to. A queue that was never named has weight 1.
+    /// What a queue is entitled to, and how much it may have; replaces what was said of it before. A queue that was never
+    /// named has weight 1 and no limit. Comes before everything else of an answer to hello but who decides.
     Queue {
         /// Which.
         queue: QueueName,
         /// Its share beside its siblings.
         weight: u32,
+        /// The most that its tasks and those of all queues below it may hold together.
+        limit: QueueLimit,
     },
     /// A job was admitted and not all of it has ended.
     Job(Arc<PoolJob>),
@@ -202,6 +206,8 @@ pub enum RefusalCode {
     DoesNotFit,
     /// The grant itself makes no sense: empty, or the same task twice.
     Malformed,
+    /// The job's queue, or one above it, would hold more than its limit.
+    OverLimit,
 }
 
 /// What an allocator tells the offers service.

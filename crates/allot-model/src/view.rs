@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::Attributes;
 use crate::id::{AgentId, AttemptId, Epoch, InstanceId, JobId, PolicyName, QueueName};
 use crate::ledger::Rejection;
+use crate::limit::{LimitChange, QueueLimit};
 use crate::ranges::TaskSet;
 use crate::task::{JobState, Outcome, Reason, TaskState};
 use crate::time::Time;
@@ -12,7 +13,8 @@ use crate::time::Time;
 mod why;
 
 pub use why::{
-    AgentCount, Hindrance, NearMiss, PlaceInLine, QueueShare, SetAside, Shortage, WhyQuery, WhyView,
+    AgentCount, Hindrance, LimitReached, NearMiss, PlaceInLine, QueueShare, SetAside, Shortage, WhyQuery,
+    WhyView,
 };
 
 /// The fraction in lowest terms; 0 of 1 where both are 0.
@@ -299,6 +301,12 @@ pub struct QueueView {
     pub queue: QueueName,
     /// Its share beside its siblings.
     pub weight: u32,
+    /// The most that its tasks and those of all queues below it may hold together; what is not named is not limited.
+    #[serde(default)]
+    pub limit: QueueLimit,
+    /// What they hold together of what is limited.
+    #[serde(default)]
+    pub held: QueueLimit,
     /// How many of its jobs have not ended.
     pub jobs: u64,
     /// How many of its tasks hold an allocation.
@@ -313,14 +321,21 @@ pub struct QueueView {
     pub dominant_share: [u64; 2],
 }
 
-/// What a queue is to be entitled to.
+/// What a queue is to be entitled to, and how much it may have. What is left out stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueSetCommand {
     /// Which.
     pub queue: QueueName,
     /// Its share beside its siblings, 1 to 1,000,000.
-    pub weight: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// True where it is to have no limit but what [`QueueSetCommand::limit`] names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_limit: bool,
+    /// What its limit is to be, thing by thing.
+    #[serde(default, skip_serializing_if = "LimitChange::is_empty")]
+    pub limit: LimitChange,
 }
 
 /// Who decides.

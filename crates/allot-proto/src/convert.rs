@@ -5,5 +5,6 @@ mod allocator;
 mod job;
 mod ledger;
 mod pool;
+mod queue;
 mod read;
 mod resources;

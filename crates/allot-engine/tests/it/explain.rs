@@ -11,7 +11,7 @@ use allot_model::{
 use proptest::prelude::*;
 
 use crate::laws::{any_policy, apply, some_events};
-use crate::support::reference::{allows, comes_before, fits, share};
+use crate::support::reference::{allows, comes_before, fits, limit_on, share};
 use crate::support::{Cluster, TTL, agent_id, constraints, items, job, policy, pool_agent, queue, resources};
 
 fn why(cluster: &mut Cluster, job: u64) -> WhyView {
@@ -276,7 +276,10 @@ proptest! {
             let has_room = |agent: &&crate::support::AgentTruth| fits(agent, &job.facts.resources) && allows(&agent.facts, &job.facts);
             let with_room = cluster.agents.values().filter(has_room).count() as u64;
             prop_assert_eq!(view.agents(&Hindrance::Room), with_room);
-            prop_assert!(with_room == 0 || job.pending.is_empty() || policy.backfill == Backfill::None, "B: {id} would fit");
+            let limited = limit_on(&cluster, &job.facts).filter(|_| !job.pending.is_empty());
+            prop_assert_eq!(view.limit.map(|limit| limit.queue), limited.clone());
+            let explained = limited.is_some() || job.pending.is_empty() || policy.backfill == Backfill::None;
+            prop_assert!(with_room == 0 || explained, "B: {id} would fit");
             prop_assert_eq!(view.nearest.is_none(), with_room > 0 || cluster.agents.is_empty());
             prop_assert_eq!(view.line.is_some(), !job.pending.is_empty());
             if let Some(line) = view.line {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::support::reference::{fits_anywhere, place_all};
 use crate::support::{Cluster, Placed, Random, constraints, items, job, pool_agent, resources};
 
-const QUEUES: [&str; 3] = ["a", "b", "b.c"];
+const QUEUES: [&str; 5] = ["a", "b", "b.c", "b.c.d", "b-c"];
 
 /// What happens to a cluster, in small numbers so that ties and full agents are common.
 #[derive(Debug, Clone)]
@@ -17,6 +17,7 @@ pub(crate) enum Event {
     Job { queue: usize, tasks: u32, cpus: u64, mem: u64, gpus: u64, priority: i32, zone: u8, submitted: u64 },
     Ends { place: usize },
     Weight { queue: usize, weight: u32 },
+    Limit { queue: usize, limit: String },
     Withdrawn { place: usize, first: u32, count: u32 },
     Pass,
 }
@@ -39,9 +40,20 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         4 => any::<usize>().prop_map(|place| Event::Ends { place }),
         1 => (0..QUEUES.len(), 1_u32..4).prop_map(|(queue, weight)| Event::Weight { queue, weight }),
+        2 => (0..QUEUES.len(), limit()).prop_map(|(queue, limit)| Event::Limit { queue, limit }),
         1 => (any::<usize>(), 0_u32..12, 1_u32..6)
             .prop_map(|(place, first, count)| Event::Withdrawn { place, first, count }),
         4 => Just(Event::Pass),
+    ]
+}
+
+fn limit() -> impl Strategy<Value = String> {
+    prop_oneof![
+        2 => (0_u32..8).prop_map(|tasks| format!("tasks={tasks}")),
+        3 => (0_u32..20).prop_map(|cpus| format!("cpus={cpus}")),
+        2 => (0_u32..20, 0_u32..20).prop_map(|(cpus, mem)| format!("cpus={cpus} mem={mem}")),
+        1 => Just("gpus=1000".to_owned()),
+        1 => Just("none".to_owned()),
     ]
 }
 
@@ -114,6 +126,9 @@ pub(crate) fn apply(cluster: &mut Cluster, event: &Event) {
         }
         Event::Weight { queue, weight } => {
             cluster.weight(QUEUES[*queue], *weight);
+        }
+        Event::Limit { queue, limit } => {
+            cluster.limit(QUEUES[*queue], limit);
         }
         Event::Withdrawn { place, first, count } => {
             if let Some(id) = nth(cluster.jobs.keys().map(|id| id.0).collect(), *place) {

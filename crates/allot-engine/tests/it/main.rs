@@ -4,6 +4,7 @@
 mod explain;
 mod goldens;
 mod laws;
+mod limits;
 mod protocol;
 mod support;
 mod turns;

@@ -30,6 +30,8 @@ pub struct WhyView {
     pub granted: u64,
     /// Set where it is set aside for some seconds.
     pub held: Option<SetAside>,
+    /// The limit that holds it back, if one does: of those of its queue and of the queues above it the nearest.
+    pub limit: Option<LimitReached>,
     /// What is in the way on each agent of the pool, the most frequent first. The counts add up to all agents.
     pub reasons: Vec<AgentCount>,
     /// How little is missing, where no agent has room.
@@ -51,6 +53,22 @@ pub struct SetAside {
     pub until: Time,
     /// Why the offers service refused the grant.
     pub refused: RefusalCode,
+}
+
+/// One more task would be more than a queue may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitReached {
+    /// Whose limit it is: the job's queue, or one above it.
+    pub queue: QueueName,
+    /// What is limited: a resource, or `tasks`.
+    pub limited: String,
+    /// To how much, as words.
+    pub limit: Value,
+    /// How much that queue and those below it hold, those tasks counted that are granted and not confirmed yet, as
+    /// words.
+    pub held: Value,
+    /// How much one more task takes, as words.
+    pub asked: Value,
 }
 
 /// So many agents have this in the way.

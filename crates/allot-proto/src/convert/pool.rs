@@ -7,13 +7,14 @@ use allot_model::{
 };
 
 use super::job::{constraint_texts, read_constraints, read_tasks};
+use super::queue::{queue_set, read_queue_set};
 use super::read::{self, Word, words};
 use super::resources::{read_request, request_units};
 use crate::WireError;
 use crate::v1::{self, feed_item};
 
 words!(SyncPart: First, Middle, Last, Only);
-words!(RefusalCode: NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed);
+words!(RefusalCode: NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed, OverLimit);
 
 impl From<&Feed> for v1::Feed {
     fn from(feed: &Feed) -> Self {
@@ -50,9 +51,7 @@ impl From<&FeedItem> for feed_item::Change {
             FeedItem::Active { epoch, instance } => {
                 Self::Active(feed_item::Active { epoch: epoch.0, instance: instance.to_string() })
             }
-            FeedItem::Queue { queue, weight } => {
-                Self::Queue(v1::QueueSet { queue: queue.to_string(), weight: *weight })
-            }
+            FeedItem::Queue { queue, weight, limit } => Self::Queue(queue_set(queue, *weight, limit)),
             FeedItem::Job(job) => Self::Job((&**job).into()),
             FeedItem::Pending { job, tasks } => Self::Pending(job_tasks(*job, *tasks)),
             FeedItem::Withdrawn { job, tasks } => Self::Withdrawn(job_tasks(*job, *tasks)),
@@ -102,7 +101,10 @@ impl TryFrom<feed_item::Change> for FeedItem {
             Wire::Active(m) => {
                 Self::Active { epoch: Epoch(m.epoch), instance: read::id(&m.instance, "active.instance")? }
             }
-            Wire::Queue(m) => Self::Queue { queue: read::id(&m.queue, "queue.queue")?, weight: m.weight },
+            Wire::Queue(m) => {
+                let read = read_queue_set(m).map_err(|error| error.within("queue"));
+                read.map(|(queue, weight, limit)| Self::Queue { queue, weight, limit })?
+            }
             Wire::Job(m) => Self::Job(Arc::new(m.try_into()?)),
             Wire::Pending(m) => read_job_tasks(&m).map(|(job, tasks)| Self::Pending { job, tasks })?,
             Wire::Withdrawn(m) => read_job_tasks(&m).map(|(job, tasks)| Self::Withdrawn { job, tasks })?,

@@ -1069,8 +1069,8 @@ pub struct JobEnded {
     #[prost(enumeration = "Reason", tag = "3")]
     pub reason: i32,
 }
-/// What a queue is entitled to.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// What a queue is entitled to, and how much it may have.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct QueueSet {
     /// Which.
     #[prost(string, tag = "1")]
@@ -1078,6 +1078,22 @@ pub struct QueueSet {
     /// Its share beside its siblings, at least 1.
     #[prost(uint32, tag = "2")]
     pub weight: u32,
+    /// The most that its tasks and those of all queues below it may hold together; no limit where absent.
+    #[prost(message, optional, tag = "3")]
+    pub limit: ::core::option::Option<QueueLimit>,
+}
+/// The most that tasks may hold together. What is not named is not limited; 0 is a limit.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QueueLimit {
+    /// How many tasks may run at a time; absent for no limit. Of tasks that take turns those count that have a slot.
+    #[prost(uint64, optional, tag = "1")]
+    pub tasks: ::core::option::Option<u64>,
+    /// How much of each resource: bytes for `mem` and `disk`, thousandths for everything else.
+    #[prost(btree_map = "string, uint64", tag = "2")]
+    pub resources_units: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 /// Who writes: each has one subject of the ledger and one active instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1235,7 +1251,8 @@ pub mod feed_item {
         /// Who decides now. An allocator that is not named only follows.
         #[prost(message, tag = "1")]
         Active(Active),
-        /// What a queue is entitled to. A queue that was never named has weight 1.
+        /// What a queue is entitled to, and how much it may have; replaces what was said of it before. A queue that was never
+        /// named has weight 1 and no limit.
         #[prost(message, tag = "2")]
         Queue(super::QueueSet),
         /// A job was admitted and not all of it has ended.
@@ -1518,6 +1535,8 @@ pub enum RefusalCode {
     DoesNotFit = 5,
     /// The grant itself makes no sense: empty, or the same task twice.
     Malformed = 6,
+    /// The job's queue, or one above it, would hold more than its limit.
+    OverLimit = 7,
 }
 impl RefusalCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1533,6 +1552,7 @@ impl RefusalCode {
             Self::NotPending => "REFUSAL_CODE_NOT_PENDING",
             Self::DoesNotFit => "REFUSAL_CODE_DOES_NOT_FIT",
             Self::Malformed => "REFUSAL_CODE_MALFORMED",
+            Self::OverLimit => "REFUSAL_CODE_OVER_LIMIT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1545,6 +1565,7 @@ impl RefusalCode {
             "REFUSAL_CODE_NOT_PENDING" => Some(Self::NotPending),
             "REFUSAL_CODE_DOES_NOT_FIT" => Some(Self::DoesNotFit),
             "REFUSAL_CODE_MALFORMED" => Some(Self::Malformed),
+            "REFUSAL_CODE_OVER_LIMIT" => Some(Self::OverLimit),
             _ => None,
         }
     }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use allot_model::{
     Batch, DispatcherRecord, Entry, Epoch, GrantId, JobId, JobState, OffersRecord, Outcome, Placement,
-    Reason, Record, RegistryRecord, Rejection, TaskState, Writer, WriterStarted,
+    QueueLimit, Reason, Record, RegistryRecord, Rejection, TaskState, Writer, WriterStarted,
 };
 
-use super::{Sample, at, facts, failed, full_spec, id, run, sample, slice};
+use super::{Sample, at, facts, failed, full_spec, id, limit, run, sample, slice};
 
 pub fn samples() -> Vec<Sample> {
     vec![
         sample("batch.registry", batch(Writer::Registry, registry().into_iter().map(Record::Registry))),
         sample("batch.offers", batch(Writer::Offers, offers().into_iter().map(Record::Offers))),
         sample("batch.jobs", batch(Writer::Dispatcher, jobs().into_iter().map(Record::Dispatcher))),
+        sample("batch.limits", batch(Writer::Dispatcher, limits().into_iter().map(Record::Dispatcher))),
         sample("batch.tasks", batch(Writer::Dispatcher, tasks().into_iter().map(Record::Dispatcher))),
     ]
 }
@@ -73,8 +74,13 @@ fn jobs() -> Vec<DispatcherRecord> {
         DispatcherRecord::JobCancelled { job },
         DispatcherRecord::JobEnded { job, state: JobState::Dropped, reason: Some(Reason::DependencyFailed) },
         DispatcherRecord::JobEnded { job, state: JobState::Finished, reason: None },
-        DispatcherRecord::QueueSet { queue: id(queue), weight: 3 },
+        DispatcherRecord::QueueSet { queue: id(queue), weight: 3, limit: QueueLimit::default() },
     ]
+}
+
+fn limits() -> Vec<DispatcherRecord> {
+    let set = |limit| DispatcherRecord::QueueSet { queue: id("research"), weight: 1, limit };
+    vec![set(limit()), set(QueueLimit { tasks: Some(0), ..QueueLimit::default() })]
 }
 
 fn tasks() -> Vec<DispatcherRecord> {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use allot_model::resources::Ranges;
 use allot_model::{
     AgentFacts, AgentOrder, Amount, AttemptRun, Beat, Command, Constraint, Epoch, Executor, Hello,
-    Incarnation, JobId, JobSpec, Launch, OnUnreachable, OrderBatch, Outcome, Reason, Report, ReportBatch,
-    Request, Resources, Span, TaskRange, TaskState, Time, Welcome,
+    Incarnation, JobId, JobSpec, Launch, OnUnreachable, OrderBatch, Outcome, QueueLimit, Reason, Report,
+    ReportBatch, Request, Resources, Span, TaskRange, TaskState, Time, Welcome,
 };
 use allot_proto::Wire;
 
@@ -27,6 +27,11 @@ pub struct Sample {
 
 pub fn all() -> Vec<Sample> {
     [agent(), ledger::samples(), pool::samples()].into_iter().flatten().collect()
+}
+
+fn limit() -> QueueLimit {
+    let resources = [("cpus", 4_000), ("gpus", 0)].map(|(name, units)| (id(name), units)).into();
+    QueueLimit { tasks: Some(10), resources }
 }
 
 fn sample<M: Wire + PartialEq + 'static>(name: &'static str, message: M) -> Sample {

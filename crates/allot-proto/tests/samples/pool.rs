@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use allot_model::{
     AllocatorMessage, Constraint, Epoch, Feed, FeedItem, FromAllocator, Grant, GrantId, JobId, OfferVersion,
-    Placement, PoolAgent, PoolJob, ProposedPlacement, RefusalCode, Span, SyncPart, TaskRange,
+    Placement, PoolAgent, PoolJob, ProposedPlacement, QueueLimit, RefusalCode, Span, SyncPart, TaskRange,
 };
 
-use super::{Sample, at, id, request, run, sample, slice, total};
+use super::{Sample, at, id, limit, request, run, sample, slice, total};
 
 pub fn samples() -> Vec<Sample> {
     let feed = |sync, items| Feed { session: Epoch(3), sequence: 1_000, sync, part: 0, items };
@@ -15,6 +15,7 @@ pub fn samples() -> Vec<Sample> {
         sample("feed.wanted", feed(Some(SyncPart::Only), wanted())),
         sample("feed.free", feed(None, free())),
         sample("feed.turns", feed(None, turns())),
+        sample("feed.limits", feed(None, limits())),
         sample("feed.draining", feed(None, vec![FeedItem::Agent(Arc::new(described(true)))])),
         sample("from_allocator", FromAllocator { instance: id("drf-1"), messages: messages() }),
         sample(
@@ -64,7 +65,7 @@ fn wanted() -> Vec<FeedItem> {
     };
     vec![
         FeedItem::Active { epoch: Epoch(5), instance: id("drf-1") },
-        FeedItem::Queue { queue: id("research"), weight: 3 },
+        FeedItem::Queue { queue: id("research"), weight: 3, limit: QueueLimit::default() },
         FeedItem::Job(Arc::new(pool_job)),
         FeedItem::Pending { job, tasks },
         FeedItem::Withdrawn { job, tasks },
@@ -75,6 +76,14 @@ fn wanted() -> Vec<FeedItem> {
 fn described(draining: bool) -> PoolAgent {
     let attributes = [("zone".to_owned(), "b".to_owned())].into();
     PoolAgent { agent: id("node-1"), host: "node-1.example".to_owned(), total: total(), attributes, draining }
+}
+
+fn limits() -> Vec<FeedItem> {
+    let (epoch, grant) = (Epoch(5), GrantId(77));
+    vec![
+        FeedItem::Queue { queue: id("research"), weight: 1, limit: limit() },
+        FeedItem::Refused { epoch, grant, code: RefusalCode::OverLimit, message: "no more".to_owned() },
+    ]
 }
 
 fn free() -> Vec<FeedItem> {

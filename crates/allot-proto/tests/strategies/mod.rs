@@ -9,8 +9,11 @@ use std::fmt::Debug;
 use std::str::FromStr;
 
 use allot_model::resources::{Ranges, WHOLE};
-use allot_model::{Amount, AttemptRun, JobId, Request, ResourceName, Resources, Span, TaskRange, Time};
+use allot_model::{
+    Amount, AttemptRun, JobId, QueueLimit, Request, ResourceName, Resources, Span, TaskRange, Time,
+};
 use proptest::collection::{btree_map, vec};
+use proptest::option;
 use proptest::prelude::*;
 
 /// Names of one token.
@@ -53,6 +56,15 @@ pub fn run() -> BoxedStrategy<AttemptRun> {
     (number(), tasks(), any::<u32>())
         .prop_map(|(job, tasks, attempt)| AttemptRun { job: JobId(job), tasks, attempt })
         .boxed()
+}
+
+pub fn limit() -> BoxedStrategy<QueueLimit> {
+    let limited = (option::of(number()), btree_map(resource(), number(), 0..4));
+    prop_oneof![
+        Just(QueueLimit::default()),
+        limited.prop_map(|(tasks, resources)| QueueLimit { tasks, resources }),
+    ]
+    .boxed()
 }
 
 fn resource() -> impl Strategy<Value = ResourceName> {

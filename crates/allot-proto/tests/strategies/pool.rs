@@ -13,7 +13,7 @@ use proptest::sample::select;
 
 use super::job::constraints;
 use super::ledger::placement;
-use super::{id, number, queue, request, resources, span, tasks, text, texts, time};
+use super::{id, limit, number, queue, request, resources, span, tasks, text, texts, time};
 
 fn epoch() -> impl Strategy<Value = Epoch> {
     number().prop_map(Epoch)
@@ -60,7 +60,11 @@ fn pool_agent() -> impl Strategy<Value = Arc<PoolAgent>> {
 fn wanted() -> BoxedStrategy<FeedItem> {
     prop_oneof![
         (epoch(), id()).prop_map(|(epoch, instance)| FeedItem::Active { epoch, instance }),
-        (queue(), any::<u32>()).prop_map(|(queue, weight)| FeedItem::Queue { queue, weight }),
+        (queue(), any::<u32>(), limit()).prop_map(|(queue, weight, limit)| FeedItem::Queue {
+            queue,
+            weight,
+            limit
+        }),
         pool_job().prop_map(FeedItem::Job),
         (job(), tasks()).prop_map(|(job, tasks)| FeedItem::Pending { job, tasks }),
         (job(), tasks()).prop_map(|(job, tasks)| FeedItem::Withdrawn { job, tasks }),
@@ -90,8 +94,9 @@ fn free() -> BoxedStrategy<FeedItem> {
 }
 
 fn answered() -> BoxedStrategy<FeedItem> {
-    use RefusalCode::{AgentUnavailable, DoesNotFit, Malformed, NotActive, NotFree, NotPending};
-    let code = select(vec![NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed]);
+    use RefusalCode::{AgentUnavailable, DoesNotFit, Malformed, NotActive, NotFree, NotPending, OverLimit};
+    let code =
+        select(vec![NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed, OverLimit]);
     let grant = || number().prop_map(GrantId);
     prop_oneof![
         (epoch(), grant(), vec(placement(), 0..3), time())

@@ -194,10 +194,10 @@ fn dispatcher(record: &DispatcherRecord) -> Told {
             let words = format!("job {job} {}{because}", word(state));
             Told::new("job_ended", words, json!({"state": state, "reason": reason})).job(*job)
         }
-        DispatcherRecord::QueueSet { queue, weight } => Told::new(
+        DispatcherRecord::QueueSet { queue, weight, limit } => Told::new(
             "queue_set",
-            format!("queue {queue} has weight {weight}"),
-            json!({"queue": queue, "weight": weight}),
+            format!("queue {queue} has weight {weight} and {}", limit.in_words()),
+            json!({"queue": queue, "weight": weight, "limit": limit}),
         ),
     }
 }

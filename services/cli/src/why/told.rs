@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use allot_model::view::{
-    AgentCount, NearMiss, PlaceInLine, QueueShare, QueueView, Shortage, TaskCounts, WhyView,
+    AgentCount, LimitReached, NearMiss, PlaceInLine, QueueShare, QueueView, Shortage, TaskCounts, WhyView,
 };
 use allot_model::{Hindrance, JobId, JobState, TaskState};
 use serde_json::Value;
@@ -11,14 +11,14 @@ use serde_json::Value;
 use super::{Dependency, Task, Unexplained, Why};
 use crate::job::ending;
 use crate::output::{Output, Tone, length, resources};
-use crate::queues::percent;
+use crate::queues::{of_limit, percent};
 use crate::states::{self, word};
 
 /// A headline, then what is known, in lines that align.
 pub(super) fn text(why: &Why, output: &Output) -> String {
     let mut text = headline(why, output);
     let blocks = match (&why.place, &why.unexplained) {
-        (Some(place), _) => vec![reasons(place), standing(why, place, output)],
+        (Some(place), _) => vec![limit(place), reasons(place), standing(why, place, output)],
         (None, Some(unexplained)) => vec![known(why, unexplained)],
         (None, None) => vec![facts(why, output)],
     };
@@ -95,6 +95,25 @@ fn of_job(why: &Why, output: &Output) -> String {
         _ if waiting.for_next_try > 0 => format!("job {job} waits for its next try"),
         _ => format!("job {job} does not wait: {}", states::counts(&summary.counts)),
     }
+}
+
+/// The limit that leaves no room, whatever is free.
+fn limit(place: &WhyView) -> Facts {
+    place.limit.iter().map(|reached| ("limit".to_owned(), limit_in_words(reached))).collect()
+}
+
+fn limit_in_words(LimitReached { queue, limited, limit, held, asked }: &LimitReached) -> String {
+    let (limit, held, asked) = (resources(limit), resources(held), resources(asked));
+    if limited == "tasks" {
+        let (tasks, run) =
+            (if limit == "1" { "task" } else { "tasks" }, if held == "1" { "runs" } else { "run" });
+        return format!(
+            "queue {queue} and those below it may run {limit} {tasks} at a time: {held} {run} now"
+        );
+    }
+    format!(
+        "queue {queue} and those below it may hold {limit} {limited}: they hold {held} now, and a task asks for {asked}"
+    )
 }
 
 /// So many agents, and what is in the way there.
@@ -216,8 +235,10 @@ fn queue_in_words(queue: &QueueView) -> String {
         Some(resource) => format!("{} of {resource}", percent(queue.dominant_share)),
         None => "nothing".to_owned(),
     };
+    let limit =
+        if queue.limit.is_none() { String::new() } else { format!("; of its limit: {}", of_limit(queue)) };
     format!(
-        "{} has {share}, weight {}; its tasks: {} running, {} pending",
+        "{} has {share}, weight {}; its tasks: {} running, {} pending{limit}",
         queue.queue, queue.weight, queue.running, queue.pending
     )
 }

@@ -9,7 +9,7 @@ use allot_model::{
 };
 
 use crate::job::{Dependencies, Earlier, Ended, Job, Phase, Placed, Task};
-use crate::{Agent, DispatcherCore, Rejected};
+use crate::{Agent, DispatcherCore, QueueSettings, Rejected};
 
 impl DispatcherCore {
     pub(crate) fn fold(&mut self, entry: &Entry) {
@@ -138,8 +138,8 @@ impl DispatcherCore {
             DispatcherRecord::JobEnded { job, state, reason } => {
                 self.fold_job_ended(at, *job, *state, *reason)
             }
-            DispatcherRecord::QueueSet { queue, weight } => {
-                self.queues.insert(queue.clone(), *weight);
+            DispatcherRecord::QueueSet { queue, weight, limit } => {
+                self.queues.insert(queue.clone(), QueueSettings { weight: *weight, limit: limit.clone() });
             }
         }
     }

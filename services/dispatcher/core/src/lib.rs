@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentId, AgentOrder, Answer, AttemptRun, Core, DispatcherRecord, Done, Entry, Epoch, Incarnation, JobId,
-    JobList, JobQuery, JobSpec, JobView, JobsQuery, OrderBatch, QueueName, QueueSetCommand, Record,
-    Rejection, ReplyTo, ReportBatch, Span, TaskRange, TaskSet, Time,
+    JobList, JobQuery, JobSpec, JobView, JobsQuery, OrderBatch, QueueLimit, QueueName, QueueSetCommand,
+    Record, Rejection, ReplyTo, ReportBatch, Span, TaskRange, TaskSet, Time,
 };
 
 use job::Job;
@@ -110,6 +110,19 @@ impl Agent {
     }
 }
 
+/// What an operator set for a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct QueueSettings {
+    weight: u32,
+    limit: QueueLimit,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self { weight: 1, limit: QueueLimit::default() }
+    }
+}
+
 /// A submission that did not become a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rejected {
@@ -146,7 +159,7 @@ pub struct DispatcherCore {
     last_spec: Option<Arc<JobSpec>>,
     rejected: BTreeMap<JobId, Rejected>,
     agents: BTreeMap<AgentId, Agent>,
-    queues: BTreeMap<QueueName, u32>,
+    queues: BTreeMap<QueueName, QueueSettings>,
     /// The last message of the inbox that was decided on.
     inbox: JobId,
     message_ids: BTreeMap<Arc<str>, JobId>,

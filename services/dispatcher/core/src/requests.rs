@@ -1,9 +1,9 @@
 //! Commands of people.
 
 use allot_model::view::{Refusal, RefusalKind};
-use allot_model::{Answer, DispatcherRecord, Done, JobId, QueueSetCommand, ReplyTo, Time};
+use allot_model::{Answer, DispatcherRecord, Done, JobId, QueueLimit, QueueSetCommand, ReplyTo, Time};
 
-use crate::{DispatcherCore, Output};
+use crate::{DispatcherCore, Output, QueueSettings};
 
 /// The largest weight of a queue.
 const MOST_WEIGHT: u32 = 1_000_000;
@@ -58,19 +58,37 @@ impl DispatcherCore {
         command: QueueSetCommand,
         out: &mut Vec<Output>,
     ) {
-        let QueueSetCommand { queue, weight } = command;
-        let answer = if (1..=MOST_WEIGHT).contains(&weight) {
-            if self.queues.get(&queue) != Some(&weight) {
-                self.append(now, DispatcherRecord::QueueSet { queue: queue.clone(), weight }, out);
+        let answer = match self.new_settings(&command) {
+            Err(message) => refusal(RefusalKind::Invalid, message),
+            Ok(settings) => {
+                let (queue, QueueSettings { weight, limit }) = (command.queue, settings.clone());
+                let message = format!("queue {queue} has weight {weight} and {}", limit.in_words());
+                if self.queues.get(&queue) != Some(&settings) {
+                    self.append(now, DispatcherRecord::QueueSet { queue, weight, limit }, out);
+                }
+                done(message)
             }
-            done(format!("queue {queue} has weight {weight}"))
-        } else {
-            refusal(
-                RefusalKind::Invalid,
-                format!("weight {weight}: a weight is a whole number from 1 to {MOST_WEIGHT}"),
-            )
         };
         out.push(Output::Done(reply, answer));
+    }
+
+    /// What the queue is set to once this is done.
+    fn new_settings(&self, command: &QueueSetCommand) -> Result<QueueSettings, String> {
+        let QueueSetCommand { queue, weight, no_limit, limit } = command;
+        if weight.is_none() && !no_limit && limit.is_empty() {
+            return Err("nothing is to be set: give `weight`, `limit` or `no_limit`".to_owned());
+        }
+        let known = self.queues.get(queue).cloned().unwrap_or_default();
+        let weight = weight.unwrap_or(known.weight);
+        if !(1..=MOST_WEIGHT).contains(&weight) {
+            return Err(format!("weight {weight}: a weight is a whole number from 1 to {MOST_WEIGHT}"));
+        }
+        let limit = limit.applied_to(if *no_limit { QueueLimit::default() } else { known.limit });
+        let (resources, most) = (limit.resources.len(), QueueLimit::MOST_RESOURCES);
+        if resources > most {
+            return Err(format!("limit: it would name {resources} resources, and can name at most {most}"));
+        }
+        Ok(QueueSettings { weight, limit })
     }
 }
 

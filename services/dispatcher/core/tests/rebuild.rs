@@ -21,6 +21,7 @@ enum Step {
     Start(prop::sample::Index),
     End(prop::sample::Index, u8),
     Cancel(prop::sample::Index),
+    Queue(QueueSetCommand),
     Pass(u64),
     Restart,
 }
@@ -38,9 +39,21 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<prop::sample::Index>().prop_map(Step::Start),
         4 => (any::<prop::sample::Index>(), 0_u8..4).prop_map(|(i, how)| Step::End(i, how)),
         1 => any::<prop::sample::Index>().prop_map(Step::Cancel),
+        1 => queue_set().prop_map(Step::Queue),
         2 => (0_u64..3_000).prop_map(Step::Pass),
         1 => Just(Step::Restart),
     ]
+}
+
+fn queue_set() -> impl Strategy<Value = QueueSetCommand> {
+    let limit = prop::sample::select(vec!["cpus=4", "cpus=none", "tasks=2,mem=1GB", "tasks=none"]);
+    let limit = prop::option::of(limit.prop_map(|text| text.parse().unwrap()));
+    (prop::option::of(0_u32..3), any::<bool>(), limit).prop_map(|(weight, no_limit, limit)| QueueSetCommand {
+        weight,
+        no_limit,
+        limit: limit.unwrap_or_default(),
+        ..set("a")
+    })
 }
 
 /// A dispatcher that reads the records of others some time after they were written.
@@ -152,6 +165,7 @@ impl Story {
                 house.ended(&agent, run, how);
             }),
             Step::Cancel(pick) => self.house.cancel(pick.index(6) as u64 + 1),
+            Step::Queue(command) => self.house.set_queue(command),
             Step::Pass(ms) => self.house.pass(Span::from_millis(ms)),
             Step::Restart => {
                 // A new instance reads everything that stands in the ledger before it takes over.

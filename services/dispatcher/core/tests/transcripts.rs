@@ -37,6 +37,7 @@ fn act(house: &mut House, line: &str) {
         ["unknown", attempts, "on", id] => {
             house.ended(id, run(attempts), (TaskState::Gone, Reason::UnknownToAgent));
         }
+        ["queue", name, ref rest @ ..] => house.set_queue(settings(name, rest)),
         ["cancel", job] => house.cancel(job.parse().unwrap()),
         ["pass", span] => house.pass(span.parse().unwrap()),
         ["replace"] => house.restart(),
@@ -58,6 +59,20 @@ fn described(spec: JobSpec, words: &[&str]) -> JobSpec {
             described(JobSpec { on_unreachable: OnUnreachable::Retry, ..spec }, rest)
         }
         _ => panic!("no such job: {words:?}"),
+    }
+}
+
+/// What is to be set: `weight N`, `limit cpus=4,mem=none`, `no limit`.
+fn settings(name: &str, words: &[&str]) -> QueueSetCommand {
+    let command = |rest: &[&str]| settings(name, rest);
+    match *words {
+        [] => set(name),
+        ["weight", weight, ref rest @ ..] => {
+            QueueSetCommand { weight: Some(weight.parse().unwrap()), ..command(rest) }
+        }
+        ["no", "limit", ref rest @ ..] => QueueSetCommand { no_limit: true, ..command(rest) },
+        ["limit", limit, ref rest @ ..] => QueueSetCommand { limit: limit.parse().unwrap(), ..command(rest) },
+        _ => panic!("nothing to be set: {words:?}"),
     }
 }
 

@@ -55,7 +55,10 @@ impl OffersCore {
                 ),
             );
         }
-        Ok(checked)
+        match self.demand.limits.check(&checked) {
+            Ok(()) => Ok(checked),
+            Err(over) => refuse(RefusalCode::OverLimit, over.to_string()),
+        }
     }
 
     fn check_one<'a>(

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use allot_model::{AttemptRun, JobId, PoolJob, QueueName, ResourceName, Resources, RunMap, TaskRange};
+use allot_model::{
+    AttemptRun, Holding, JobId, PoolJob, QueueLimit, QueueName, ResourceName, Resources, RunMap, TaskRange,
+};
+
+use crate::limits::Limits;
 
 /// A job that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,7 @@ pub(crate) struct Demand {
     /// What tasks of the last job get. Jobs that follow each other are often alike, and then share it.
     last_slice: Arc<Resources>,
     pub(crate) queues: BTreeMap<QueueName, Account>,
+    pub(crate) limits: Limits,
 }
 
 impl Demand {
@@ -99,12 +104,29 @@ impl Demand {
         true
     }
 
-    pub(crate) fn set_weight(&mut self, queue: &QueueName, weight: u32) {
+    /// Sets what a queue is entitled to, and how much it may have.
+    pub(crate) fn set_queue(&mut self, queue: &QueueName, weight: u32, limit: &QueueLimit) {
         self.account(queue, |account| account.weight = Some(weight));
+        let held = if limit.is_none() { Holding::default() } else { self.holding(queue) };
+        self.limits.set(queue, limit.clone(), held);
+    }
+
+    /// What the tasks of a queue and of all queues below it hold, added up anew.
+    pub(crate) fn holding(&self, queue: &QueueName) -> Holding {
+        let begins_so = self
+            .queues
+            .range::<QueueName, _>(queue..)
+            .take_while(|(name, _)| name.as_str().starts_with(queue.as_str()));
+        let mut sum = Holding::default();
+        for (_, account) in begins_so.filter(|(name, _)| name.is_within(queue.as_str())) {
+            sum.add_all(&Holding { tasks: account.running, resources: account.allocated.clone() });
+        }
+        sum
     }
 
     /// Charges `count` tasks with this slice to the queue.
     pub(crate) fn charge(&mut self, queue: &QueueName, slice: &Resources, count: u64) {
+        self.limits.charge(queue, slice, count);
         self.account(queue, |account| {
             account.running += count;
             for (name, amount) in slice.iter() {
@@ -115,6 +137,7 @@ impl Demand {
 
     /// Gives back what [`Demand::charge`] charged.
     pub(crate) fn refund(&mut self, queue: &QueueName, slice: &Resources, count: u64) {
+        self.limits.refund(queue, slice, count);
         self.account(queue, |account| {
             account.running = account.running.saturating_sub(count);
             for (name, amount) in slice.iter() {

@@ -51,7 +51,8 @@ impl OffersCore {
             items.push(FeedItem::Active { epoch: active.epoch, instance: active.instance.clone() });
         }
         for (queue, account) in self.demand.queues.iter().filter(|(_, account)| account.weight.is_some()) {
-            items.push(FeedItem::Queue { queue: queue.clone(), weight: account.weight() });
+            let (weight, limit) = (account.weight(), self.demand.limits.of(queue));
+            items.push(FeedItem::Queue { queue: queue.clone(), weight, limit });
         }
         for (id, job) in &self.demand.jobs {
             items.push(FeedItem::Job(job.pool.clone()));
@@ -132,7 +133,7 @@ fn size_of(item: &FeedItem) -> usize {
         FeedItem::Allocated { placements, .. } => placements.iter().map(size_of_placement).sum(),
         FeedItem::Released { slice, queue, .. } => queue.as_str().len() + resources(slice),
         FeedItem::Refused { message, .. } => message.len(),
-        FeedItem::Queue { queue, .. } => queue.as_str().len(),
+        FeedItem::Queue { queue, limit, .. } => queue.as_str().len() + limit.iter().count() * RESOURCE,
         _ => 64,
     }
 }

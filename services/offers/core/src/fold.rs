@@ -125,9 +125,9 @@ impl OffersCore {
                     self.say(FeedItem::JobEnded { job: *job });
                 }
             }
-            DispatcherRecord::QueueSet { queue, weight } => {
-                self.demand.set_weight(queue, *weight);
-                self.say(FeedItem::Queue { queue: queue.clone(), weight: *weight });
+            DispatcherRecord::QueueSet { queue, weight, limit } => {
+                self.demand.set_queue(queue, *weight, limit);
+                self.say(FeedItem::Queue { queue: queue.clone(), weight: *weight, limit: limit.clone() });
             }
             DispatcherRecord::JobRejected { .. }
             | DispatcherRecord::TasksStarted { .. }

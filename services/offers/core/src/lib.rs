@@ -9,6 +9,7 @@ mod check;
 mod demand;
 mod feed;
 mod fold;
+mod limits;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -359,6 +360,9 @@ impl OffersCore {
         }
         for job in self.demand.jobs.values() {
             *pending.entry(job.pool.queue.clone()).or_insert(0) += job.pending.count();
+        }
+        for (queue, held) in self.demand.limits.iter() {
+            assert_eq!(*held, self.demand.holding(queue), "what {queue} and those below it hold");
         }
         for (queue, account) in &self.demand.queues {
             assert_eq!(account.running, running.get(queue).copied().unwrap_or(0), "running of {queue}");

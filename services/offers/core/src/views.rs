@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use allot_model::view::lowest_terms;
-use allot_model::{AgentUse, Amount, QueueName, QueueView, ResourceName, Resources};
+use allot_model::{AgentUse, Amount, QueueLimit, QueueName, QueueView, ResourceName, Resources};
 
 use crate::OffersCore;
 use crate::agents::Standing;
@@ -23,7 +23,11 @@ impl OffersCore {
 
     pub(crate) fn queue_views(&self) -> Vec<QueueView> {
         let total = self.pool_total();
-        self.demand.queues.iter().map(|(queue, account)| queue_view(queue, account, &total)).collect()
+        let view = |(queue, account): (&QueueName, &Account)| {
+            let (limit, held) = (self.demand.limits.of(queue), self.demand.limits.held(queue));
+            QueueView { limit, held, ..queue_view(queue, account, &total) }
+        };
+        self.demand.queues.iter().map(view).collect()
     }
 
     /// What all agents of the pool have together.
@@ -53,6 +57,8 @@ fn queue_view(queue: &QueueName, account: &Account, total: &BTreeMap<ResourceNam
     QueueView {
         queue: queue.clone(),
         weight: account.weight(),
+        limit: QueueLimit::default(),
+        held: QueueLimit::default(),
         jobs: account.jobs,
         running: account.running,
         pending: account.pending,

@@ -10,6 +10,9 @@ use proptest::prelude::*;
 
 const ONE: &[(&str, u64)] = &[("cpus", 1_000)];
 
+/// Jobs are in the first three.
+const QUEUES: [&str; 5] = ["q", "q.r.s", "q-r", "q.r", "t"];
+
 #[derive(Debug, Clone)]
 enum Step {
     Agent(u8, u64),
@@ -19,7 +22,7 @@ enum Step {
     End(usize),
     Cancel(u8),
     EndJob(u8),
-    Weight(u8, u32),
+    Weight(u8, u32, Option<u64>),
     Pass(u64),
     Beat(u8),
 }
@@ -33,7 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
         any::<usize>().prop_map(Step::End),
         (0_u8..6).prop_map(Step::Cancel),
         (0_u8..6).prop_map(Step::EndJob),
-        (0_u8..3, 1_u32..9).prop_map(|(q, w)| Step::Weight(q, w)),
+        (0_u8..5, 1_u32..9, prop::option::of(0_u64..6)).prop_map(|(q, w, t)| Step::Weight(q, w, t)),
         (0_u64..4_000).prop_map(Step::Pass),
         (1_u8..3).prop_map(Step::Beat),
     ]
@@ -56,7 +59,7 @@ fn take(pool: &mut Pool, step: Step, admitted: &mut [bool; 6]) {
         }
         Step::Job(j, tasks) if !admitted[usize::from(j)] => {
             admitted[usize::from(j)] = true;
-            pool.job(u64::from(j), &format!("q{}", j % 3), spec(tasks, ONE));
+            pool.job(u64::from(j), QUEUES[usize::from(j % 3)], spec(tasks, ONE));
         }
         Step::Grant(a, j, first, more) => {
             let epoch = pool.ledger.iter().rev().find_map(|entry| match &entry.record {
@@ -86,9 +89,10 @@ fn take(pool: &mut Pool, step: Step, admitted: &mut [bool; 6]) {
                 DispatcherRecord::JobEnded { job: JobId(j.into()), state: JobState::Killed, reason: None };
             pool.record(Record::Dispatcher(record));
         }
-        Step::Weight(q, weight) => {
-            let queue = queue(&format!("q{q}"));
-            pool.record(Record::Dispatcher(DispatcherRecord::QueueSet { queue, weight }));
+        Step::Weight(q, weight, tasks) => {
+            let queue = queue(QUEUES[usize::from(q)]);
+            let limit = QueueLimit { tasks, ..QueueLimit::default() };
+            pool.record(Record::Dispatcher(DispatcherRecord::QueueSet { queue, weight, limit }));
         }
         Step::Pass(ms) => pool.pass(Span::from_millis(ms)),
         Step::Beat(a) => pool.beat(&format!("a{a}"), "drf"),

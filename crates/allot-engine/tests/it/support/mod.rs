@@ -10,8 +10,8 @@ use std::sync::Arc;
 use allot_engine::{Engine, Input, Limits, Output, Policy};
 use allot_model::{
     AgentId, AllocatorMessage, Amount, AttemptRun, Constraint, Core, Epoch, Feed, FeedItem, Grant, GrantId,
-    InstanceId, JobId, OfferVersion, Placement, PoolAgent, PoolJob, QueueName, Request, Resources, Span,
-    SyncPart, TaskRange, TaskSet, Time,
+    Holding, InstanceId, JobId, OfferVersion, Placement, PoolAgent, PoolJob, QueueLimit, QueueName, Request,
+    Resources, Span, SyncPart, TaskRange, TaskSet, Time,
 };
 use proptest::prelude::ProptestConfig;
 
@@ -54,6 +54,7 @@ pub(crate) struct Cluster {
     pub(crate) agents: BTreeMap<AgentId, AgentTruth>,
     pub(crate) jobs: BTreeMap<JobId, JobTruth>,
     pub(crate) weights: BTreeMap<QueueName, u32>,
+    pub(crate) limits: BTreeMap<QueueName, QueueLimit>,
     pub(crate) items: Vec<FeedItem>,
     /// Agents that were there at some time: none comes back under its name.
     pub(crate) names: BTreeSet<String>,
@@ -146,6 +147,7 @@ impl Cluster {
             agents: BTreeMap::new(),
             jobs: BTreeMap::new(),
             weights: BTreeMap::new(),
+            limits: BTreeMap::new(),
             items: Vec::new(),
             names: BTreeSet::new(),
             twice: false,
@@ -159,7 +161,7 @@ impl Cluster {
     /// Answers a hello with everything there is.
     pub(crate) fn sync(&mut self) {
         let mut items = vec![FeedItem::Active { epoch: EPOCH, instance: me() }];
-        items.extend(self.weights.iter().map(|(queue, weight)| weight_item(queue, *weight)));
+        items.extend(self.weights.keys().map(|queue| self.queue_item(queue)));
         for agent in self.agents.values() {
             items.push(FeedItem::Agent(agent.facts.clone()));
             items.push(offer_item(agent));
@@ -212,7 +214,7 @@ impl Cluster {
             let pending = job.pending.ranges().map(|tasks| FeedItem::Pending { job: job.facts.job, tasks });
             [FeedItem::Job(job.facts.clone())].into_iter().chain(pending).collect()
         });
-        let weights = self.weights.iter().map(|(queue, weight)| vec![weight_item(queue, *weight)]);
+        let weights = self.weights.keys().map(|queue| vec![self.queue_item(queue)]);
         let mut groups: Vec<(u64, Vec<FeedItem>)> =
             agents.chain(jobs).chain(weights).map(|group| (random.next(), group)).collect();
         groups.sort_by_key(|(order, _)| *order);
@@ -229,8 +231,40 @@ impl Cluster {
 
     pub(crate) fn weight(&mut self, of: &str, weight: u32) -> &mut Self {
         self.weights.insert(queue(of), weight);
-        self.items.push(weight_item(&queue(of), weight));
+        self.items.push(self.queue_item(&queue(of)));
         self
+    }
+
+    /// Sets a limit such as `cpus=4 tasks=2` in the smallest units, or `none`.
+    pub(crate) fn limit(&mut self, of: &str, limit: &str) -> &mut Self {
+        self.limits.insert(queue(of), read_limit(limit));
+        self.weights.entry(queue(of)).or_insert(1);
+        self.items.push(self.queue_item(&queue(of)));
+        self
+    }
+
+    fn queue_item(&self, queue: &QueueName) -> FeedItem {
+        let weight = self.weights.get(queue).copied().unwrap_or(1);
+        FeedItem::Queue {
+            queue: queue.clone(),
+            weight,
+            limit: self.limits.get(queue).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// What the tasks of a queue and of all queues below it hold.
+    pub(crate) fn holding(&self, of: &str) -> Holding {
+        holding(self.jobs.values(), of)
+    }
+
+    /// Tells everything where the engine asks for it, which it does where a limit is the first of all and queues stand
+    /// in one line.
+    fn answer_hello(&mut self) {
+        while let Some((at, "hello")) = self.engine.next_wake() {
+            self.now = self.now.max(at);
+            assert!(self.wake().contains(&Output::Hello));
+            self.sync();
+        }
     }
 
     pub(crate) fn agent(&mut self, name: &str, total: &str) -> &mut Self {
@@ -327,6 +361,7 @@ impl Cluster {
     /// in the order of the decisions.
     pub(crate) fn pass(&mut self) -> Vec<Placed> {
         self.flush();
+        self.answer_hello();
         let grants = self.decide();
         let placed = grants.iter().flat_map(|grant| self.commit(grant)).collect();
         self.flush();
@@ -359,6 +394,11 @@ impl Cluster {
         let mut placed = Vec::new();
         let mut placements = Vec::new();
         for part in &grant.placements {
+            let queue = self.jobs[&part.job].facts.queue.clone();
+            for (above, limit) in queue.lineage().filter_map(|above| self.limits.get_key_value(above)) {
+                let held = self.holding(above.as_str());
+                assert_eq!(limit.exceeded(&held, &part.slice, part.slots), None, "K: {above} has its limit");
+            }
             let agent = self.agents.get_mut(&part.agent).expect("a grant names an agent that is there");
             assert_eq!(part.version, OfferVersion(agent.version), "a grant is taken from the latest offer");
             let job = self.jobs.get_mut(&part.job).expect("a grant names a job that is there");
@@ -428,8 +468,28 @@ impl Random {
     }
 }
 
-pub(crate) fn weight_item(queue: &QueueName, weight: u32) -> FeedItem {
-    FeedItem::Queue { queue: queue.clone(), weight }
+/// What the tasks of a queue and of all queues below it hold.
+pub(crate) fn holding<'a>(jobs: impl Iterator<Item = &'a JobTruth>, of: &str) -> Holding {
+    let mut held = Holding::default();
+    for job in jobs.filter(|job| job.facts.queue.is_within(of)) {
+        job.running.iter().for_each(|(_, _, slice, slots)| held.add(slice, *slots));
+    }
+    held
+}
+
+/// Reads `cpus=1 mem=4 tasks=2`, in the smallest units; `none` is no limit.
+pub(crate) fn read_limit(text: &str) -> QueueLimit {
+    let mut limit = QueueLimit::default();
+    for (name, amount) in text.split_whitespace().filter_map(|part| part.split_once('=')) {
+        let amount = amount.parse().unwrap();
+        match name {
+            "tasks" => limit.tasks = Some(amount),
+            name => {
+                limit.resources.insert(name.parse().unwrap(), amount);
+            }
+        }
+    }
+    limit
 }
 
 pub(crate) fn offer_item(agent: &AgentTruth) -> FeedItem {

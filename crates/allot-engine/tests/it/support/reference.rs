@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use allot_engine::{Backfill, Order, Placement, Policy, Rank};
 use allot_model::constraint::Candidate;
-use allot_model::{PoolAgent, PoolJob, QueueName, Request, ResourceName, Resources};
+use allot_model::{PoolAgent, PoolJob, QueueLimit, QueueName, Request, ResourceName, Resources};
 
-use super::{AgentTruth, Cluster, JobTruth, Placed};
+use super::{AgentTruth, Cluster, JobTruth, Placed, holding};
 
 /// What the policy would place, task by task.
 pub(crate) fn place_all(policy: &Policy, cluster: &Cluster) -> Vec<Placed> {
@@ -46,16 +46,18 @@ struct State<'a> {
     agents: Vec<AgentTruth>,
     jobs: Vec<JobTruth>,
     weights: &'a BTreeMap<QueueName, u32>,
+    limits: &'a BTreeMap<QueueName, QueueLimit>,
 }
 
 impl<'a> State<'a> {
     fn of(policy: &'a Policy, cluster: &'a Cluster) -> Self {
         let (agents, jobs) = (cluster.agents.values().cloned(), cluster.jobs.values().cloned());
-        Self { policy, agents: agents.collect(), jobs: jobs.collect(), weights: &cluster.weights }
+        let Cluster { weights, limits, .. } = cluster;
+        Self { policy, agents: agents.collect(), jobs: jobs.collect(), weights, limits }
     }
 
     fn place_one(&mut self) -> Option<Placed> {
-        let (job, agent) = self.candidates().into_iter().find_map(|job| Some((job, self.agent_for(job)?)))?;
+        let (job, agent) = self.next()?;
         let request = self.jobs[job].facts.resources.clone();
         let slice = self.agents[agent].free.take(&request).unwrap();
         self.agents[agent].free.subtract(&slice).unwrap();
@@ -66,17 +68,45 @@ impl<'a> State<'a> {
         Some(Placed { queue: facts.queue.clone(), job: facts.job, task: task.first, agent: id })
     }
 
+    /// The first job that has a place and may have it, and where. Where the line is strict, nobody goes ahead of a job
+    /// that fits nowhere, and of one that a limit holds back nobody to whom the same limit applies.
+    fn next(&self) -> Option<(usize, usize)> {
+        let strict = self.policy.rank == Rank::Line && self.policy.backfill == Backfill::None;
+        let mut closed: Vec<QueueName> = Vec::new();
+        for job in self.candidates() {
+            let queue = &self.jobs[job].facts.queue;
+            if closed.iter().any(|limited| queue.is_within(limited.as_str())) {
+                continue;
+            }
+            match (self.limit_on(job), self.agent_for(job)) {
+                (Some(limited), _) if strict => closed.push(limited),
+                (Some(_), _) => {}
+                (None, Some(agent)) => return Some((job, agent)),
+                (None, None) if strict => return None,
+                (None, None) => {}
+            }
+        }
+        None
+    }
+
+    /// The nearest queue at or above a job's that may not have one more task of it.
+    fn limit_on(&self, job: usize) -> Option<QueueName> {
+        let facts = &self.jobs[job].facts;
+        let exceeded = |(above, limit): &(&QueueName, &QueueLimit)| {
+            let held = holding(self.jobs.iter(), above.as_str());
+            limit.exceeded(&held, &facts.resources.as_scalars(), 1).is_some()
+        };
+        let mut limits = facts.queue.lineage().filter_map(|above| self.limits.get_key_value(above));
+        limits.find(exceeded).map(|(above, _)| above.clone())
+    }
+
     /// The jobs that may be next, best first.
     fn candidates(&self) -> Vec<usize> {
         let mut waiting: Vec<usize> =
             (0..self.jobs.len()).filter(|j| !self.jobs[*j].pending.is_empty()).collect();
         waiting.sort_by_key(|j| job_order(self.policy, &self.jobs[*j].facts));
         if self.policy.rank == Rank::Line {
-            return if self.policy.backfill == Backfill::None {
-                waiting.into_iter().take(1).collect()
-            } else {
-                waiting
-            };
+            return waiting;
         }
         let mut queues: Vec<QueueName> = waiting.iter().map(|j| self.jobs[*j].facts.queue.clone()).collect();
         queues.sort();
@@ -149,7 +179,14 @@ pub(crate) fn allows(agent: &PoolAgent, job: &PoolJob) -> bool {
     job.constraints.iter().all(|constraint| constraint.holds(candidate))
 }
 
-/// True where a task of the job has room on some agent.
+/// The nearest queue at or above a job's that may not have one more task of it.
+pub(crate) fn limit_on(cluster: &Cluster, job: &PoolJob) -> Option<QueueName> {
+    let place = cluster.jobs.keys().position(|id| *id == job.job)?;
+    State::of(cluster.engine.policy(), cluster).limit_on(place)
+}
+
+/// True where a task of the job has room on some agent, and its queue may have it.
 pub(crate) fn fits_anywhere(cluster: &Cluster, job: &PoolJob) -> bool {
-    cluster.agents.values().any(|agent| fits(agent, &job.resources) && allows(&agent.facts, job))
+    limit_on(cluster, job).is_none()
+        && cluster.agents.values().any(|agent| fits(agent, &job.resources) && allows(&agent.facts, job))
 }

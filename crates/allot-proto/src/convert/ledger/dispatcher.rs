@@ -5,6 +5,7 @@ use std::sync::Arc;
 use allot_model::{DispatcherRecord, JobId, Time};
 
 use crate::WireError;
+use crate::convert::queue::{queue_set, read_queue_set};
 use crate::convert::read::{self, Word};
 use crate::v1::{self, entry};
 
@@ -62,9 +63,7 @@ impl From<&DispatcherRecord> for entry::Record {
                 state: state.number(),
                 reason: read::number_or_unspecified(*reason),
             }),
-            R::QueueSet { queue, weight } => {
-                Self::QueueSet(v1::QueueSet { queue: queue.to_string(), weight: *weight })
-            }
+            R::QueueSet { queue, weight, limit } => Self::QueueSet(queue_set(queue, *weight, limit)),
         }
     }
 }
@@ -165,6 +164,6 @@ impl TryFrom<v1::QueueSet> for DispatcherRecord {
     type Error = WireError;
 
     fn try_from(message: v1::QueueSet) -> Result<Self, WireError> {
-        Ok(Self::QueueSet { queue: read::id(&message.queue, "queue")?, weight: message.weight })
+        read_queue_set(message).map(|(queue, weight, limit)| Self::QueueSet { queue, weight, limit })
     }
 }

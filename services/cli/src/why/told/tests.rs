@@ -3,7 +3,7 @@ use crate::jobs::tests::{NOW, summary};
 use crate::output::Format;
 use crate::why::Waiting;
 use allot_model::view::{AttemptView, SetAside};
-use allot_model::{Outcome, Reason, RefusalCode, Rejection, Span};
+use allot_model::{LimitChange, Outcome, QueueLimit, Reason, RefusalCode, Rejection, Span};
 use serde_json::json;
 
 fn output() -> Output {
@@ -30,6 +30,10 @@ fn share(queue: &str, weight: u32, share: [u64; 2]) -> QueueShare {
     QueueShare { queue: queue.parse().unwrap(), weight, resource: "cpus".parse().ok(), share }
 }
 
+fn limit(text: &str) -> QueueLimit {
+    text.parse::<LimitChange>().unwrap().applied_to(QueueLimit::default())
+}
+
 fn waiting() -> Why {
     let count = |hindrance, agents| AgentCount { hindrance, agents };
     let shortage = |resource: &str, asked, has, short| Shortage {
@@ -45,6 +49,7 @@ fn waiting() -> Why {
         waiting: 6,
         granted: 1,
         held: None,
+        limit: None,
         reasons: vec![
             count(busy.clone(), 40),
             count(Hindrance::TooSmall { resource: "mem".parse().unwrap() }, 12),
@@ -198,6 +203,8 @@ fn without_the_allocator_what_others_know_is_told() {
     let queue = QueueView {
         queue: "research.vision".parse().unwrap(),
         weight: 2,
+        limit: limit("cpus=4,tasks=9"),
+        held: limit("cpus=3,tasks=3"),
         jobs: 1,
         running: 3,
         pending: 7,
@@ -215,7 +222,30 @@ fn without_the_allocator_what_others_know_is_told() {
 7 of the 10 tasks of job 12 have waited for a place for 3m12s
 
 why    no allocator decides: nothing is placed until one runs
-queue  research.vision has 37.5% of cpus, weight 2; its tasks: 3 running, 7 pending"
+queue  research.vision has 37.5% of cpus, weight 2; its tasks: 3 running, 7 pending; of its limit: tasks 3/9, cpus 3/4"
+    );
+}
+
+#[test]
+fn a_limit_that_leaves_no_room_is_told_before_all_else() {
+    let told = |limited: &str, [limit, held, asked]: [serde_json::Value; 3]| {
+        let (queue, limited) = ("research".parse().unwrap(), limited.to_owned());
+        let mut why = waiting();
+        let place = why.place.as_mut().unwrap();
+        place.limit = Some(LimitReached { queue, limited, limit, held, asked });
+        text(&why, &output()).lines().nth(2).unwrap().to_owned()
+    };
+    assert_eq!(
+        told("tasks", [json!(10), json!(10), json!(1)]),
+        "limit  queue research and those below it may run 10 tasks at a time: 10 run now"
+    );
+    assert_eq!(
+        told("tasks", [json!(1), json!(1), json!(1)]),
+        "limit  queue research and those below it may run 1 task at a time: 1 runs now"
+    );
+    assert_eq!(
+        told("mem", [json!("16GB"), json!("12GB"), json!("8GB")]),
+        "limit  queue research and those below it may hold 16GB mem: they hold 12GB now, and a task asks for 8GB"
     );
 }
 

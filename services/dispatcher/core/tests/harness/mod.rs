@@ -30,6 +30,11 @@ pub fn queue(text: &str) -> QueueName {
     QueueName::new(text).unwrap()
 }
 
+/// A command that sets nothing yet.
+pub fn set(name: &str) -> QueueSetCommand {
+    QueueSetCommand { queue: queue(name), weight: None, no_limit: false, limit: LimitChange::default() }
+}
+
 pub fn run(job: u64, first: u32, last: u32, attempt: u32) -> AttemptRun {
     AttemptRun { job: JobId(job), tasks: TaskRange { first, last }, attempt }
 }
@@ -207,6 +212,10 @@ impl House {
         );
     }
 
+    pub fn set_queue(&mut self, command: QueueSetCommand) {
+        self.give(Input::SetQueue(ReplyTo("r".into()), command));
+    }
+
     pub fn cancel(&mut self, job: u64) {
         self.give(Input::Cancel(ReplyTo("r".into()), JobId(job)));
     }
@@ -334,6 +343,8 @@ fn write(record: &DispatcherRecord) -> String {
         DispatcherRecord::JobEnded { job, state, .. } => {
             format!("job {job} {}", word(serde_json::to_value(state).unwrap()))
         }
-        DispatcherRecord::QueueSet { queue, weight } => format!("queue {queue} weight {weight}"),
+        DispatcherRecord::QueueSet { queue, weight, limit } => {
+            format!("queue {queue} weight {weight}, {}", limit.in_words())
+        }
     }
 }

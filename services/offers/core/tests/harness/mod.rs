@@ -157,6 +157,26 @@ impl Pool {
         }));
     }
 
+    /// Sets a limit such as `cpus=4,tasks=2`; nothing named is no limit.
+    pub fn limit(&mut self, name: &str, limit: &str) {
+        let change: LimitChange = limit.parse().unwrap();
+        let limit = change.applied_to(QueueLimit::default());
+        self.record(Record::Dispatcher(DispatcherRecord::QueueSet { queue: queue(name), weight: 1, limit }));
+    }
+
+    /// What people are shown of a queue.
+    pub fn view(&mut self, name: &str) -> QueueView {
+        let mut out = Vec::new();
+        self.core.handle(self.now, Input::ShowQueues(ReplyTo("inbox".into())), &mut out);
+        let shown = out.into_iter().find_map(|output| match output {
+            Output::Queues(_, Answer::Ok(views)) => {
+                views.into_iter().find(|view| view.queue.as_str() == name)
+            }
+            _ => None,
+        });
+        shown.expect("the queue is shown")
+    }
+
     pub fn ended(&mut self, agent: &str, run: AttemptRun) {
         self.record(Record::Dispatcher(DispatcherRecord::TasksEnded {
             agent: agent_id(agent),

@@ -1,0 +1,297 @@
+//! The queues: the lane of each, what it has, and what it may have.
+
+use std::collections::BTreeMap;
+
+use allot_model::{QueueLimit, QueueName};
+
+use crate::branch::{Tree, WHOLE};
+use crate::dims::{Dim, Dims, Need, Vector};
+use crate::lane::{Lane, LaneHeld, Measure};
+use crate::policy::{Backfill, JobKey, LaneKey, Policy, Rank};
+use crate::shape::Shapes;
+use crate::slab::Slab;
+
+/// All lanes. Each is a queue's, unless queues do not rank and none has a limit: then one lane is everyone's.
+#[derive(Debug, Clone)]
+pub(crate) struct Queues {
+    rank: Rank,
+    /// The place of the resource that [`Rank::Fair`] looks at.
+    dim: usize,
+    pub(crate) backfill: Backfill,
+    /// True where each queue has a lane of its own.
+    apart: bool,
+    lanes: Slab<Lane>,
+    by_queue: BTreeMap<Option<QueueName>, u32>,
+    weights: BTreeMap<QueueName, u32>,
+    limits: BTreeMap<QueueName, QueueLimit>,
+    /// The lanes with waiting jobs, in the order in which they are served.
+    pub(crate) tree: Tree,
+    /// True where queues have got limits or lost them since the tree was grown.
+    outgrown: bool,
+    /// True where tasks hold something that was not noted, because nobody's share or limit was to be known.
+    missed: bool,
+}
+
+impl Queues {
+    pub(crate) fn new(policy: &Policy, dim: usize, apart: bool) -> Self {
+        Self {
+            rank: policy.rank.clone(),
+            dim,
+            backfill: policy.backfill,
+            apart: apart || policy.rank != Rank::Line,
+            lanes: Slab::default(),
+            by_queue: BTreeMap::new(),
+            weights: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            tree: Tree::new(),
+            outgrown: false,
+            missed: false,
+        }
+    }
+
+    pub(crate) fn lane(&self, slot: u32) -> &Lane {
+        &self.lanes[slot]
+    }
+
+    /// All lanes by queue.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (u32, &Lane)> {
+        self.by_queue.values().map(|slot| (*slot, &self.lanes[*slot]))
+    }
+
+    /// The lane as it is ranked, if it is.
+    pub(crate) fn ranked_key(&self, lane: u32) -> Option<&LaneKey> {
+        let Lane { branch, seat, .. } = self.lanes[lane];
+        self.tree.get(branch).ranking.key(seat)
+    }
+
+    /// True where queues rank, so that what each holds matters.
+    pub(crate) fn rank(&self) -> bool {
+        self.rank != Rank::Line
+    }
+
+    pub(crate) fn is_strict(&self) -> bool {
+        self.backfill == Backfill::None
+    }
+
+    pub(crate) fn measure<'a>(&'a self, capacity: &'a Vector) -> Measure<'a> {
+        Measure { rank: &self.rank, dim: self.dim, capacity }
+    }
+
+    fn lane_of(&self, queue: &QueueName) -> Option<u32> {
+        self.by_queue.get(&self.apart.then(|| queue.clone())).copied()
+    }
+
+    /// The lane of a queue; a new one where it has none.
+    pub(crate) fn lane_for(&mut self, queue: &QueueName) -> u32 {
+        if let Some(lane) = self.lane_of(queue) {
+            return lane;
+        }
+        let owner = self.apart.then(|| queue.clone());
+        let weight = self.weights.get(queue).copied().unwrap_or(1);
+        let lane = self.lanes.insert(Lane::new(owner.clone(), weight));
+        self.by_queue.insert(owner, lane);
+        self.settle(lane);
+        lane
+    }
+
+    /// Gives a lane its place in the tree.
+    fn settle(&mut self, slot: u32) {
+        let branch = self.lanes[slot].queue.as_ref().map_or(WHOLE, |queue| self.tree.branch_of(queue));
+        let seat = self.tree.seat(branch, slot);
+        let lane = &mut self.lanes[slot];
+        (lane.branch, lane.seat) = (branch, seat);
+    }
+
+    /// What a queue is entitled to.
+    pub(crate) fn weigh(&mut self, queue: &QueueName, weight: u32, capacity: &Vector) {
+        let weight = weight.max(1);
+        self.weights.insert(queue.clone(), weight);
+        if let Some(slot) = self.lane_of(queue).filter(|_| self.rank()) {
+            let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
+            self.lanes[slot].weight = weight;
+            self.lanes[slot].measure(&measure);
+            self.place(slot);
+        }
+    }
+
+    /// What a queue and all below it may have. False where it cannot be told what they have, because that was not noted:
+    /// all has to be told from the start then, to [`Queues::new`] with lanes apart.
+    pub(crate) fn limit(&mut self, queue: &QueueName, limit: &QueueLimit, dims: &mut Dims) -> bool {
+        let known = self.limits.get(queue);
+        if known.map_or(limit.is_none(), |known| known == limit) {
+            return true;
+        }
+        match (known, limit.is_none()) {
+            (Some(_), false) => self.tree.set_limit(queue, limit, dims),
+            _ => self.outgrown = true,
+        }
+        if limit.is_none() {
+            self.limits.remove(queue);
+            return true;
+        }
+        self.limits.insert(queue.clone(), limit.clone());
+        self.apart |= self.by_queue.is_empty() && !self.missed;
+        self.apart
+    }
+
+    /// Grows the tree anew where queues have got limits or lost them.
+    pub(crate) fn refresh(&mut self, dims: &mut Dims) {
+        if !std::mem::take(&mut self.outgrown) || !self.apart {
+            return;
+        }
+        self.tree = Tree::grow(&self.limits, dims);
+        let slots: Vec<u32> = self.by_queue.values().copied().collect();
+        for slot in slots {
+            self.settle(slot);
+            let lane = &self.lanes[slot];
+            self.tree.account(lane.branch, &LaneHeld::default(), &lane.held);
+            self.place(slot);
+        }
+    }
+
+    /// What there is in all has changed, and with it the share of everyone.
+    pub(crate) fn measure_all(&mut self, capacity: &Vector) {
+        if self.rank != Rank::Drf {
+            return;
+        }
+        let slots: Vec<u32> = self.by_queue.values().copied().collect();
+        for slot in slots {
+            let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
+            self.lanes[slot].measure(&measure);
+            self.place(slot);
+        }
+    }
+
+    /// True where lanes are told apart, and yet the order of their jobs alone counts.
+    pub(crate) fn are_in_one_line(&self) -> bool {
+        self.apart && !self.rank()
+    }
+
+    /// The place of a lane, as it is now.
+    pub(crate) fn key(&self, slot: u32) -> LaneKey {
+        let lane = &self.lanes[slot];
+        match lane.head() {
+            Some((first, _)) if self.are_in_one_line() => first.as_lane_key(),
+            _ => LaneKey { share: lane.share(), name: lane.name() },
+        }
+    }
+
+    /// Brings the lane's place among the lanes up to date.
+    fn place(&mut self, slot: u32) {
+        let lane = &self.lanes[slot];
+        let (branch, seat, mask) = (lane.branch, lane.seat, lane.mask(self.backfill));
+        if self.rank() {
+            self.tree.place(branch, seat, mask, lane.share(), || lane.name());
+        } else if self.apart {
+            self.tree.place_by_job(branch, seat, mask, lane.head().map(|(first, _)| first));
+        } else if self.tree.get(branch).ranking.says(seat) != mask {
+            // The lane of everyone is beside no other: only what it offers counts.
+            self.tree.place(branch, seat, mask, lane.share(), || lane.name());
+        }
+    }
+
+    /// Puts a waiting job in its place.
+    pub(crate) fn enter(&mut self, lane: u32, shape: u32, key: JobKey, job: u32) {
+        let is_new = self.lanes[lane].enter(shape, key, job);
+        if is_new && !self.tree.is_plain() {
+            self.tree.reconsider(self.lanes[lane].branch, shape);
+        }
+        self.place(lane);
+    }
+
+    /// Takes a job out of its place.
+    pub(crate) fn leave(&mut self, lane: u32, shape: u32, key: JobKey) {
+        self.lanes[lane].leave(shape, key);
+        self.place(lane);
+    }
+
+    /// A lane's tasks hold `count` times `need` more. Where a job has nothing left to place, it leaves.
+    pub(crate) fn serve(
+        &mut self,
+        lane: u32,
+        need: &Need,
+        count: u64,
+        capacity: &Vector,
+        leaves: Option<(u32, JobKey)>,
+    ) {
+        self.missed |= !self.apart;
+        if self.apart {
+            self.hold(lane, |lane, measure| lane.charge(need, count, measure), capacity);
+        }
+        if let Some((cell, key)) = leaves {
+            self.lanes[lane].leave_cell(cell, key);
+        }
+        self.place(lane);
+    }
+
+    /// A lane's tasks hold `count` times `need` less.
+    pub(crate) fn refund(&mut self, lane: u32, need: &Need, count: u64, capacity: &Vector) {
+        if self.apart {
+            self.hold(lane, |lane, measure| lane.refund(need, count, measure), capacity);
+            self.place(lane);
+        }
+    }
+
+    /// Changes what a lane's tasks hold, and with it what the branches hold that it is in.
+    fn hold(&mut self, slot: u32, change: impl FnOnce(&mut Lane, &Measure<'_>), capacity: &Vector) {
+        let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
+        let lane = &mut self.lanes[slot];
+        if lane.branch == WHOLE {
+            change(lane, &measure);
+        } else {
+            let before = lane.held.clone();
+            change(lane, &measure);
+            self.tree.account(lane.branch, &before, &lane.held);
+        }
+    }
+
+    /// What tasks hold that this engine did not grant is charged to their queue.
+    pub(crate) fn charge_queue(&mut self, queue: &QueueName, held: &Need, count: u64, capacity: &Vector) {
+        self.missed |= !self.apart;
+        if self.apart {
+            let lane = self.lane_for(queue);
+            self.serve(lane, held, count, capacity, None);
+            self.retire(lane);
+        }
+    }
+
+    /// What tasks held is free again.
+    pub(crate) fn refund_queue(&mut self, queue: &QueueName, held: &Need, count: u64, capacity: &Vector) {
+        if let Some(lane) = self.lane_of(queue) {
+            self.refund(lane, held, count, capacity);
+            self.retire(lane);
+        }
+    }
+
+    /// One more job or grant needs the lane to be there.
+    pub(crate) fn reuse(&mut self, lane: u32) {
+        self.lanes[lane].users += 1;
+    }
+
+    /// One job or grant less needs the lane.
+    pub(crate) fn unuse(&mut self, lane: u32) {
+        self.lanes[lane].users = self.lanes[lane].users.saturating_sub(1);
+        self.retire(lane);
+    }
+
+    /// Forgets a lane that nothing needs.
+    fn retire(&mut self, lane: u32) {
+        if self.lanes[lane].is_idle() {
+            let gone = self.lanes.remove(lane);
+            self.tree.unseat(gone.branch, gone.seat);
+            self.by_queue.remove(&gone.queue);
+        }
+    }
+
+    /// True where a lane has a job that could be next, going by which shapes fit somewhere.
+    pub(crate) fn has_next_in(&self, lane: u32, shapes: &Shapes, mut fits: impl FnMut(u32) -> bool) -> bool {
+        let lane = &self.lanes[lane];
+        let may_have = |shape: u32| self.tree.refusing(lane.branch, &shapes.get(shape).need).is_none();
+        lane.next(self.backfill, |shape| may_have(shape) && fits(shape)).is_some()
+    }
+
+    /// The resource that the rank of a lane goes by, and what it has of it beside what there is in all.
+    pub(crate) fn counts_by(&self, lane: u32, capacity: &Vector) -> Option<(Dim, u64, u64)> {
+        self.measure(capacity).counts_by(&self.lanes[lane].held.used)
+    }
+}

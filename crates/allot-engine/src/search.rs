@@ -1,0 +1,171 @@
+//! Which queue is next: the first in order that has a job which may fit somewhere and which it may have.
+
+use crate::branch::{Member, WHOLE};
+use crate::dims::{Need, Vector};
+use crate::policy::LaneKey;
+use crate::queues::Queues;
+use crate::shape::{Mask, Shapes};
+
+/// The next job to be served, by its lane and its cell there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) lane: u32,
+    pub(crate) cell: u32,
+    pub(crate) shape: u32,
+}
+
+/// The first that can be served of a part of the tree, and where it stands beside others.
+#[derive(Debug, Clone)]
+struct Found {
+    key: LaneKey,
+    place: Place,
+}
+
+/// What is looked for, and what was found out by the way.
+struct Search<'a> {
+    shapes: &'a Shapes,
+    except: Option<u32>,
+    /// Branches, and shapes of which they may have no more.
+    refused: Vec<(u32, u32)>,
+}
+
+impl<'a> Search<'a> {
+    fn new(shapes: &'a Shapes, except: Option<u32>) -> Self {
+        Self { shapes, except, refused: Vec::new() }
+    }
+}
+
+impl Queues {
+    /// What is next.
+    pub(crate) fn next(&mut self, shapes: &Shapes) -> Option<Place> {
+        if self.are_keys_exact() {
+            return self.first_by_key(shapes, None);
+        }
+        let mut search = Search::new(shapes, None);
+        let found = self.first(&mut search);
+        for (branch, shape) in search.refused {
+            if shapes.is_alone(shape) {
+                self.tree.refuse(branch, shape, &shapes.get(shape).need);
+            }
+        }
+        found
+    }
+
+    /// How many of `most` tasks of a lane go one after the other before another lane is preferred or a limit is
+    /// reached. At least 1, where it may have one.
+    pub(crate) fn stretch(
+        &self,
+        lane: u32,
+        need: &Need,
+        most: u64,
+        shapes: &Shapes,
+        capacity: &Vector,
+    ) -> u64 {
+        let most = most.min(self.tree.room(self.lane(lane).branch, need));
+        if most <= 1 || !self.rank() {
+            return most;
+        }
+        let rival = if self.are_keys_exact() {
+            self.first_by_key(shapes, Some(lane))
+        } else {
+            self.first(&mut Search::new(shapes, Some(lane)))
+        };
+        let key = rival.and_then(|rival| self.ranked_key(rival.lane));
+        self.lane(lane).stretch(need, most, key, &self.measure(capacity))
+    }
+
+    /// True where every lane is as good as its key says: its first job may fit nowhere, and what is in a branch may be
+    /// too much for it.
+    fn are_keys_exact(&self) -> bool {
+        self.tree.is_plain() && !self.are_in_one_line()
+    }
+
+    /// The first lane that has something that may fit somewhere.
+    fn first_by_key(&self, shapes: &Shapes, except: Option<u32>) -> Option<Place> {
+        let (whole, open) = (self.tree.get(WHOLE), shapes.open());
+        let mut place = None;
+        let has_next = |seat: u32| {
+            if let Member::Lane(lane) = whole.member(seat)
+                && Some(lane) != except
+            {
+                let known = self.lane(lane);
+                let cell = known.next(self.backfill, |shape| shapes.is_open(shape));
+                place = cell.map(|cell| Place { lane, cell, shape: known.cell(cell).shape });
+            }
+            place.is_some()
+        };
+        whole.ranking.find(|mask| mask.meets(open), has_next);
+        place
+    }
+
+    fn first(&self, search: &mut Search<'_>) -> Option<Place> {
+        let found = self.first_in(WHOLE, search.shapes.open(), search)?.place;
+        // Where nobody goes ahead of the first of the line, that may be one that fits nowhere.
+        search.shapes.is_open(found.shape).then_some(found)
+    }
+
+    /// True where the jobs of all lanes stand in one line in which nobody goes ahead of the first.
+    fn is_strict_line(&self) -> bool {
+        self.is_strict() && self.are_in_one_line()
+    }
+
+    /// The first in a branch that can be served: the first of the line where that is strict, else the first that may fit
+    /// somewhere.
+    fn first_in(&self, at: u32, open: Mask, search: &mut Search<'_>) -> Option<Found> {
+        let (branch, strict) = (self.tree.get(at), self.is_strict_line());
+        let wanted = if strict { Mask::ALL } else { open.without(branch.full) };
+        let mut best: Option<Found> = None;
+        // What a member offers comes no earlier than its key, so that none that follows a better one has to be looked at.
+        let is_last = |seat: u32| {
+            let key = branch.ranking.key(seat);
+            if best.as_ref().is_some_and(|best| Some(&best.key) < key) {
+                return true;
+            }
+            let found = match branch.member(seat) {
+                Member::Lane(lane) => key.and_then(|key| self.first_of_lane(lane, key, search)),
+                Member::Branch(branch) => self.first_in(branch, wanted, search),
+            };
+            if let Some(found) = found
+                && best.as_ref().is_none_or(|best| found.key < best.key)
+            {
+                best = Some(found);
+            }
+            best.as_ref().map(|best| &best.key) == key
+        };
+        branch.ranking.find(|mask| mask.meets(wanted), is_last);
+        let shape = best.as_ref()?.place.shape;
+        if strict && at != WHOLE && !branch.admits(&search.shapes.get(shape).need) {
+            search.refused.push((at, shape));
+            return None;
+        }
+        best
+    }
+
+    /// The next job of a lane with this key, if it can be served.
+    fn first_of_lane(&self, slot: u32, key: &LaneKey, search: &mut Search<'_>) -> Option<Found> {
+        let lane = self.lane(slot);
+        let Search { shapes, except, refused } = search;
+        let cell = if *except == Some(slot) {
+            None
+        } else if self.is_strict_line() {
+            lane.head().map(|(_, cell)| cell)
+        } else {
+            lane.next(self.backfill, |shape| {
+                shapes.is_open(shape) && self.may_have(lane.branch, shape, shapes, refused)
+            })
+        }?;
+        let waiting = lane.cell(cell);
+        let place = Place { lane: slot, cell, shape: waiting.shape };
+        let key = if self.rank() { key.clone() } else { waiting.first()?.0.as_lane_key() };
+        Some(Found { key, place })
+    }
+
+    fn may_have(&self, branch: u32, shape: u32, shapes: &Shapes, refused: &mut Vec<(u32, u32)>) -> bool {
+        if branch == WHOLE {
+            return true;
+        }
+        let refusing = self.tree.refusing(branch, &shapes.get(shape).need);
+        refused.extend(refusing.map(|branch| (branch, shape)));
+        refusing.is_none()
+    }
+}

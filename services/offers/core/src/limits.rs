@@ -1,0 +1,107 @@
+//! The queues that have a limit, and what their tasks and those of all queues below them hold.
+
+use std::collections::BTreeMap;
+
+use allot_model::{Holding, Limited, Placement, QueueLimit, QueueName, Resources};
+
+/// All limits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Limits(BTreeMap<QueueName, Account>);
+
+/// A limit, and what it limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Account {
+    limit: QueueLimit,
+    held: Holding,
+}
+
+/// A grant for which a limit leaves no room.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OverLimit {
+    queue: QueueName,
+    what: Limited,
+    most: u64,
+    held: u64,
+}
+
+impl Limits {
+    /// Sets the limit of a queue, where it and those below it hold this now.
+    pub(crate) fn set(&mut self, queue: &QueueName, limit: QueueLimit, held: Holding) {
+        if limit.is_none() {
+            self.0.remove(queue);
+        } else {
+            self.0.insert(queue.clone(), Account { limit, held });
+        }
+    }
+
+    /// The limit of a queue itself; none where it has none.
+    pub(crate) fn of(&self, queue: &QueueName) -> QueueLimit {
+        self.0.get(queue).map_or_else(QueueLimit::default, |account| account.limit.clone())
+    }
+
+    /// What a queue and those below it hold of what its limit limits.
+    pub(crate) fn held(&self, queue: &QueueName) -> QueueLimit {
+        self.0.get(queue).map_or_else(QueueLimit::default, |account| account.held.beside(&account.limit))
+    }
+
+    /// So many tasks of a queue hold this each.
+    pub(crate) fn charge(&mut self, queue: &QueueName, slice: &Resources, count: u64) {
+        self.above(queue, |account| account.held.add(slice, count));
+    }
+
+    /// So many tasks of a queue do not hold this any more.
+    pub(crate) fn refund(&mut self, queue: &QueueName, slice: &Resources, count: u64) {
+        self.above(queue, |account| account.held.subtract(slice, count));
+    }
+
+    fn above(&mut self, queue: &QueueName, change: impl Fn(&mut Account)) {
+        if self.0.is_empty() {
+            return;
+        }
+        for name in queue.lineage() {
+            self.0.get_mut(name).into_iter().for_each(&change);
+        }
+    }
+
+    /// Whether all of these can be committed together.
+    pub(crate) fn check(&self, placements: &[Placement]) -> Result<(), OverLimit> {
+        let mut after: BTreeMap<&str, Account> = BTreeMap::new();
+        for placement in placements.iter().filter(|_| !self.0.is_empty()) {
+            let Placement { queue, slice, slots, .. } = placement;
+            for (name, account) in queue.lineage().filter_map(|name| self.0.get_key_value(name)) {
+                let account = after.entry(name.as_str()).or_insert_with(|| account.clone());
+                if let Some(what) = account.limit.exceeded(&account.held, slice, *slots) {
+                    return Err(OverLimit::new(name, what, account));
+                }
+                account.held.add(slice, *slots);
+            }
+        }
+        Ok(())
+    }
+
+    /// All limited queues with what they hold, for checks.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&QueueName, &Holding)> {
+        self.0.iter().map(|(queue, account)| (queue, &account.held))
+    }
+}
+
+impl OverLimit {
+    fn new(queue: &QueueName, what: Limited, Account { limit, held }: &Account) -> Self {
+        let of = |amounts: &QueueLimit| amounts.most(&what).unwrap_or(0);
+        let (most, held) = (of(limit), of(&held.beside(limit)));
+        Self { queue: queue.clone(), what, most, held }
+    }
+}
+
+impl std::fmt::Display for OverLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { queue, what, most, held } = self;
+        let (verb, when) = if *what == Limited::Tasks { ("run", " at a time") } else { ("hold", "") };
+        let (most, held) = (what.text(*most), what.text(*held));
+        write!(
+            f,
+            "queue {queue} and those below it may {verb} {most} {what}{when}, and with this they would {verb} more: they \
+             {verb} {held} now"
+        )
+    }
+}

@@ -1,10 +1,10 @@
 //! What operators do to a cluster that works.
 
 use allot_bus::Subject;
-use allot_model::view::AgentState;
+use allot_model::view::{AgentState, WhyView};
 use allot_model::{JobState, PoolName, Reason, TaskState};
 use allot_testkit::{PATIENCE, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, agent_id, lines, numbers, only_run};
 
@@ -75,6 +75,59 @@ async fn queues_share_by_their_weights() {
         cluster.command(Subject::JobCancel(job), json!({})).await;
         assert_eq!(cluster.ends(job).await, JobState::Killed);
     }
+}
+
+#[tokio::test]
+async fn a_queue_with_a_limit_leaves_the_rest_to_others_and_goes_on_when_it_is_raised() {
+    let cluster = Cluster::of("drf", 1, 8).await;
+    let limit = |limit: Value| json!({"queue": "team", "limit": limit});
+    cluster.command(Subject::QueuesSet, limit(json!({"cpus": 2, "tasks": 9}))).await;
+    let file = cluster.scratch("at-a-time");
+    // Each task notes how many of its queue run with it: those that have begun and not ended.
+    let counted = format!(
+        "d={0}; mkdir -p $d; touch $d/$ALLOT_TASK_INDEX; ls $d | wc -l >> {0}.seen; sleep 0.2; rm $d/$ALLOT_TASK_INDEX",
+        file.display()
+    );
+    let short = json!({"command": counted, "tasks": 12, "resources": {"cpus": 1}});
+    let short = cluster.user.submit("team.a", &short).await.unwrap();
+    assert_eq!(cluster.ends(short).await, JobState::Finished);
+    let seen = numbers(&file.with_extension("seen"));
+    assert_eq!((seen.len(), seen.iter().max()), (12, Some(&2)), "never more than 2 at a time: {seen:?}");
+
+    let long = json!({"command": ["sleep", "60"], "tasks": 20, "resources": {"cpus": 1}});
+    let limited = cluster.user.submit("team.a", &long).await.unwrap();
+    let other = cluster.user.submit("other", &long).await.unwrap();
+    let running = async |count: [u64; 2]| {
+        eventually(&format!("{count:?} tasks run"), PATIENCE, || async {
+            // A queue without jobs is not listed.
+            let other = cluster.queue("other").await.map_or(0, |view| view.running);
+            ([cluster.queue("team.a").await?.running, other] == count).then_some(())
+        })
+        .await;
+    };
+    running([2, 6]).await;
+    let team = cluster.queue("team").await.unwrap();
+    assert_eq!(
+        (team.limit.to_json(), team.held.to_json()),
+        (json!({"cpus": 2, "tasks": 9}), json!({"cpus": 2, "tasks": 2}))
+    );
+    cluster.command(Subject::JobCancel(other), json!({})).await;
+    assert_eq!(cluster.ends(other).await, JobState::Killed);
+    running([2, 0]).await;
+    let why = eventually("the limit is told", PATIENCE, || async {
+        let subject = Subject::PoolWhy(PoolName::default_pool());
+        let view: Result<WhyView, _> = cluster.user.ask(subject, &json!({"job": limited})).await;
+        view.ok()?.limit
+    })
+    .await;
+    assert_eq!((why.queue.as_str(), why.limited.as_str(), why.limit), ("team", "cpus", json!(2)));
+
+    cluster.command(Subject::QueuesSet, limit(json!({"cpus": 5}))).await;
+    running([5, 0]).await;
+    cluster.command(Subject::QueuesSet, json!({"queue": "team", "no_limit": true})).await;
+    running([8, 0]).await;
+    cluster.command(Subject::JobCancel(limited), json!({})).await;
+    assert_eq!(cluster.ends(limited).await, JobState::Killed);
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use allot_bus::Subject;
 use allot_model::job_file::{Format, JobFile, parse_file};
 use allot_model::resources::Ranges;
 use allot_model::{
-    AgentId, Amount, AttemptId, AttemptRun, Candidate, Constraint, JobSpec, QueueName, Request, ResourceName,
-    Resources, Span, TaskId, TaskSet,
+    AgentId, Amount, AttemptId, AttemptRun, Candidate, Constraint, JobSpec, LimitChange, QueueLimit,
+    QueueName, Request, ResourceName, Resources, Span, TaskId, TaskSet,
 };
 use allot_proto::{Wire, decode_submission};
 use allot_workload::{Filter, Log};
@@ -130,6 +130,11 @@ pub fn resources(data: &[u8]) {
             }
             if let Ok(read) = Request::from_json(&value) {
                 assert_eq!(Request::from_json(&read.to_json()).as_ref(), Ok(&read));
+            }
+            if let Ok(read) = LimitChange::from_json(&value) {
+                assert_eq!(LimitChange::from_json(&read.to_json()).as_ref(), Ok(&read));
+                let limit = read.applied_to(QueueLimit::default());
+                assert_eq!(read.applied_to(limit.clone()), limit, "{source:?}");
             }
         }
     }

@@ -129,6 +129,7 @@ impl<'de> Deserialize<'de> for LimitChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn change(text: &str) -> LimitChange {
@@ -176,6 +177,20 @@ mod tests {
         assert!(change("cpus=1").and(change("cpus=none")).is_err());
         for value in [json!(4), json!({"tasks": null}), json!({"cpus": [1]}), json!("none")] {
             assert!(LimitChange::from_json(&value).is_err(), "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_change_or_refused(text in prop_oneof!["\\PC{0,12}", "(cpus|mem|tasks|gpus)=(none|[0-9.]{1,5}|1GB)(,[a-z]{1,5}=[0-9a-z.]{0,4})?"]) {
+            match text.parse::<LimitChange>() {
+                Ok(read) => {
+                    prop_assert_eq!(LimitChange::from_json(&read.to_json()), Ok(read.clone()));
+                    let limit = read.applied_to(QueueLimit::default());
+                    prop_assert_eq!(read.applied_to(limit.clone()), limit);
+                }
+                Err(message) => prop_assert!(!message.is_empty()),
+            }
         }
     }
 }

@@ -248,7 +248,7 @@ fn ended(record: &DispatcherRecord) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use allot_model::{JobState, Outcome, Reason, TaskRange, TaskState};
+    use allot_model::{JobState, Outcome, QueueLimit, Reason, TaskRange, TaskState};
 
     fn told(record: Record) -> Told {
         Told::of(9, Writer::Dispatcher, &Entry { at: Time::from_micros(5), record }).remove(0)
@@ -305,5 +305,17 @@ mod tests {
             told(Record::Registry(RegistryRecord::AgentUnreachable { agent })).words,
             "agent a1 is silent"
         );
+    }
+
+    #[test]
+    fn a_changed_limit_is_told_with_the_amounts() {
+        let set = |limit: QueueLimit| {
+            let queue = "research".parse().unwrap();
+            told(Record::Dispatcher(DispatcherRecord::QueueSet { queue, weight: 3, limit }))
+        };
+        let limited = set(QueueLimit { tasks: Some(10), ..QueueLimit::default() });
+        assert_eq!(limited.words, "queue research has weight 3 and limit tasks 10");
+        assert_eq!(limited.fields["limit"], json!({"tasks": 10}));
+        assert_eq!(set(QueueLimit::default()).words, "queue research has weight 3 and no limit");
     }
 }

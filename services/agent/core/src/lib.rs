@@ -13,6 +13,7 @@ mod memory;
 mod orders;
 mod outbox;
 mod processes;
+mod reports;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -29,12 +30,8 @@ pub use outbox::{Batch, Outbox};
 
 use link::{Due, Link};
 use live::{Deadlines, Live};
+use reports::Schedule;
 use waiting::Waiting;
-
-/// The first pause before a batch of reports is repeated; it doubles each time.
-const FIRST_REPEAT: Span = Span::from_secs(1);
-/// The longest pause before a batch of reports is repeated.
-const LONGEST_REPEAT: Span = Span::from_secs(30);
 
 /// How an agent behaves.
 #[derive(Debug, Clone)]
@@ -172,16 +169,10 @@ pub struct AgentCore {
     /// When something is to be done about an attempt that lives, or whose end waits for its output.
     deadlines: Deadlines,
     link: Link,
-    repeat: Repeat,
+    /// When reports leave.
+    schedule: Schedule,
     /// True once the agent is to end.
     stopping: bool,
-}
-
-/// When the batch in flight is to be sent again.
-#[derive(Debug, Clone, Copy)]
-struct Repeat {
-    at: Time,
-    pause: Span,
 }
 
 impl AgentCore {
@@ -197,7 +188,7 @@ impl AgentCore {
             live: BTreeMap::new(),
             deadlines: Deadlines::default(),
             link: Link::Silent,
-            repeat: Repeat { at: Time::ZERO, pause: FIRST_REPEAT },
+            schedule: Schedule::default(),
             stopping: false,
         }
     }
@@ -233,7 +224,7 @@ impl AgentCore {
     }
 
     /// Notes in the journal, and remembers.
-    fn note(&mut self, entry: JournalEntry, out: &mut Vec<Output>) {
+    fn write(&mut self, entry: JournalEntry, out: &mut Vec<Output>) {
         self.memory.fold(entry.clone());
         out.push(Output::Journal(entry));
     }
@@ -248,7 +239,7 @@ impl AgentCore {
         let held: Vec<AttemptId> = self.memory.outbox().held().collect();
         held.into_iter().for_each(|attempt| self.note(JournalEntry::Released { attempt }, out));
         self.link.greet(now);
-        self.repeat = Repeat { at: now, pause: FIRST_REPEAT };
+        self.schedule.repeat_at(now);
     }
 
     fn on_welcome(&mut self, now: Time, welcome: Welcome, out: &mut Vec<Output>) {
@@ -260,12 +251,7 @@ impl AgentCore {
 
     fn on_reconnected(&mut self, now: Time) {
         self.link.hurry(now);
-        self.repeat_now(now);
-    }
-
-    /// Sends the batch in flight again at the next opportunity: someone may be there to take it.
-    fn repeat_now(&mut self, now: Time) {
-        self.repeat = Repeat { at: now, pause: FIRST_REPEAT };
+        self.schedule.repeat_at(now);
     }
 
     fn greet_or_beat(&mut self, now: Time, out: &mut Vec<Output>) {
@@ -276,26 +262,6 @@ impl AgentCore {
                 out.push(Output::Beat(beat));
             }
             None => {}
-        }
-    }
-
-    /// Forms a batch of what has gathered where none is in flight; repeats the one in flight where that is due.
-    fn report(&mut self, now: Time, out: &mut Vec<Output>) {
-        if let Some(sequence) = self.memory.outbox().next_batch() {
-            self.note(JournalEntry::Batched { sequence }, out);
-            self.repeat = Repeat { at: now, pause: FIRST_REPEAT };
-        } else if self.repeat.at > now {
-            return;
-        }
-        if let Some(batch) = self.memory.outbox().in_flight() {
-            out.push(Output::Report(ReportBatch {
-                agent: self.facts.id.clone(),
-                incarnation: self.facts.incarnation,
-                sequence: batch.sequence,
-                reports: batch.notes.iter().map(Note::to_report).collect(),
-            }));
-            self.repeat.at = now + self.repeat.pause;
-            self.repeat.pause = self.repeat.pause.times(2).min(LONGEST_REPEAT);
         }
     }
 
@@ -330,7 +296,7 @@ impl Core for AgentCore {
             Input::Started { attempt, at, process } => self.on_started(now, attempt, at, process, out),
             Input::LaunchFailed { attempt, at, message } => self.on_launch_failed(attempt, at, message, out),
             Input::Exited { attempt, exit } => self.on_exited(now, attempt, &exit, out),
-            Input::OutputStored { attempt } => self.release(attempt, out),
+            Input::OutputStored { attempt } => self.release(now, attempt, out),
             Input::Welcome(welcome) => self.on_welcome(now, welcome, out),
             Input::Reconnected => self.on_reconnected(now),
             Input::Stop { grace } => self.on_stop(now, grace, out),
@@ -350,8 +316,7 @@ impl Core for AgentCore {
 
     fn next_wake(&self) -> Option<(Time, &'static str)> {
         let deadline = self.deadlines.next().map(|at| (at, "deadline of an attempt"));
-        let repeat = self.memory.outbox().in_flight().map(|_| (self.repeat.at, "repeat reports"));
         let turn = self.waiting.hand_back_at().map(|at| (at, "tasks have not had their turn"));
-        [deadline, repeat, turn, self.link.next()].into_iter().flatten().min()
+        [deadline, self.next_report(), turn, self.link.next()].into_iter().flatten().min()
     }
 }

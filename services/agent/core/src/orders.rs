@@ -106,7 +106,7 @@ impl AgentCore {
             self.stop(now, attempt, TaskState::Killed, Reason::NotWanted, grace, out);
         }
         wanted.iter().for_each(|run| self.disown(now, run, out));
-        self.repeat_now(now);
+        self.schedule.repeat_at(now);
     }
 
     fn on_acknowledge(&mut self, sequence: u64, out: &mut Vec<Output>) {

@@ -52,7 +52,7 @@ impl AgentCore {
         let Some(live) = self.live.get_mut(&attempt).filter(|live| live.started_at.is_none()) else { return };
         live.started_at = Some(at);
         self.deadlines.set(attempt, live.deadline());
-        self.note(JournalEntry::Running { attempt, at, process }, out);
+        self.note_at_leisure(now, JournalEntry::Running { attempt, at, process }, out);
         self.terminate(now, attempt, out);
     }
 
@@ -75,21 +75,21 @@ impl AgentCore {
         if exit.has_output {
             self.deadlines.set(attempt, Some(now + self.settings.output_wait));
         }
-        self.note(JournalEntry::Ended { end, held: exit.has_output }, out);
+        self.note_end(now, live.line, JournalEntry::Ended { end, held: exit.has_output }, out);
     }
 
     /// Lets the end of an attempt be reported, where it waited for its output.
-    pub(crate) fn release(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
+    pub(crate) fn release(&mut self, now: Time, attempt: AttemptId, out: &mut Vec<Output>) {
         if self.memory.outbox().holds(attempt) {
             self.deadlines.set(attempt, None);
-            self.note(JournalEntry::Released { attempt }, out);
+            self.note_released(now, attempt, out);
         }
     }
 
     /// An attempt has run for as long as it may, or SIGTERM was not enough, or its output takes too long to store.
     pub(crate) fn on_deadline(&mut self, now: Time, attempt: AttemptId, out: &mut Vec<Output>) {
         match self.live.get_mut(&attempt) {
-            None => self.release(attempt, out),
+            None => self.release(now, attempt, out),
             Some(Live { stop: Some(stop), .. }) => {
                 stop.kill_at = None;
                 out.push(Output::Signal { attempt, signal: Signal::Kill });

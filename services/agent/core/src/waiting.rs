@@ -106,6 +106,11 @@ impl Waiting {
         }
     }
 
+    /// True while tasks of this line wait.
+    pub(crate) fn goes_on(&self, line: u64) -> bool {
+        self.lines.contains_key(&line)
+    }
+
     /// When tasks are to be handed back that have not had their turn.
     pub(crate) fn hand_back_at(&self) -> Option<Time> {
         self.turns.first().map(|(at, _)| *at)

@@ -220,8 +220,13 @@ fn a_start_and_an_end_that_gather_together_are_told_as_one() {
 #[test]
 fn starts_at_the_same_moment_are_reported_as_one_run() {
     let mut story = Story::new();
-    story.orders(&[kill("1.0#1")]).orders(&[launch("7.0-1#1")]).started("7.0#1").started("7.1#1").told();
-    story.orders(&[acknowledge(1)]).did(
+    story
+        .orders(&[kill("1.0#1")])
+        .orders(&[launch("7.0-1#1")])
+        .just_started("7.0#1")
+        .just_started("7.1#1")
+        .told();
+    story.orders(&[acknowledge(1)]).pass_for(GATHER).did(
         "0s journal acknowledged 1
          0s journal batch 2
          0s report 2: started 7.0-1#1",

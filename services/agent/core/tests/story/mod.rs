@@ -15,6 +15,9 @@ use allot_model::{
 /// The incarnation of every agent here.
 pub const LIFE: Incarnation = Incarnation(9);
 
+/// How long reports gather that nobody waits for.
+pub const GATHER: Span = Span::from_millis(10);
+
 /// An agent of two cpus, and all that it did.
 pub struct Story {
     pub core: AgentCore,
@@ -152,7 +155,12 @@ impl Story {
         self.give(Input::Orders(OrderBatch { epoch: Epoch(1), incarnation: LIFE, orders: orders.to_vec() }))
     }
 
+    /// A process was started, long enough ago that this has been reported.
     pub fn started(&mut self, text: &str) -> &mut Self {
+        self.just_started(text).pass_for(GATHER)
+    }
+
+    pub fn just_started(&mut self, text: &str) -> &mut Self {
         self.give(Input::Started { attempt: attempt(text), at: self.now, process: process() })
     }
 
@@ -167,7 +175,11 @@ impl Story {
 
     /// Lets time pass, waking the agent whenever it wants to be.
     pub fn pass(&mut self, seconds: u64) -> &mut Self {
-        let end = self.now + Span::from_secs(seconds);
+        self.pass_for(Span::from_secs(seconds))
+    }
+
+    pub fn pass_for(&mut self, span: Span) -> &mut Self {
+        let end = self.now + span;
         while let Some((at, _)) = self.core.next_wake().filter(|(at, _)| *at <= end) {
             self.now = self.now.max(at);
             let mut out = Vec::new();

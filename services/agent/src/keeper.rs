@@ -24,6 +24,9 @@ const AGE_EVERY: Duration = Duration::from_secs(5);
 const SETTLED: Span = Span::from_secs(5);
 /// How often it is looked again whether processes that tasks left behind are gone.
 const STRAYS_EVERY: Duration = Duration::from_millis(250);
+/// How long ends gather: to look after many together costs little more than to look after one, and what follows an end
+/// at once, such as the start of the next process, is not to be held up.
+const GATHER: Duration = Duration::from_millis(10);
 /// How many ends are taken note of at once.
 const MOST_AT_ONCE: usize = 1_024;
 
@@ -120,8 +123,15 @@ impl Keeper {
             let mut over = Vec::new();
             let pause = if self.nobody_left { AGE_EVERY } else { STRAYS_EVERY };
             tokio::select! {
-                count = ended.recv_many(&mut over, MOST_AT_ONCE) => if count == 0 { return },
+                first = ended.recv() => match first {
+                    Some(first) => over.push(first),
+                    None => return,
+                },
                 () = tokio::time::sleep(pause) => {}
+            }
+            if !over.is_empty() {
+                tokio::time::sleep(GATHER).await;
+                over.extend(std::iter::from_fn(|| ended.try_recv().ok()).take(MOST_AT_ONCE));
             }
             let tidied = tokio::task::spawn_blocking(move || self.tidy(clock::now(), &over));
             // Fails only where the process is about to end.
@@ -135,6 +145,10 @@ impl Keeper {
         self.ended.extend(over.iter().map(|over| (now, over.attempt)));
         over.iter().filter(|over| !over.has_output).for_each(|over| self.retire_silent(over.attempt));
         while let Some(attempt) = self.take_surplus(now) {
+            if self.silent.with(|silent| silent.remove(&attempt)) {
+                // Its directory is in other hands.
+                continue;
+            }
             match self.dirs.retire(attempt, self.nobody_left) {
                 Ok(()) => debug!(%attempt, "removed the directory of a task"),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -159,9 +173,7 @@ impl Keeper {
         let age = now.since(*ended_at);
         let is_short = || age >= SETTLED && self.dirs.free_bytes().is_some_and(|free| free < free_bytes);
         let surplus = self.ended.len() > tasks || age > time || is_short();
-        let (_, attempt) = surplus.then(|| self.ended.pop_front()).flatten()?;
-        self.silent.with(|silent| silent.remove(&attempt));
-        Some(attempt)
+        surplus.then(|| self.ended.pop_front()).flatten().map(|(_, attempt)| attempt)
     }
 }
 

@@ -116,11 +116,12 @@ impl TaskDirs {
     /// Where its outputs cannot be emptied.
     pub(crate) fn reuse(&self, attempt: AttemptId) -> Result<bool> {
         let dir = self.of(attempt);
-        if self.with_spares(|spares| spares.len() >= MOST_SPARES) || !holds_outputs_only(&dir)? {
+        if self.with_spares(|spares| spares.len() >= MOST_SPARES) {
             return Ok(false);
         }
+        let Some(written) = outputs_only(&dir)? else { return Ok(false) };
         let spare = self.root.join(format!("{SPARE_PREFIX}{}", task_dir_name(attempt)));
-        STREAMS.into_iter().try_for_each(|stream| empty(&path(&dir, stream)))?;
+        written.into_iter().try_for_each(|stream| empty(&path(&dir, stream)))?;
         fs::rename(dir, &spare)?;
         self.with_spares(|spares| spares.push(spare));
         Ok(true)
@@ -207,25 +208,23 @@ fn open(options: &mut OpenOptions, path: &Path) -> Result<File> {
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
-/// True where a directory holds the two outputs, as they were made, and nothing else.
-fn holds_outputs_only(dir: &Path) -> Result<bool> {
-    let mut outputs = 0;
+/// Where a directory holds the two outputs, as they were made, and nothing else: those with something in them.
+fn outputs_only(dir: &Path) -> Result<Option<Vec<LogStream>>> {
+    let (mut outputs, mut written) = (0, Vec::new());
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let named = STREAMS.into_iter().any(|stream| path(dir, stream) == entry.path());
+        let named = STREAMS.into_iter().find(|stream| path(dir, *stream) == entry.path());
         let found = entry.metadata()?;
         // A second link would show the outputs of others under another name.
-        if !named || !found.is_file() || found.nlink() != 1 {
-            return Ok(false);
-        }
+        let Some(stream) = named.filter(|_| found.is_file() && found.nlink() == 1) else { return Ok(None) };
         outputs += 1;
+        written.extend((found.len() > 0).then_some(stream));
     }
-    Ok(outputs == STREAMS.len())
+    Ok((outputs == STREAMS.len()).then_some(written))
 }
 
 fn empty(path: &Path) -> Result<()> {
-    let file = open(File::options().write(true), path)?;
-    if file.metadata()?.len() > 0 { file.set_len(0) } else { Ok(()) }
+    open(File::options().write(true), path)?.set_len(0)
 }
 
 /// The place of the first byte that was not dropped.

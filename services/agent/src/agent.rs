@@ -1,15 +1,17 @@
 //! The loop that drives the core: inputs in, journal, effects out.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use allot_agent_core::{AgentCore, Input, JournalEntry, Output};
 use allot_bus::Subject;
-use allot_model::{Beat, Core, Hello, OrderBatch, ReportBatch, Span, Time, Welcome};
+use allot_model::{AttemptId, Beat, Core, Hello, OrderBatch, ReportBatch, Span, Time, Welcome};
 use allot_proto::{Wire, WireError};
 use allot_shell::{Bus, Shutdown, clock};
 use async_nats::connection::State;
 use async_nats::{Message, PublishError, Subscriber};
 use futures::{FutureExt, StreamExt};
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tracing::{debug, info, trace, warn};
 
@@ -136,7 +138,10 @@ impl Agent {
     fn on_event(&mut self, event: Event) {
         trace!(?event, "event");
         match event {
-            Event::Started { attempt, at, process } => self.give(Input::Started { attempt, at, process }),
+            Event::Started { attempt, at, process, end } => {
+                self.watch(attempt, end);
+                self.give(Input::Started { attempt, at, process });
+            }
             Event::LaunchFailed { attempt, at, message } => {
                 self.executor.forget(attempt);
                 self.is_over(Over { attempt, has_output: false });
@@ -158,6 +163,16 @@ impl Agent {
                 self.give(Input::Welcome(welcome));
             }
         }
+    }
+
+    /// Has the end of a process be an event. Asked for here, where it is heard, lest each takes another thread's time.
+    fn watch(&self, attempt: AttemptId, end: AsyncFd<OwnedFd>) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            // An error would mean that the descriptor is not one; reaping then says what is so.
+            let _ = end.readable().await;
+            let _ = events.send(Event::Ended { attempt, at: clock::now() });
+        });
     }
 
     /// Tells the keeper of directories, which is gone only where the agent is about to end.

@@ -8,11 +8,10 @@ pub(crate) mod command;
 pub(crate) mod process;
 pub(crate) mod strays;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use allot_agent_core::{Exit, ProcessId, Signal};
 use allot_model::view::LogStream;
@@ -72,7 +71,7 @@ impl Running {
 /// Starts, signals and reaps processes.
 #[derive(Debug)]
 pub(crate) struct Executor {
-    spawners: Sender<(AttemptId, Arc<Launch>)>,
+    orders: Arc<Orders>,
     running: Running,
     dirs: TaskDirs,
     output_cap: u64,
@@ -88,8 +87,7 @@ impl Executor {
     ) -> std::io::Result<Self> {
         raise_open_files();
         let running = Running::default();
-        let (spawners, orders) = channel();
-        let orders = Arc::new(Mutex::new(orders));
+        let orders = Arc::new(Orders::default());
         for _ in 0..SPAWNERS {
             let spawner = Spawner {
                 surroundings: surroundings.clone(),
@@ -101,7 +99,7 @@ impl Executor {
             let orders = Arc::clone(&orders);
             std::thread::Builder::new().name("allot-spawner".into()).spawn(move || spawner.run(&orders))?;
         }
-        Ok(Self { spawners, running, dirs, output_cap })
+        Ok(Self { orders, running, dirs, output_cap })
     }
 
     /// The attempts it has.
@@ -112,8 +110,7 @@ impl Executor {
     /// Starts a process; what comes of it is an [`Event`].
     pub(crate) fn spawn(&self, attempt: AttemptId, launch: Arc<Launch>) {
         self.running.with(|running| running.insert(attempt, None));
-        // The spawners live as long as this sender.
-        let _ = self.spawners.send((attempt, launch));
+        self.orders.give(Some((attempt, launch)));
     }
 
     /// Sends a signal to the process group of an attempt.
@@ -171,6 +168,41 @@ fn raise_open_files() {
     }
 }
 
+impl Drop for Executor {
+    fn drop(&mut self) {
+        (0..SPAWNERS).for_each(|_| self.orders.give(None));
+    }
+}
+
+/// An attempt to spawn a process for; nothing tells a thread to end.
+type Order = Option<(AttemptId, Arc<Launch>)>;
+
+/// What is to be spawned, in order. One thread wakes for each, where a channel that threads share would wake two.
+#[derive(Debug, Default)]
+struct Orders {
+    queue: Mutex<VecDeque<Order>>,
+    given: Condvar,
+}
+
+impl Orders {
+    /// Adds one for any of the threads.
+    fn give(&self, order: Order) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(order);
+        self.given.notify_one();
+    }
+
+    /// Waits for one.
+    fn take(&self) -> Order {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(order) = queue.pop_front() {
+                return order;
+            }
+            queue = self.given.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
 /// A thread of the pool.
 struct Spawner {
     surroundings: Surroundings,
@@ -181,9 +213,8 @@ struct Spawner {
 }
 
 impl Spawner {
-    fn run(&self, orders: &Mutex<Receiver<(AttemptId, Arc<Launch>)>>) {
-        let next = || orders.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        while let Ok((attempt, launch)) = next() {
+    fn run(&self, orders: &Orders) {
+        while let Some((attempt, launch)) = orders.take() {
             if let Err(message) = self.spawn(attempt, &launch) {
                 self.tell(Event::LaunchFailed { attempt, at: clock::now(), message: message.into() });
             }
@@ -211,13 +242,7 @@ impl Spawner {
         })?;
         self.running.with(|running| running.insert(attempt, Some(pid)));
         let process = ProcessId { pid: pid.as_raw_nonzero().get(), not_before_ticks, not_after_ticks };
-        self.tell(Event::Started { attempt, at, process });
-        let events = self.events.clone();
-        self.runtime.spawn(async move {
-            // An error would mean that the descriptor is not one; reaping then says what is so.
-            let _ = end.readable().await;
-            let _ = events.send(Event::Ended { attempt, at: clock::now() });
-        });
+        self.tell(Event::Started { attempt, at, process, end });
         Ok(())
     }
 

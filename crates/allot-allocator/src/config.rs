@@ -19,7 +19,8 @@ pub struct Config {
     /// What happens behind a job that does not fit: `skip` lets others go ahead, `none` has them wait.
     pub backfill: Backfill,
     /// Tasks that are shorter than this take turns in the slot of one, so that the next one starts without asking; a
-    /// slot is granted for about this long. `0s` has every task placed by itself.
+    /// slot is granted for about this long, or for up to eight times as long to three tasks at most. `0s` has every task
+    /// placed by itself.
     pub ahead: Span,
 }
 

@@ -42,7 +42,8 @@ pub struct Limits {
     /// Grants without an answer; beyond that it waits for answers.
     pub unanswered: usize,
     /// About how long a slot that is granted to a job is busy with its tasks, where these are shorter than that: they
-    /// take turns there, and nobody else gets it meanwhile. Zero has every task granted by itself.
+    /// take turns there, and nobody else gets it meanwhile. Up to three tasks may take eight times as long. Zero has
+    /// every task granted by itself.
     pub ahead: Span,
 }
 

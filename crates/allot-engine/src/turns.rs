@@ -5,6 +5,11 @@ use allot_model::Span;
 
 /// The most tasks in a slot, however short they are.
 const MOST: u64 = 64;
+/// So many tasks take turns in a slot where they are too long for more: one runs, two wait, and so two of three start
+/// without anybody being asked.
+const FEW: u64 = 3;
+/// How many times longer than otherwise a slot may be granted to so few.
+const FEW_FOR: u64 = 8;
 
 /// What is known of how long the tasks of a job run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,10 +41,15 @@ impl Pace {
         };
     }
 
-    /// How many tasks take turns in a slot, so that it is busy for about `ahead`. At least 1.
+    /// How many tasks take turns in a slot, so that it is busy for about `ahead`, or longer where they are few. At
+    /// least 1.
     pub(crate) fn turns(self, ahead: Span) -> u64 {
         match self {
-            Self::Micros(ran) => (ahead.as_micros() / u64::from(ran.max(1))).clamp(1, MOST),
+            Self::Micros(ran) => {
+                let fit = |span: Span| span.as_micros() / u64::from(ran.max(1));
+                let few = fit(ahead.times(FEW_FOR)).min(FEW);
+                fit(ahead).max(few).clamp(1, MOST)
+            }
             Self::New | Self::Unknown | Self::Retried => 1,
         }
     }
@@ -63,8 +73,10 @@ mod tests {
         assert_eq!(after(&[]).turns(AHEAD), 1, "nothing is known");
         assert_eq!(after(&[0]).turns(AHEAD), MOST);
         assert_eq!(after(&[1]).turns(AHEAD), 25);
-        assert_eq!(after(&[10]).turns(AHEAD), 2);
-        assert_eq!(after(&[13]).turns(AHEAD), 1);
+        assert_eq!(after(&[8]).turns(AHEAD), 3);
+        assert_eq!(after(&[66]).turns(AHEAD), 3, "two wait behind one");
+        assert_eq!(after(&[67]).turns(AHEAD), 2);
+        assert_eq!(after(&[101]).turns(AHEAD), 1);
         assert_eq!(after(&[1]).turns(Span::ZERO), 1, "switched off");
     }
 

@@ -33,8 +33,10 @@ fn tasks_that_are_over_in_a_moment_take_turns() {
 }
 
 #[test]
-fn longer_tasks_have_a_slot_each() {
-    let grants = after(Span::from_millis(20), 10_000).decide();
+fn longer_tasks_take_turns_by_three_and_long_ones_have_a_slot_each() {
+    let grants = after(Span::from_millis(50), 10_000).decide();
+    assert_eq!(tasks_and_slots(&grants), (12, 4));
+    let grants = after(Span::from_millis(150), 10_000).decide();
     assert_eq!(tasks_and_slots(&grants), (4, 4));
 }
 

@@ -5,19 +5,19 @@
 
 mod check;
 mod read;
-mod tree;
 mod write;
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use serde_json::Value;
 
+use crate::document::read::{self as values, Fault};
+use crate::document::{self, Tree, joined, whole};
+pub use crate::document::{Format, InvalidFile};
 use crate::id::QueueName;
 use crate::job::{Command, Executor, JobSpec, OnUnreachable};
 use crate::ledger::Rejection;
-use read::Fault;
-use tree::Tree;
+use crate::resources::Request;
 
 /// The fields of a job, in the order in which they are described.
 pub const FIELDS: [&str; 21] = [
@@ -44,9 +44,6 @@ pub const FIELDS: [&str; 21] = [
     "executor",
 ];
 
-/// More wrong fields than this are counted, not described.
-const MOST_DESCRIBED: usize = 5;
-
 /// A job and, where it says so, the queue it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFile {
@@ -56,42 +53,13 @@ pub struct JobFile {
     pub spec: JobSpec,
 }
 
-/// How a job file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// `command = ["true"]`
-    Toml,
-    /// `command: ["true"]`
-    Yaml,
-    /// `{"command": ["true"]}`
-    Json,
-}
-
-/// Why a file is not a job.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidFile {
-    /// It is not written in its format.
-    #[error("line {line}, column {column}: {message}")]
-    Syntax {
-        /// Counted from 1.
-        line: usize,
-        /// Counted from 1.
-        column: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// It can be read, and a field is wrong.
-    #[error("{0}")]
-    Job(Rejection),
-}
-
 /// Reads a submission in JSON as it comes from the inbox.
 ///
 /// # Errors
 /// [`Rejection`], which names the first wrong field in the order of the text and describes the others after it.
 pub fn parse_submission(bytes: &[u8]) -> Result<JobFile, Rejection> {
     parse_file(bytes, Format::Json).map_err(|error| match error {
-        InvalidFile::Job(rejection) => rejection,
+        InvalidFile::Field(rejection) => rejection,
         syntax @ InvalidFile::Syntax { .. } => whole(format!("not readable as JSON: {syntax}")),
     })
 }
@@ -101,9 +69,9 @@ pub fn parse_submission(bytes: &[u8]) -> Result<JobFile, Rejection> {
 /// # Errors
 /// [`InvalidFile`], which names the place in the text or the field.
 pub fn parse_file(bytes: &[u8], format: Format) -> Result<JobFile, InvalidFile> {
-    let text = readable(bytes).map_err(|message| InvalidFile::Job(whole(message)))?;
+    let text = readable(bytes).map_err(|message| InvalidFile::Field(whole(message)))?;
     let tree = Tree::parse(text, format)?;
-    read_job(&tree).map_err(InvalidFile::Job)
+    read_job(&tree).map_err(InvalidFile::Field)
 }
 
 impl JobFile {
@@ -142,43 +110,9 @@ impl JobFile {
     }
 }
 
-impl Format {
-    /// The format that a file's ending stands for: `.toml`, `.yaml`, `.yml` or `.json`.
-    #[must_use]
-    pub fn of_path(path: &str) -> Option<Self> {
-        path.rsplit_once('.').and_then(|(_, ending)| ending.parse().ok())
-    }
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "toml" => Ok(Self::Toml),
-            "yaml" | "yml" => Ok(Self::Yaml),
-            "json" => Ok(Self::Json),
-            _ => Err(format!("{text:?} is not a format of job files: write `toml`, `yaml` or `json`")),
-        }
-    }
-}
-
-/// A rejection of the whole rather than of one field.
-fn whole(message: String) -> Rejection {
-    Rejection { field: String::new(), message }
-}
-
 /// The bytes as text, where they can be the text of a job.
 fn readable(bytes: &[u8]) -> Result<&str, String> {
-    const EXAMPLE: &str = "write a job such as {\"command\": [\"true\"]}";
-    if bytes.len() > JobSpec::MOST_BYTES {
-        let most = check::grouped(JobSpec::MOST_BYTES);
-        return Err(format!("{} bytes are given: a job has at most {most}", check::grouped(bytes.len())));
-    }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("not text: byte {} is not UTF-8: {EXAMPLE}", error.valid_up_to() + 1))?;
-    let text = text.trim_start_matches('\u{feff}');
-    if text.trim().is_empty() { Err(format!("empty: {EXAMPLE}")) } else { Ok(text) }
+    document::readable(bytes, JobSpec::MOST_BYTES, "a job", "write a job such as {\"command\": [\"true\"]}")
 }
 
 fn read_job(tree: &Tree) -> Result<JobFile, Rejection> {
@@ -211,19 +145,6 @@ fn read_job(tree: &Tree) -> Result<JobFile, Rejection> {
     joined(faults.into_iter().map(|(_, fault)| fault)).map_or(Ok(file), Err)
 }
 
-/// One rejection for all faults, of the first one's field.
-fn joined(mut faults: impl ExactSizeIterator<Item = Fault>) -> Option<Rejection> {
-    let Fault { path: field, mut message } = faults.next()?;
-    let more = faults.len().saturating_sub(MOST_DESCRIBED);
-    for fault in faults.take(MOST_DESCRIBED) {
-        message.push_str(&format!("; also `{}`: {}", fault.path, fault.message));
-    }
-    if more > 0 {
-        message.push_str(&format!("; and {more} more"));
-    }
-    Some(Rejection { field, message })
-}
-
 /// Reads one field. `null` stands for the default.
 fn read_field(file: &mut JobFile, field: &str, value: &Tree) -> Result<(), Fault> {
     if *value == Tree::Null && FIELDS.contains(&field) {
@@ -231,34 +152,38 @@ fn read_field(file: &mut JobFile, field: &str, value: &Tree) -> Result<(), Fault
     }
     let spec = &mut file.spec;
     match field {
-        "queue" => file.queue = Some(read::parsed(value, "a queue such as `research.vision`")?),
-        "name" => spec.name = Some(read::text(value, "a text")?.to_owned()),
+        "queue" => file.queue = Some(values::parsed(value, "a queue such as `research.vision`")?),
+        "name" => spec.name = Some(values::text(value, "a text")?.to_owned()),
         "command" => spec.command = read::command(value)?,
         "env" => spec.env = read::env(value)?,
-        "workdir" => spec.workdir = Some(read::text(value, "the path of a directory")?.to_owned()),
-        "resources" => spec.resources = read::request(value)?,
-        "tasks" => spec.tasks = read::whole(value, &check::number_of(JobSpec::MOST_TASKS, 1))?,
-        "priority" => spec.priority = read::whole(value, "a whole number, larger goes first")?,
-        "constraints" => spec.constraints = read::constraints(value)?,
-        "retries" => spec.retries = read::whole(value, &check::number_of(JobSpec::MOST_RETRIES, 0))?,
-        "backoff" => spec.backoff = read::span(value)?,
-        "time_limit" => spec.time_limit = Some(read::span(value)?),
-        "estimate" => spec.estimate = Some(read::span(value)?),
-        "deadline" => spec.deadline = Some(read::span(value)?),
+        "workdir" => spec.workdir = Some(values::text(value, "the path of a directory")?.to_owned()),
+        "resources" => spec.resources = values::request(Request::one_cpu(), value)?,
+        "tasks" => spec.tasks = values::whole(value, &check::number_of(JobSpec::MOST_TASKS, 1))?,
+        "priority" => spec.priority = values::whole(value, "a whole number, larger goes first")?,
+        "constraints" => spec.constraints = values::constraints(value)?,
+        "retries" => spec.retries = values::whole(value, &check::number_of(JobSpec::MOST_RETRIES, 0))?,
+        "backoff" => spec.backoff = values::span(value)?,
+        "time_limit" => spec.time_limit = Some(values::span(value)?),
+        "estimate" => spec.estimate = Some(values::span(value)?),
+        "deadline" => spec.deadline = Some(values::span(value)?),
         // Which it is, is known once all fields are.
-        "gang" => read::flag(value)?,
-        "min_tasks" => spec.min_tasks = read::whole(value, &check::number_of(JobSpec::MOST_TASKS, 1))?,
-        "same" => spec.same = Some(read::text(value, "the name of an attribute such as `rack`")?.to_owned()),
-        "kill_grace" => spec.kill_grace = read::span(value)?,
+        "gang" => {
+            values::flag(value)?;
+        }
+        "min_tasks" => spec.min_tasks = values::whole(value, &check::number_of(JobSpec::MOST_TASKS, 1))?,
+        "same" => {
+            spec.same = Some(values::text(value, "the name of an attribute such as `rack`")?.to_owned())
+        }
+        "kill_grace" => spec.kill_grace = values::span(value)?,
         "after" => spec.after = read::jobs(value)?,
         "on_unreachable" => {
             let words = [("wait", OnUnreachable::Wait), ("retry", OnUnreachable::Retry)];
-            spec.on_unreachable = read::word(value, words)?;
+            spec.on_unreachable = values::word(value, words)?;
         }
         "executor" => {
-            spec.executor = read::word(value, [("process", Executor::Process), ("noop", Executor::Noop)])?;
+            spec.executor = values::word(value, [("process", Executor::Process), ("noop", Executor::Noop)])?;
         }
-        unknown => return Err(Fault::unknown(unknown)),
+        unknown => return Err(Fault::unknown(unknown, "a job", &FIELDS)),
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod constraint;
 pub mod core;
 mod decimal;
+pub mod document;
 mod facts;
 pub mod id;
 pub mod job;

@@ -239,6 +239,31 @@ impl Resources {
         Ok(())
     }
 
+    /// Takes away what of `other` is there, and leaves the rest of it be.
+    pub fn subtract_down(&mut self, other: &Self) {
+        for (name, amount) in other.iter() {
+            let Some(held) = self.0.get_mut(name) else { continue };
+            match (&mut *held, amount) {
+                (Amount::Scalar(a), Amount::Scalar(b)) => *a = a.saturating_sub(*b),
+                (Amount::Items(a), Amount::Items(b)) => {
+                    for (item, units) in b {
+                        a.entry(item.clone()).and_modify(|held| *held = held.saturating_sub(*units));
+                    }
+                    a.retain(|_, units| *units > 0);
+                }
+                (Amount::Ranges(a), Amount::Ranges(b)) => {
+                    let numbers = b.iter().flat_map(|(first, last)| first..=last);
+                    for number in numbers {
+                        // One that is not there is no loss.
+                        let _ = a.remove(number, number);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.0.retain(|_, amount| !amount.is_nothing());
+    }
+
     /// True where all of `other`, down to the single item and number, is in here.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::joined;
-use super::read::Fault;
+pub(super) use crate::document::grouped;
+use crate::document::joined;
+use crate::document::read::Fault;
 use crate::id::{JobId, ResourceName};
 use crate::job::{Command, JobSpec};
 use crate::ledger::Rejection;
@@ -72,19 +73,6 @@ pub(super) fn faults(spec: &JobSpec) -> Vec<(&'static str, Fault)> {
         ("after", after(&spec.after)),
     ];
     checks.into_iter().filter_map(|(field, checked)| Some((field, checked.err()?.within(field)))).collect()
-}
-
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(number: impl TryInto<u64>) -> String {
-    let digits = number.try_into().unwrap_or(u64::MAX).to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// What a number may be, in words.

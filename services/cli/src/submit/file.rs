@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use allot_model::Rejection;
 use allot_model::job_file::{self, Format, InvalidFile};
 use serde_json::Value;
 
@@ -30,7 +31,7 @@ pub(super) fn read_lines(path: &Path) -> Result<Vec<Base>, Failure> {
 }
 
 /// The contents of a file, or of stdin where it is `-`, with its name.
-fn bytes(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+pub(crate) fn bytes(path: &Path) -> Result<(String, Vec<u8>), Failure> {
     let name = path.display().to_string();
     if name == "-" {
         let mut bytes = Vec::new();
@@ -49,17 +50,8 @@ fn parse(name: &str, bytes: &[u8], format: Format) -> Result<Base, Failure> {
 
 /// Reads a job from a text before which there are so many lines in the file.
 fn parse_from(name: &str, lines_before: usize, bytes: &[u8], format: Format) -> Result<Base, Failure> {
-    let wrong = |place: Option<Place>, message: &str| {
-        let Some((line, column)) = place else { return Failure::Usage(format!("{name}: {message}")) };
-        let excerpt = excerpt(&String::from_utf8_lossy(bytes), lines_before, (line, column));
-        Failure::Usage(format!("{name}:{}:{column}: {message}{excerpt}", line + lines_before))
-    };
-    let file = job_file::parse_file(bytes, format).map_err(|invalid| match invalid {
-        InvalidFile::Syntax { line, column, message } => wrong(Some((line, column)), &message),
-        InvalidFile::Job(rejection) => {
-            let place = place::of_field(&String::from_utf8_lossy(bytes), format, &rejection.field);
-            wrong(place, &not_a_job(&rejection).to_string())
-        }
+    let file = job_file::parse_file(bytes, format).map_err(|invalid| {
+        told(name, lines_before, (bytes, format), &invalid, |rejection| not_a_job(rejection).to_string())
     })?;
     let queue = file.queue.clone();
     let Value::Object(mut fields) = file.to_json() else {
@@ -67,6 +59,24 @@ fn parse_from(name: &str, lines_before: usize, bytes: &[u8], format: Format) -> 
     };
     fields.remove("queue");
     Ok(Base { queue, fields })
+}
+
+/// What is wrong with a document, with the place and the line that is spoken of. `words` says it for a wrong field.
+pub(crate) fn told(
+    name: &str,
+    lines_before: usize,
+    (bytes, format): (&[u8], Format),
+    invalid: &InvalidFile,
+    words: impl Fn(&Rejection) -> String,
+) -> Failure {
+    let text = String::from_utf8_lossy(bytes);
+    let (place, message) = match invalid {
+        InvalidFile::Syntax { line, column, message } => (Some((*line, *column)), message.clone()),
+        InvalidFile::Field(rejection) => (place::of_field(&text, format, &rejection.field), words(rejection)),
+    };
+    let Some((line, column)) = place else { return Failure::Usage(format!("{name}: {message}")) };
+    let excerpt = excerpt(&text, lines_before, (line, column));
+    Failure::Usage(format!("{name}:{}:{column}: {message}{excerpt}", line + lines_before))
 }
 
 /// The line that is spoken of, with a mark below the column.
@@ -82,7 +92,7 @@ fn excerpt(text: &str, lines_before: usize, (line, column): Place) -> String {
 }
 
 /// How a text without a telling name is written.
-fn guess(bytes: &[u8]) -> Format {
+pub(crate) fn guess(bytes: &[u8]) -> Format {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     match lines.next() {

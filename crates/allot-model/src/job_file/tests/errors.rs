@@ -311,7 +311,7 @@ fn files_with_a_wrong_field_are_refused_with_its_name() {
     ];
     for (format, text, field) in cases {
         match parse_file(text.as_bytes(), format) {
-            Err(InvalidFile::Job(rejection)) => assert_eq!(rejection.field, field, "{text}: {rejection}"),
+            Err(InvalidFile::Field(rejection)) => assert_eq!(rejection.field, field, "{text}: {rejection}"),
             other => panic!("{text}: {other:?}"),
         }
     }

@@ -12,20 +12,33 @@ use crate::ledger::Rejection;
 /// A key under which the TOML reader gives dates.
 const TOML_DATE: &str = "$__toml_private_datetime";
 
+/// A value of a document.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Tree {
+pub enum Tree {
+    /// Nothing.
     Null,
+    /// True or false.
     Bool(bool),
+    /// A whole number.
     Whole(i128),
+    /// Any other number.
     Fraction(f64),
+    /// A text.
     Text(String),
+    /// Values in order.
     List(Vec<Tree>),
+    /// Entries in the order of the text, twice where they are given twice.
     Map(Vec<(String, Tree)>),
+    /// A date of TOML, which nothing takes.
     Date,
 }
 
 impl Tree {
-    pub(super) fn parse(text: &str, format: Format) -> Result<Self, InvalidFile> {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// [`InvalidFile::Syntax`] with the place where it is not written in its format.
+    pub fn parse(text: &str, format: Format) -> Result<Self, InvalidFile> {
         match format {
             Format::Toml => toml::from_str(text).map_err(|error| toml_syntax(text, &error)),
             Format::Yaml => serde_norway::from_str(text).map_err(|error| yaml_syntax(&error)),
@@ -33,12 +46,37 @@ impl Tree {
         }
     }
 
-    pub(super) fn from_json(value: &Value) -> Result<Self, Rejection> {
+    /// The same of a JSON value.
+    ///
+    /// # Errors
+    /// [`Rejection`] where a number is too large.
+    pub fn from_json(value: &Value) -> Result<Self, Rejection> {
         Self::deserialize(value).map_err(|error| whole(error.to_string()))
     }
 
+    /// The same as a JSON value; a date, and a number that JSON has none for, as nothing.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Null | Self::Date => Value::Null,
+            Self::Bool(value) => Value::from(*value),
+            Self::Whole(number) => match (u64::try_from(*number), i64::try_from(*number)) {
+                (Ok(number), _) => Value::from(number),
+                (_, Ok(number)) => Value::from(number),
+                _ => Value::from(number.to_string()),
+            },
+            Self::Fraction(number) => Value::from(*number),
+            Self::Text(text) => Value::from(text.as_str()),
+            Self::List(values) => values.iter().map(Self::to_json).collect(),
+            Self::Map(entries) => {
+                entries.iter().map(|(name, value)| (name.clone(), value.to_json())).collect()
+            }
+        }
+    }
+
     /// The text of a number or a text.
-    pub(super) fn scalar_text(&self) -> Option<String> {
+    #[must_use]
+    pub fn scalar_text(&self) -> Option<String> {
         match self {
             Self::Whole(number) => Some(number.to_string()),
             Self::Fraction(number) => Some(number.to_string()),

@@ -132,6 +132,13 @@ impl Engine {
         self.active.filter(|_| self.session.is_following())
     }
 
+    /// When there is next something to decide, other than because of a message that is yet to come. A driver in whose
+    /// world nothing is lost, such as a simulator, need not wake it at any other time.
+    #[must_use]
+    pub fn next_decision(&self) -> Option<Time> {
+        [self.next_pass(), self.pool.backlog.next_release()].into_iter().flatten().min()
+    }
+
     fn apply(&mut self, now: Time, change: Apply) {
         match change {
             Apply::Reset => {

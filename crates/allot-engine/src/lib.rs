@@ -37,5 +37,5 @@ mod tasks;
 mod turns;
 
 pub use engine::{Engine, Input, Limits, Output};
-pub use policy::{Backfill, InvalidPolicy, Order, Placement, Policy, Rank};
+pub use policy::{Backfill, InvalidPolicy, InvalidPolicyText, Order, Placement, Policy, PolicyChoices, Rank};
 pub use share::Share;

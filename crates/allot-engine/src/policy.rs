@@ -1,6 +1,8 @@
 //! A policy is separable choices: how queues rank, how jobs rank within a queue, where a task goes, and what
 //! happens behind a job that does not fit.
 
+mod parse;
+
 use std::cmp::Reverse;
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::NameKey;
 use crate::share::Share;
+pub use parse::{InvalidPolicyText, PolicyChoices};
 
 /// How an allocator decides.
 #[derive(Debug, Clone, PartialEq, Eq)]

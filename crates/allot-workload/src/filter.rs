@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::swf::{Log, Row};
+use crate::swf::{self, InvalidLog, Log, Row};
 
 /// A rule for which rows to use, and how.
 ///
@@ -47,13 +47,42 @@ impl Filter {
     /// The jobs of `log` to use on a machine of `machine_procs` processors, in the order of their submission.
     #[must_use]
     pub fn jobs(self, log: &Log, machine_procs: u64) -> Vec<LogJob> {
-        let choose = |row: &Row| match self {
-            Self::Strong => strong(row, machine_procs),
-            Self::Raw => raw(row),
-        };
-        let mut jobs: Vec<LogJob> = log.rows.iter().filter_map(choose).collect();
+        let mut jobs: Vec<LogJob> =
+            log.rows.iter().filter_map(|row| self.choose(row, machine_procs)).collect();
         jobs.sort_by_key(|job| job.submit_s);
         jobs
+    }
+
+    fn choose(self, row: &Row, machine_procs: u64) -> Option<LogJob> {
+        match self {
+            Self::Strong => strong(row, machine_procs),
+            Self::Raw => raw(row),
+        }
+    }
+}
+
+/// The jobs to use of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// In the order of their submission.
+    pub jobs: Vec<LogJob>,
+    /// How many processors the machine of the log had, where the log says so.
+    pub machine_procs: Option<u64>,
+}
+
+impl Selection {
+    /// Reads the jobs to use on a machine of `machine_procs` processors, or of as many as the log says; keeps nothing of
+    /// the log beside them, so that a large one is read in little memory.
+    ///
+    /// # Errors
+    /// [`InvalidLog`], which names the line.
+    pub fn read(bytes: &[u8], filter: Filter, machine_procs: Option<u64>) -> Result<Self, InvalidLog> {
+        let mut jobs: Vec<LogJob> = Vec::new();
+        let said = swf::read(bytes, |row, said| {
+            jobs.extend(filter.choose(&row, machine_procs.or(said).unwrap_or(u64::MAX)));
+        })?;
+        jobs.sort_by_key(|job| job.submit_s);
+        Ok(Self { jobs, machine_procs: said })
     }
 }
 
@@ -171,6 +200,17 @@ mod tests {
             assert_eq!(used(Filter::Strong, row), strong, "strong {row:?}");
             assert_eq!(used(Filter::Raw, row), raw, "raw {row:?}");
         }
+    }
+
+    #[test]
+    fn a_selection_is_what_the_filter_makes_of_the_whole_log() {
+        let text = b"; MaxProcs: 8\n1 9 5 60 4 7 -1 8 120 -1 1 2 3 4 5 6 -1 -1\n2 3 5 60 9 7 -1 9 120 -1 1 2 3 4 5 6 -1 -1\n";
+        let log = Log::parse(text).unwrap();
+        for filter in [Filter::Strong, Filter::Raw] {
+            let selection = Selection::read(text, filter, None).unwrap();
+            assert_eq!((selection.jobs, selection.machine_procs), (filter.jobs(&log, 8), Some(8)));
+        }
+        assert_eq!(Selection::read(text, Filter::Strong, Some(9)).unwrap().jobs.len(), 2);
     }
 
     #[test]

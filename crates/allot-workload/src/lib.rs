@@ -14,6 +14,6 @@ pub mod filter;
 pub mod metrics;
 pub mod swf;
 
-pub use filter::{Filter, LogJob};
+pub use filter::{Filter, LogJob, Selection};
 pub use metrics::{Distribution, Metrics, Ran};
-pub use swf::{InvalidLog, Log, Row};
+pub use swf::{InvalidLog, Log, Row, uncompressed};

@@ -43,6 +43,8 @@ pub struct Distribution {
     pub p50: f64,
     /// The smallest that 95 in 100 of them do not exceed.
     pub p95: f64,
+    /// The smallest that 99 in 100 of them do not exceed.
+    pub p99: f64,
     /// The largest.
     pub max: f64,
 }
@@ -60,11 +62,16 @@ impl Ran {
         self.end.since(self.start)
     }
 
+    /// How long it took from its submission to its end.
+    #[must_use]
+    pub fn response(&self) -> Span {
+        self.wait() + self.run()
+    }
+
     /// How much longer it took than it ran, at least 1.
     #[must_use]
     pub fn bounded_slowdown(&self) -> f64 {
-        let taken = self.wait().as_secs_f64() + self.run().as_secs_f64();
-        (taken / self.run().max(SLOWDOWN_BOUND).as_secs_f64()).max(1.0)
+        (self.response().as_secs_f64() / self.run().max(SLOWDOWN_BOUND).as_secs_f64()).max(1.0)
     }
 }
 
@@ -104,6 +111,7 @@ impl Distribution {
             mean: sorted.iter().sum::<f64>() / sorted.len() as f64,
             p50: percentile(&sorted, 50)?,
             p95: percentile(&sorted, 95)?,
+            p99: percentile(&sorted, 99)?,
             max: *sorted.last()?,
         })
     }

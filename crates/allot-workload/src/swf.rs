@@ -1,6 +1,7 @@
 //! The Standard Workload Format of the Parallel Workloads Archive: comments, then 18 numbers a job.
 
-use std::io::Read;
+use std::borrow::Cow;
+use std::io::{BufRead, BufReader, Read};
 
 use flate2::read::MultiGzDecoder;
 
@@ -28,6 +29,9 @@ const FIELDS: [&str; 18] = [
 
 /// The one field that may have decimals: the average CPU time.
 const FIELD_WITH_DECIMALS: usize = 5;
+
+/// How much of a compressed file is uncompressed at a time.
+const BUFFER_BYTES: usize = 1 << 16;
 
 /// What a compressed file begins with.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -101,38 +105,73 @@ impl Log {
     /// # Errors
     /// [`InvalidLog`], which names the line.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidLog> {
-        if !bytes.starts_with(&GZIP) {
-            return read_lines(bytes);
-        }
-        let mut plain = Vec::new();
-        let read = MultiGzDecoder::new(bytes).take(Self::MOST_BYTES + 1).read_to_end(&mut plain);
-        read.map_err(|error| unreadable(format!("the file cannot be uncompressed: {error}")))?;
-        read_lines(&plain)
+        let mut rows = Vec::new();
+        let machine_procs = read(bytes, |row, _| rows.push(row))?;
+        Ok(Self { machine_procs, rows })
     }
+}
+
+/// Hands over each row of a log, compressed with gzip or not, with the number of processors of the machine as far as the
+/// lines before it say. Never holds more than a line of it. Returns that number as the whole log says it.
+///
+/// # Errors
+/// [`InvalidLog`], which names the line.
+pub fn read(bytes: &[u8], row: impl FnMut(Row, Option<u64>)) -> Result<Option<u64>, InvalidLog> {
+    if bytes.starts_with(&GZIP) {
+        let plain = MultiGzDecoder::new(bytes).take(Log::MOST_BYTES + 1);
+        return read_lines(BufReader::with_capacity(BUFFER_BYTES, plain), row);
+    }
+    read_lines(bytes, row)
+}
+
+/// The bytes themselves, or what they are compressed with gzip.
+///
+/// # Errors
+/// [`InvalidLog`] where they cannot be uncompressed, or are too many.
+pub fn uncompressed(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InvalidLog> {
+    if !bytes.starts_with(&GZIP) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let mut plain = Vec::new();
+    let read = MultiGzDecoder::new(bytes).take(Log::MOST_BYTES + 1).read_to_end(&mut plain);
+    read.map_err(|error| unreadable(format!("the file cannot be uncompressed: {error}")))?;
+    if plain.len() as u64 > Log::MOST_BYTES {
+        return Err(unreadable(format!("the file is larger than {} bytes", Log::MOST_BYTES)));
+    }
+    Ok(Cow::Owned(plain))
 }
 
 fn unreadable(message: String) -> InvalidLog {
     InvalidLog { line: 0, message }
 }
 
-fn read_lines(bytes: &[u8]) -> Result<Log, InvalidLog> {
-    if bytes.len() as u64 > Log::MOST_BYTES {
-        return Err(unreadable(format!("the log is larger than {} bytes", Log::MOST_BYTES)));
-    }
-    let mut log = Log::default();
-    let mut machine_nodes = None;
-    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let text = String::from_utf8_lossy(line);
-        let text = text.trim();
-        if let Some(comment) = text.strip_prefix(';') {
-            log.machine_procs = log.machine_procs.or_else(|| header(comment, "MaxProcs"));
-            machine_nodes = machine_nodes.or_else(|| header(comment, "MaxNodes"));
+fn read_lines(
+    mut text: impl BufRead,
+    mut take: impl FnMut(Row, Option<u64>),
+) -> Result<Option<u64>, InvalidLog> {
+    let (mut procs, mut nodes) = (None, None);
+    let (mut line, mut number, mut length) = (Vec::new(), 0, 0);
+    loop {
+        line.clear();
+        let read = text.read_until(b'\n', &mut line);
+        let read = read.map_err(|error| unreadable(format!("the file cannot be uncompressed: {error}")))?;
+        if read == 0 {
+            return Ok(procs.or(nodes));
+        }
+        (number, length) = (number + 1, length + read as u64);
+        if length > Log::MOST_BYTES {
+            return Err(unreadable(format!("the log is larger than {} bytes", Log::MOST_BYTES)));
+        }
+        let text = line.trim_ascii();
+        if let Some(comment) = text.strip_prefix(b";") {
+            let comment = String::from_utf8_lossy(comment);
+            procs = procs.or_else(|| header(&comment, "MaxProcs"));
+            nodes = nodes.or_else(|| header(&comment, "MaxNodes"));
         } else if !text.is_empty() {
-            log.rows.push(read_row(text).map_err(|message| InvalidLog { line: index + 1, message })?);
+            let row = read_row(text).map_err(|message| InvalidLog { line: number, message })?;
+            take(row, procs.or(nodes));
         }
     }
-    log.machine_procs = log.machine_procs.or(machine_nodes);
-    Ok(log)
 }
 
 /// The number in a comment such as ` MaxProcs: 100`.
@@ -142,14 +181,14 @@ fn header(comment: &str, name: &str) -> Option<u64> {
     (key.trim() == name).then(|| number.parse().ok())?
 }
 
-fn read_row(line: &str) -> Result<Row, String> {
+fn read_row(line: &[u8]) -> Result<Row, String> {
     let mut values = [0_i64; 18];
     let mut count = 0;
-    for (index, text) in line.split_whitespace().enumerate() {
-        count += 1;
-        if let Some(value) = values.get_mut(index) {
-            *value = read_value(index, text)?;
+    for text in line.split(u8::is_ascii_whitespace).filter(|text| !text.is_empty()) {
+        if let Some(value) = values.get_mut(count) {
+            *value = read_value(count, text)?;
         }
+        count += 1;
     }
     if count == values.len() {
         Ok(row(values))
@@ -158,20 +197,36 @@ fn read_row(line: &str) -> Result<Row, String> {
     }
 }
 
-fn read_value(index: usize, text: &str) -> Result<i64, String> {
-    let whole = match text.split_once('.') {
-        Some((whole, decimals)) if index == FIELD_WITH_DECIMALS && is_digits(decimals) => whole,
-        _ => text,
-    };
+fn read_value(index: usize, text: &[u8]) -> Result<i64, String> {
+    let mut whole = text;
+    if index == FIELD_WITH_DECIMALS
+        && let Some(point) = text.iter().position(|byte| *byte == b'.')
+        && let (before, [_, decimals @ ..]) = text.split_at(point)
+        && decimals.iter().all(u8::is_ascii_digit)
+    {
+        whole = before;
+    }
     let name = FIELDS.get(index).copied().unwrap_or_default();
-    whole.parse().map_err(|_| {
-        let given: String = text.chars().take(40).collect();
+    whole_number(whole).ok_or_else(|| {
+        let given: String = String::from_utf8_lossy(text).chars().take(40).collect();
         format!("field {} ({name}): {given:?} is not a whole number, or too large", index + 1)
     })
 }
 
-fn is_digits(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit())
+/// A number that may have a sign. Most have few digits, which cannot be too large.
+fn whole_number(text: &[u8]) -> Option<i64> {
+    if text.len() > 18 {
+        return std::str::from_utf8(text).ok()?.parse().ok();
+    }
+    let (digits, sign) = match text {
+        [b'-', digits @ ..] => (digits, -1),
+        [b'+', digits @ ..] => (digits, 1),
+        digits => (digits, 1),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(sign * digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
 }
 
 fn row(values: [i64; 18]) -> Row {

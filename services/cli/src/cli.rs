@@ -18,13 +18,14 @@ use crate::policy::PolicyArgs;
 use crate::queues::{QueueArgs, QueuesArgs};
 use crate::replay::ReplayArgs;
 use crate::run::RunArgs;
+use crate::simulate::SimulateArgs;
 use crate::submit::SubmitArgs;
 use crate::up::UpArgs;
 use crate::wait::WaitArgs;
 use crate::why::WhyArgs;
 use crate::{
-    agents, bench, cancel, completions, doctor, events, job, jobs, logs, policy, queues, replay, run, submit,
-    up, wait, why,
+    agents, bench, cancel, completions, doctor, events, job, jobs, logs, policy, queues, replay, run,
+    simulate, submit, up, wait, why,
 };
 
 /// Schedule jobs on a cluster of machines, or on this one.
@@ -81,6 +82,7 @@ enum Command {
     Events(EventsArgs),
     Doctor(DoctorArgs),
     Replay(ReplayArgs),
+    Simulate(SimulateArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),
 }
@@ -98,6 +100,7 @@ impl Cli {
         match command {
             Command::Up(args) => up::run(args, nats, &output).await,
             Command::Completions(args) => completions::run(&args),
+            Command::Simulate(args) => simulate::run(&args, &output),
             Command::Doctor(args) => doctor::run(args, nats.as_deref(), &output).await,
             command => {
                 let client = Client::connect(nats.as_deref()).await?;
@@ -127,7 +130,7 @@ impl Command {
             Self::Events(args) => events::run(args, client, output).await,
             Self::Replay(args) => replay::run(args, client, output).await,
             Self::Bench(args) => bench::run(args, client, output).await,
-            Self::Up(_) | Self::Completions(_) | Self::Doctor(_) => Ok(()),
+            Self::Up(_) | Self::Completions(_) | Self::Doctor(_) | Self::Simulate(_) => Ok(()),
         }
     }
 }

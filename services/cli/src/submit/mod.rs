@@ -1,6 +1,6 @@
 //! `allot submit`: jobs from files and from flags.
 
-mod file;
+pub(crate) mod file;
 mod flags;
 mod place;
 

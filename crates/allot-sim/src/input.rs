@@ -1,0 +1,7 @@
+//! Where workloads come from.
+
+mod build;
+pub(crate) mod fleet;
+pub(crate) mod log;
+pub(crate) mod openb;
+pub(crate) mod scenario;

@@ -1,0 +1,107 @@
+//! What happened in a simulation, as it was counted: everything else is worked out from this and the workload.
+
+use std::collections::BTreeMap;
+
+use allot_engine::Policy;
+use allot_model::{Resources, TaskRange, Time};
+
+use crate::workload::Workload;
+
+/// What happened to a workload under a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The policy.
+    pub policy: Policy,
+    /// All that was placed, in the order of the grants.
+    pub stays: Vec<Stay>,
+    /// Tasks that ended before the others of their stay did.
+    pub early: Vec<EarlyEnd>,
+    /// What each task of a stay holds that still runs, where that names items or ranges.
+    pub named: BTreeMap<u32, Resources>,
+    /// What became of each job, in the order of the workload.
+    pub jobs: Vec<Fate>,
+    /// When the simulation ended.
+    pub ended_at: Time,
+}
+
+/// Tasks of a job that were placed on an agent together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stay {
+    /// The number of the job in the workload.
+    pub job: u32,
+    /// The number of the agent in the workload.
+    pub agent: u32,
+    /// Which tasks.
+    pub tasks: TaskRange,
+    /// When they started.
+    pub start: Time,
+    /// How many of them, from the first on, have ended.
+    ended: u32,
+    /// When the last of them ended; [`Time::MAX`] where it runs.
+    end: Time,
+}
+
+/// Tasks that ended before the others of their stay did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlyEnd {
+    /// The place of the stay in [`Outcome::stays`].
+    pub stay: u32,
+    /// Which of its tasks.
+    pub tasks: TaskRange,
+    /// When.
+    pub at: Time,
+}
+
+/// What became of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fate {
+    /// When its first task started, if one did.
+    pub start: Option<Time>,
+    /// When nothing of it waited or ran any more, if that came.
+    pub end: Option<Time>,
+}
+
+impl Outcome {
+    /// What each task of a stay that still runs holds, by the number of the stay.
+    #[must_use]
+    pub fn slice<'a>(&'a self, workload: &'a Workload, number: u32) -> Option<&'a Resources> {
+        let stay = self.stays.get(number as usize)?;
+        let asks = || workload.asks.get(workload.jobs.get(stay.job as usize)?.asks as usize);
+        self.named.get(&number).or_else(|| asks().map(|asks| &asks.slice))
+    }
+}
+
+impl Stay {
+    pub(crate) fn new(job: u32, agent: u32, tasks: TaskRange, start: Time) -> Self {
+        Self { job, agent, tasks, start, ended: 0, end: Time::MAX }
+    }
+
+    /// True while any of its tasks runs.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.end == Time::MAX
+    }
+
+    /// When the last of its tasks ended, if it has.
+    #[must_use]
+    pub fn end(&self) -> Option<Time> {
+        (!self.runs()).then_some(self.end)
+    }
+
+    /// Those of its tasks that run.
+    #[must_use]
+    pub fn left(&self) -> Option<TaskRange> {
+        if self.runs() { TaskRange::new(self.tasks.first + self.ended, self.tasks.last) } else { None }
+    }
+
+    /// The first `most` of its tasks that run end. Returns which.
+    pub(crate) fn stop(&mut self, now: Time, most: u32) -> Option<TaskRange> {
+        let left = self.left().filter(|_| most > 0)?;
+        let last = left.first.saturating_add(most - 1).min(left.last);
+        self.ended = last - self.tasks.first + 1;
+        if last == left.last {
+            self.end = now;
+        }
+        Some(TaskRange { first: left.first, last })
+    }
+}

@@ -1,0 +1,218 @@
+//! The engine and the modelled offers service in turns, one instant after the other.
+
+use allot_engine::{Engine, Input, Limits, Output, Policy};
+use allot_model::{
+    AllocatorMessage, Core, Epoch, Feed, FeedItem, InstanceId, InvalidId, Span, SyncPart, Time,
+};
+
+use super::timeline::Timeline;
+use super::truth::{EPOCH, Truth, WrongGrant};
+use crate::output::outcome::Outcome;
+use crate::workload::{Happening, Workload};
+
+/// Passes of one instant that grant nothing after which a policy counts as lost.
+const MOST_IDLE_PASSES: u32 = 1_000;
+
+/// Why a simulation did not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SimulationError {
+    /// The engine made a grant that the pool does not allow.
+    #[error(
+        "policy {policy}: {wrong}; this is a bug of the allocator engine, please report it with the input"
+    )]
+    WrongGrant {
+        /// Which policy.
+        policy: String,
+        /// What is wrong with the grant.
+        wrong: WrongGrant,
+    },
+    /// The engine wants to decide again and again without anything coming of it.
+    #[error("policy {policy} does not come to an end at {}s; this is a bug of the allocator engine", at.as_micros() / 1_000_000)]
+    Stuck {
+        /// Which policy.
+        policy: String,
+        /// When.
+        at: Time,
+    },
+    /// The workload wants something that the engine does not do.
+    #[error("{0}")]
+    NotYet(String),
+    /// The name of the simulated allocator cannot be made.
+    #[error(transparent)]
+    Name(#[from] InvalidId),
+}
+
+/// Runs a workload under a policy.
+///
+/// # Errors
+/// [`SimulationError`] where the engine does what it must not.
+pub fn simulate(workload: &Workload, policy: &Policy) -> Result<Outcome, SimulationError> {
+    refuse_guarantees(workload)?;
+    let mut simulator = Simulator::new(workload, policy)?;
+    simulator.run()?;
+    Ok(simulator.outcome(policy))
+}
+
+/// Guarantees are read, and not kept by the engine yet: results without them would be wrong.
+fn refuse_guarantees(workload: &Workload) -> Result<(), SimulationError> {
+    let at_first = workload.queues.iter().find(|queue| !queue.guarantee.is_none()).map(|queue| &queue.name);
+    let later = || {
+        workload.changes.iter().find_map(|change| match &change.what {
+            Happening::Queue { queue, guarantee, .. } if !guarantee.is_none() => {
+                workload.queues.get(*queue as usize).map(|queue| &queue.name)
+            }
+            _ => None,
+        })
+    };
+    match at_first.or_else(later) {
+        Some(queue) => Err(SimulationError::NotYet(format!(
+            "queue {queue} has a guarantee, which no policy keeps yet: leave `guarantee` out"
+        ))),
+        None => Ok(()),
+    }
+}
+
+struct Simulator<'a> {
+    workload: &'a Workload,
+    me: InstanceId,
+    engine: Engine,
+    truth: Truth<'a>,
+    timeline: Timeline<'a>,
+    /// What each queue is entitled to now, as it was told last.
+    queues: Vec<FeedItem>,
+    sequence: u64,
+    out: Vec<Output>,
+    now: Time,
+}
+
+impl<'a> Simulator<'a> {
+    fn new(workload: &'a Workload, policy: &Policy) -> Result<Self, InvalidId> {
+        let me = InstanceId::new("simulated")?;
+        // Each task is granted by itself: a simulation tells when each one starts.
+        let limits = Limits { ahead: Span::ZERO, ..Limits::default() };
+        let told = |queue: &crate::workload::Queue| FeedItem::Queue {
+            queue: queue.name.clone(),
+            weight: queue.weight,
+            limit: queue.limit.clone(),
+        };
+        Ok(Self {
+            workload,
+            engine: Engine::with_limits(me.clone(), policy.clone(), limits),
+            me,
+            truth: Truth::new(workload),
+            timeline: Timeline::new(workload),
+            queues: workload.queues.iter().map(told).collect(),
+            sequence: 1,
+            out: Vec::new(),
+            now: Time::ZERO,
+        })
+    }
+
+    fn run(&mut self) -> Result<(), SimulationError> {
+        self.engine.wake(self.now, &mut self.out);
+        self.tell_all();
+        let mut granted = true;
+        while let Some((at, is_event)) = self.timeline.next() {
+            if self.workload.until.is_some_and(|until| at > until) || (!is_event && !granted) {
+                break;
+            }
+            self.now = self.now.max(at);
+            self.happen();
+            granted = self.decide()?;
+        }
+        self.now = self.workload.until.unwrap_or(self.now).max(self.now);
+        Ok(())
+    }
+
+    /// All events of this instant: what ends, then agents and queues, then submissions.
+    fn happen(&mut self) {
+        while let Some(stay) = self.timeline.ended(self.now) {
+            self.truth.end(self.now, stay);
+        }
+        while let Some(change) = self.timeline.change(self.now) {
+            if let Happening::Queue { queue, weight, limit, .. } = &change.what
+                && let Some(FeedItem::Queue { weight: told, limit: told_limit, .. }) =
+                    self.queues.get_mut(*queue as usize)
+            {
+                (*told, *told_limit) = (*weight, limit.clone());
+            }
+            self.truth.change(self.now, &change.what);
+        }
+        while let Some(job) = self.timeline.submitted(self.now) {
+            self.truth.submit(job);
+        }
+    }
+
+    /// Passes until nothing more is granted. Returns whether anything was.
+    fn decide(&mut self) -> Result<bool, SimulationError> {
+        let (mut granted, mut idle) = (false, 0);
+        self.tell();
+        loop {
+            self.engine.wake(self.now, &mut self.out);
+            let grants = self.commit()?;
+            self.tell();
+            granted |= grants > 0;
+            idle = if grants > 0 { 0 } else { idle + 1 };
+            let next = self.engine.next_decision();
+            if next.is_none_or(|at| at > self.now) {
+                self.timeline.wake_at(next);
+                return Ok(granted);
+            }
+            if idle > MOST_IDLE_PASSES {
+                return Err(SimulationError::Stuck { policy: self.policy(), at: self.now });
+            }
+        }
+    }
+
+    /// Checks the grants of a pass and carries them out. Returns how many there were.
+    fn commit(&mut self) -> Result<u32, SimulationError> {
+        let mut grants = 0;
+        for output in self.out.drain(..) {
+            let Output::Say(AllocatorMessage::Grant(grant)) = output else { continue };
+            grants += 1;
+            let placed = |stay, ends: Option<Time>| {
+                ends.into_iter().for_each(|at| self.timeline.ends_at(at, stay));
+            };
+            let committed = self.truth.commit(self.now, grant, placed);
+            committed.map_err(|wrong| SimulationError::WrongGrant {
+                policy: self.engine.policy().to_string(),
+                wrong,
+            })?;
+        }
+        Ok(grants)
+    }
+
+    /// Tells the engine what has happened since it was told last.
+    fn tell(&mut self) {
+        let items = self.truth.news();
+        if !items.is_empty() {
+            self.sequence += 1;
+            let items = std::mem::take(items);
+            self.send(None, items);
+        }
+        if !self.engine.is_active() {
+            self.tell_all();
+        }
+    }
+
+    /// Tells the engine everything from the start, which it asks for at the beginning and where it could not have known
+    /// that it would need to know something.
+    fn tell_all(&mut self) {
+        let active = FeedItem::Active { epoch: EPOCH, instance: self.me.clone() };
+        let items = self.truth.account(self.now, active, self.queues.clone());
+        self.send(Some(SyncPart::Only), items);
+    }
+
+    fn send(&mut self, sync: Option<SyncPart>, items: Vec<FeedItem>) {
+        let feed = Feed { session: Epoch(1), sequence: self.sequence, sync, part: 0, items };
+        self.engine.handle(self.now, Input::Feed(feed), &mut self.out);
+    }
+
+    fn policy(&self) -> String {
+        self.engine.policy().to_string()
+    }
+
+    fn outcome(self, policy: &Policy) -> Outcome {
+        self.truth.outcome(policy.clone(), self.now)
+    }
+}

@@ -1,0 +1,272 @@
+//! Each thing that can happen in a scenario, and that it happens when it should.
+
+use crate::support::{grants, json, run, starts, states, yaml};
+
+fn check(text: &str, policy: &str, expected: &[&str]) {
+    let workload = yaml(text).workload;
+    assert_eq!(grants(&workload, &run(&workload, policy)), expected);
+}
+
+#[test]
+fn ends_come_before_agents_and_those_before_submissions_within_an_instant() {
+    check(
+        "
+events:
+  - {at: 5, submit: late, run: 1s}
+  - {at: 5, agent: m2, resources: {cpus: 1}}
+  - {at: 0, agent: m1, resources: {cpus: 1}}
+  - {at: 0, submit: first, run: 5s}
+  - {at: 0, submit: second, run: 1s}
+",
+        "fifo:placement=first-fit",
+        &["0 first.0 m1", "5 second.0 m1", "5 late.0 m2"],
+    );
+}
+
+#[test]
+fn the_oldest_running_tasks_end_and_make_room() {
+    check(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 3}}
+  - {at: 0, submit: J1, tasks: 5, run: forever}
+  - {at: 4, end: J1, tasks: 1}
+  - {at: 6, end: J1}
+",
+        "fifo",
+        &["0 J1.0 m1", "0 J1.1 m1", "0 J1.2 m1", "4 J1.3 m1", "6 J1.4 m1"],
+    );
+}
+
+#[test]
+fn tasks_whose_end_was_told_early_do_not_end_again() {
+    let workload = yaml(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 2}}
+  - {at: 0, submit: J1, tasks: 4, run: 10s}
+  - {at: 3, end: J1, tasks: 1}
+",
+    )
+    .workload;
+    let outcome = run(&workload, "fifo");
+    assert_eq!(grants(&workload, &outcome), ["0 J1.0 m1", "0 J1.1 m1", "3 J1.2 m1", "10 J1.3 m1"]);
+    assert_eq!(outcome.jobs[0].end.unwrap().as_micros(), 20_000_000);
+}
+
+#[test]
+fn tasks_of_an_agent_that_leaves_wait_again() {
+    check(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 2}}
+  - {at: 0, submit: J1, tasks: 2, run: 10s}
+  - {at: 4, agent: m1, leaves: true}
+  - {at: 5, agent: m2, resources: {cpus: 1}}
+  - {at: 6, agent: m1, resources: {cpus: 1}}
+",
+        "fifo",
+        &["0 J1.0 m1", "0 J1.1 m1", "5 J1.0 m2", "6 J1.1 m1"],
+    );
+}
+
+#[test]
+fn a_draining_agent_gets_nothing_new_until_it_is_not() {
+    check(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 1}}
+  - {at: 0, submit: J1, tasks: 2, run: 2s}
+  - {at: 1, agent: m1, drains: true}
+  - {at: 9, agent: m1, drains: false}
+",
+        "fifo",
+        &["0 J1.0 m1", "9 J1.1 m1"],
+    );
+}
+
+/// A20 of the conformance list: only what is really free is offered.
+#[test]
+fn an_agent_that_shrinks_below_what_is_held_offers_nothing_until_it_recovers() {
+    check(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 4}}
+  - {at: 0, submit: old, tasks: 4, run: forever}
+  - {at: 1, agent: m1, resources: {cpus: 2}}
+  - {at: 1, submit: new, tasks: 9, run: forever}
+  - {at: 2, end: old, tasks: 2}
+  - {at: 3, end: old, tasks: 1}
+  - {at: 4, agent: m1, resources: {cpus: 4}}
+",
+        "fifo",
+        &["0 old.0 m1", "0 old.1 m1", "0 old.2 m1", "0 old.3 m1", "3 new.0 m1", "4 new.1 m1", "4 new.2 m1"],
+    );
+}
+
+#[test]
+fn a_cancelled_job_neither_waits_nor_runs() {
+    let workload = yaml(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 2}}
+  - {at: 0, submit: J1, tasks: 9, run: forever}
+  - {at: 0, submit: J2, tasks: 1, run: 1s}
+  - {at: 3, cancel: J1}
+",
+    )
+    .workload;
+    let outcome = run(&workload, "fifo");
+    assert_eq!(starts(&outcome), [Some(0), Some(3)]);
+    assert_eq!(outcome.jobs[0].end.unwrap().as_micros(), 3_000_000);
+    assert_eq!(states(&workload, &outcome), ["default 0 0/1"]);
+}
+
+#[test]
+fn weights_and_limits_change_in_the_middle() {
+    let text = "
+queues: {A: {}, B: {}}
+events:
+  - {at: 0, agent: m1, resources: {cpus: 6}}
+  - {at: 0, submit: J1, queue: A, tasks: 50, run: 2s}
+  - {at: 0, submit: J2, queue: B, tasks: 50, run: 2s}
+  - {at: 1.5, queue: A, weight: 2}
+  - {at: 3.5, queue: A, limit: {cpus: 1}}
+until: 5
+";
+    let workload = yaml(text).workload;
+    let running = |until: &str| {
+        let workload = yaml(&text.replace("until: 5", until)).workload;
+        states(&workload, &run(&workload, "drf"))
+    };
+    assert_eq!(running("until: 1"), ["A 3 1/2", "B 3 1/2"]);
+    assert_eq!(running("until: 3"), ["A 4 2/3", "B 2 1/3"]);
+    assert_eq!(running("until: 5"), ["A 1 1/6", "B 5 5/6"]);
+    let fifo = run(&workload, "fifo");
+    assert_eq!(states(&workload, &fifo), ["A 1 1/6", "B 5 5/6"], "limits hold where queues do not rank, too");
+}
+
+#[test]
+fn a_limit_above_holds_for_all_queues_below() {
+    let workload = yaml(
+        "
+queues: {org: {limit: {cpus: 3}}}
+events:
+  - {at: 0, agent: m1, resources: {cpus: 9}}
+  - {at: 0, submit: J1, queue: org.a, tasks: 9, run: forever}
+  - {at: 0, submit: J2, queue: org.b, tasks: 9, run: forever}
+  - {at: 0, submit: J3, queue: other, tasks: 9, run: forever}
+",
+    )
+    .workload;
+    assert_eq!(
+        states(&workload, &run(&workload, "drf")),
+        ["org 3 1/3", "org.a 2 2/9", "org.b 1 1/9", "other 6 2/3"]
+    );
+}
+
+#[test]
+fn constraints_and_devices_are_kept() {
+    let workload = yaml(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 8, gpus: ['0', '1']}, attributes: {zone: a}}
+  - {at: 0, agent: m2, resources: {cpus: 8, gpus: 4}, attributes: {zone: b}}
+  - {at: 0, submit: J1, tasks: 3, resources: {gpus: 0.5}, constraints: ['zone == a'], run: forever}
+  - {at: 0, submit: J2, tasks: 2, resources: {cpus: 1, gpus: 1}, constraints: ['zone == a'], run: forever}
+",
+    )
+    .workload;
+    let outcome = run(&workload, "fifo");
+    assert_eq!(
+        grants(&workload, &outcome),
+        ["0 J1.0 m1", "0 J1.1 m1", "0 J1.2 m1"],
+        "no device is left whole"
+    );
+    let json: serde_json::Value = serde_json::from_str(&json(&workload, "fifo")).unwrap();
+    assert_eq!(json["metrics"]["gpu_allocation"], 0.25);
+    // Of two kinds of tasks of equal weight (3 and 2 tasks): m1 has half a device, useless to J2; m2 is useless to both.
+    let fragmented = json["metrics"]["gpu_fragmentation"].as_f64().unwrap();
+    assert!((fragmented - (0.5 * 2.0 / 5.0 + 4.0) / 6.0).abs() < 1e-9, "{fragmented}");
+}
+
+#[test]
+fn tasks_that_take_no_time_start_and_end_in_the_same_instant() {
+    let workload = yaml(
+        "
+events:
+  - {at: 1, agent: m1, resources: {cpus: 1}}
+  - {at: 1, submit: J1, tasks: 3, run: 0}
+",
+    )
+    .workload;
+    let outcome = run(&workload, "fifo");
+    assert_eq!(grants(&workload, &outcome), ["1 J1.0 m1", "1 J1.1 m1", "1 J1.2 m1"]);
+    assert_eq!(outcome.jobs[0].end, outcome.jobs[0].start);
+}
+
+#[test]
+fn nothing_happens_after_the_end_and_the_queues_are_told_as_they_are_then() {
+    let workload = yaml(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 2}}
+  - {at: 0, submit: J1, queue: A, run: 10s}
+  - {at: 7, submit: J2, queue: A, run: 10s}
+until: 6.5s
+",
+    )
+    .workload;
+    let outcome = run(&workload, "fifo");
+    assert_eq!(
+        (starts(&outcome), states(&workload, &outcome)),
+        (vec![Some(0), None], vec!["A 1 1/2".to_owned()])
+    );
+    let json: serde_json::Value = serde_json::from_str(&json(&workload, "fifo")).unwrap();
+    assert_eq!((&json["ended_at"], json["jobs"].as_array().unwrap().len()), (&serde_json::json!(6.5), 1));
+    assert_eq!(json["metrics"]["utilisation"], 0.5);
+}
+
+#[test]
+fn a_gang_that_is_not_placed_together_is_an_error_of_the_engine() {
+    let workload = yaml(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 1}}
+  - {at: 0, submit: J1, tasks: 2, gang: true, run: 1s}
+",
+    )
+    .workload;
+    let policy = allot_engine::Policy::parse("fifo").unwrap();
+    // An engine that knows gangs leaves it waiting; one that does not is told apart here.
+    match allot_sim::simulate(&workload, &policy) {
+        Ok(outcome) => assert_eq!(starts(&outcome), [None]),
+        Err(error) => assert!(error.to_string().contains("wants 2 placed together"), "{error}"),
+    }
+}
+
+#[test]
+fn a_guarantee_is_refused_as_long_as_nobody_keeps_it() {
+    let workload = yaml("queues: {A: {guarantee: {cpus: 2}}}\nevents: []\n").workload;
+    let policy = allot_engine::Policy::parse("drf").unwrap();
+    let error = allot_sim::simulate(&workload, &policy).unwrap_err().to_string();
+    assert!(error.contains("queue A has a guarantee"), "{error}");
+}
+
+#[test]
+fn unequal_queues_are_told_by_jains_index() {
+    let text = "
+queues: {A: {weight: 1}, B: {weight: 1}}
+events:
+  - {at: 0, agent: m1, resources: {cpus: 4}}
+  - {at: 0, submit: J1, queue: A, tasks: 400, run: 1s}
+  - {at: 0, submit: J2, queue: B, tasks: 400, run: 1s}
+until: 50
+";
+    let jain = |policy: &str| {
+        let json: serde_json::Value = serde_json::from_str(&json(&yaml(text).workload, policy)).unwrap();
+        json["metrics"]["jain_index"].as_f64().unwrap()
+    };
+    assert!((jain("drf") - 1.0).abs() < 1e-9, "{}", jain("drf"));
+    assert!((jain("fifo") - 0.5).abs() < 1e-9, "{}", jain("fifo"));
+}

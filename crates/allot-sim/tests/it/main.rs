@@ -1,0 +1,9 @@
+//! The simulator as its users see it: scenarios and logs in, grants and measures out.
+#![cfg(test)]
+
+mod errors;
+mod goldens;
+mod happenings;
+mod laws;
+mod logs;
+mod support;

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use allot_model::{JobId, PoolJob, SetAside, Span, TaskRange, Time};
 
 use crate::dims::{Need, Vector};
-use crate::policy::{JobKey, Policy};
+use crate::order::Traits;
+use crate::policy::{Backfill, JobKey, Policy};
 use crate::queues::Queues;
+use crate::rekey::Scores;
 use crate::search::Place;
 use crate::shape::Shapes;
 use crate::slab::Slab;
@@ -41,7 +43,7 @@ pub(crate) struct Next {
 /// All jobs that have not ended, and the lanes they stand in.
 #[derive(Debug, Clone)]
 pub(crate) struct Backlog {
-    order: crate::policy::Order,
+    scores: Scores,
     jobs: Slab<Job>,
     by_id: BTreeMap<JobId, u32>,
     pub(crate) queues: Queues,
@@ -52,7 +54,7 @@ pub(crate) struct Backlog {
 impl Backlog {
     pub(crate) fn new(policy: &Policy, dim: usize, apart: bool) -> Self {
         Self {
-            order: policy.order,
+            scores: Scores::new(policy.order, policy.ageing),
             jobs: Slab::default(),
             by_id: BTreeMap::new(),
             queues: Queues::new(policy, dim, apart),
@@ -74,11 +76,12 @@ impl Backlog {
     }
 
     /// A job was admitted.
-    pub(crate) fn admit(&mut self, job: &PoolJob, shape: u32) {
-        let lane = self.queues.lane_for(&job.queue);
+    pub(crate) fn admit(&mut self, job: &PoolJob, shape: u32, capacity: &Vector) {
+        let lane = self.queues.lane_for(&job.queue, capacity);
         self.queues.reuse(lane);
-        let key = self.order.key(job.priority, job.submitted_at, job.job);
-        let slot = self.jobs.insert(Job { key, lane, shape, ..Job::default() });
+        let slot = self.jobs.insert(Job { lane, shape, ..Job::default() });
+        let score = self.scores.admit(slot, &Traits::of(job));
+        self.jobs[slot].key = JobKey::new(score, job.submitted_at, job.job);
         self.by_id.insert(job.job, slot);
     }
 
@@ -88,6 +91,7 @@ impl Backlog {
         self.held.remove(&id);
         self.jobs[slot].unplaced = Tasks::None;
         self.requeue(slot);
+        self.scores.forget(slot);
         let job = self.jobs.remove(slot);
         self.queues.unuse(job.lane);
         Some(job.shape)
@@ -144,7 +148,11 @@ impl Backlog {
         job.unplaced.remove(taken);
         job.queued = !job.unplaced.is_empty();
         let leaves = (!job.queued).then_some((next.cell, job.key));
+        if leaves.is_some() && self.scores.move_on() {
+            self.scores.leave(next.job);
+        }
         self.queues.serve(next.lane, need, slots, capacity, leaves);
+        self.queues.served(next.lane);
         Some((taken, slots))
     }
 
@@ -192,10 +200,38 @@ impl Backlog {
         let (lane, shape, key) = (job.lane, job.shape, job.key);
         self.jobs[slot].queued = waits;
         if waits {
+            let key = self.scores.enter(slot).map_or(key, |score| key.scored(score));
+            self.jobs[slot].key = key;
             self.queues.enter(lane, shape, key, slot);
         } else {
+            self.scores.leave(slot);
             self.queues.leave(lane, shape, key);
         }
+    }
+
+    /// The time is this now.
+    pub(crate) fn advance(&mut self, now: Time, capacity: &Vector) {
+        self.scores.advance(now);
+        self.queues.advance(now, capacity);
+    }
+
+    /// Scores the waiting jobs again whose scores time has changed.
+    pub(crate) fn rescore(&mut self) {
+        for slot in self.scores.take_due() {
+            let Job { key, lane, shape, .. } = self.jobs[slot];
+            let rescored = self.scores.enter(slot).map_or(key, |score| key.scored(score));
+            if rescored != key {
+                self.jobs[slot].key = rescored;
+                self.queues.leave(lane, shape, key);
+                self.queues.enter(lane, shape, rescored, slot);
+            }
+        }
+    }
+
+    /// When a score changes next with which something may be placed that could not be before: where all that fits goes ahead,
+    /// another order alone changes nothing.
+    pub(crate) fn next_step(&self) -> Option<Time> {
+        self.scores.next_step().filter(|_| self.queues.backfill != Backfill::Skip)
     }
 
     /// The next job to be served: the first in order, of the first lane in order, that may fit somewhere and would not

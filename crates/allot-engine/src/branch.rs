@@ -1,17 +1,21 @@
-//! The queue tree, as far as limits part it: each queue with a limit is a branch, and so is the whole.
+//! The queue tree: each queue with a limit is a branch, and so is the whole; where queues rank, so is each with queues below it.
 //!
 //! A branch knows what all its tasks hold together, and ranks what it has to offer: the lanes of queues that are in no
-//! smaller branch, and the branches right below it. What no branch has room for is not looked at until something there
-//! ends, however much of it waits and in however many lanes.
+//! smaller branch, and the branches right below it. Where queues rank, each member's place is its own; in one line it is
+//! that of its first job. What no branch has room for is not looked at until something there ends, however much of it
+//! waits and in however many lanes.
 
 use std::collections::BTreeMap;
 
 use allot_model::{Limited, QueueLimit, QueueName};
 
 use crate::dims::{Dim, Dims, Need};
-use crate::lane::LaneHeld;
+use crate::lane::{LaneHeld, stretch};
 use crate::name::NameKey;
 use crate::policy::{JobKey, LaneKey};
+use crate::rank::hdrf::Blend;
+use crate::rank::lottery::Draws;
+use crate::rank::{Amounts, Measure, Rank, Standing};
 use crate::ranked::{Ranked, Summary};
 use crate::shape::Mask;
 use crate::share::Share;
@@ -59,6 +63,15 @@ pub(crate) struct Branch {
     seat: u32,
     bound: Bound,
     pub(crate) held: Held,
+    /// What it is entitled to beside the other members of its parent.
+    pub(crate) weight: u32,
+    pub(crate) standing: Standing,
+    pub(crate) share: Share,
+    name: NameKey,
+    /// What it counts as under `hdrf`, where something in it can be placed.
+    pub(crate) blend: Option<Blend>,
+    /// The draws among its members under `lottery`.
+    pub(crate) draws: Draws,
     members: Slab<Member>,
     /// The members with something to offer, by their first. What a branch offers may come later than its key.
     pub(crate) ranking: Ranked<LaneKey, Mask>,
@@ -71,13 +84,42 @@ pub(crate) struct Branch {
 /// All branches.
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
-    branches: Vec<Branch>,
+    branches: Slab<Branch>,
     by_queue: BTreeMap<QueueName, u32>,
+    /// True where queues rank, so that a branch is ranked by what it holds.
+    nested: bool,
+    /// True where branches rank by how their members are, so that it is noted where something changes.
+    blended: bool,
+    /// Branches in which something has changed.
+    pub(crate) touched: Vec<u32>,
+    /// True where that may be any of them.
+    pub(crate) all_touched: bool,
 }
 
 impl Branch {
     pub(crate) fn member(&self, seat: u32) -> Member {
         self.members[seat]
+    }
+
+    /// All members, those with nothing to offer too.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (u32, Member)> {
+        let there = self.members.iter().filter(|(_, member)| **member != Member::default());
+        there.map(|(seat, member)| (seat, *member))
+    }
+
+    /// The members with something to offer, in order.
+    pub(crate) fn ranked_members(&self) -> impl Iterator<Item = (u32, Member)> {
+        self.ranking.in_order().into_iter().map(|seat| (seat, self.members[seat]))
+    }
+
+    /// Its place beside the other members of its parent.
+    fn key(&self) -> LaneKey {
+        LaneKey { share: self.share, name: self.name.clone() }
+    }
+
+    /// True where nothing would be lost without it.
+    fn is_needless(&self) -> bool {
+        self.bound.is_none() && self.members().next().is_none()
     }
 
     /// How many tasks more it may have.
@@ -99,6 +141,26 @@ impl Branch {
 
     fn first_key(&self) -> Option<&LaneKey> {
         self.ranking.first().and_then(|first| self.ranking.key(first))
+    }
+
+    /// How many of `most` tasks may go to it one after the other before a rival with this key is preferred. At least 1.
+    pub(crate) fn stretch(
+        &self,
+        need: &Need,
+        most: u64,
+        rival: Option<&LaneKey>,
+        measure: &Measure<'_>,
+    ) -> u64 {
+        let Some(rival) = rival else { return most };
+        stretch(most, |count| {
+            let share = measure.share(&Raised { held: &self.held, need, count }, self.weight, &self.standing);
+            LaneKey { share, name: self.name.clone() } < *rival
+        })
+    }
+
+    /// The branch that it is in, and its place there.
+    pub(crate) fn place(&self) -> (u32, u32) {
+        (self.parent, self.seat)
     }
 
     pub(crate) fn admits(&self, need: &Need) -> bool {
@@ -163,7 +225,39 @@ impl Held {
     }
 }
 
+impl Amounts for Held {
+    fn dims(&self) -> usize {
+        self.amounts.len()
+    }
+
+    fn amount(&self, dim: Dim) -> u64 {
+        self.of(dim)
+    }
+}
+
+/// What a branch would hold with so many tasks more.
+struct Raised<'a> {
+    held: &'a Held,
+    need: &'a Need,
+    count: u64,
+}
+
+impl Amounts for Raised<'_> {
+    fn dims(&self) -> usize {
+        self.need.iter().map(|(dim, _)| dim + 1).max().unwrap_or(0).max(self.held.dims())
+    }
+
+    fn amount(&self, dim: Dim) -> u64 {
+        let asked = self.need.iter().find(|(asked, _)| *asked == dim).map_or(0, |(_, amount)| amount);
+        self.held.of(dim).saturating_add(asked.saturating_mul(self.count))
+    }
+}
+
 impl Bound {
+    fn is_none(&self) -> bool {
+        self.tasks.is_none() && self.amounts.is_empty()
+    }
+
     fn of(limit: &QueueLimit, dims: &mut Dims) -> Self {
         let amounts = limit.resources.iter().map(|(name, most)| (dims.place(name), *most)).collect();
         Self { tasks: limit.tasks, amounts }
@@ -172,44 +266,87 @@ impl Bound {
 
 impl Tree {
     /// The whole alone.
-    pub(crate) fn new() -> Self {
-        Self { branches: vec![Branch::default()], by_queue: BTreeMap::new() }
+    pub(crate) fn new(rank: &Rank) -> Self {
+        let mut branches = Slab::default();
+        branches.insert(Branch::default());
+        Self {
+            branches,
+            by_queue: BTreeMap::new(),
+            nested: *rank != Rank::Line,
+            blended: *rank == Rank::Hdrf,
+            touched: Vec::new(),
+            all_touched: true,
+        }
     }
 
     /// A branch for each of these limits, with no lanes yet.
-    pub(crate) fn grow(limits: &BTreeMap<QueueName, QueueLimit>, dims: &mut Dims) -> Self {
-        let mut tree = Self::new();
+    pub(crate) fn grow(&mut self, limits: &BTreeMap<QueueName, QueueLimit>, dims: &mut Dims) {
         // A queue comes before those below it.
         for (queue, limit) in limits {
-            let (parent, branch) = (tree.branch_of(queue), tree.len());
-            let seat = tree.branches[parent as usize].members.insert(Member::Branch(branch));
-            let (queue, bound) = (Some(queue.clone()), Bound::of(limit, dims));
-            tree.by_queue.extend(queue.clone().map(|queue| (queue, branch)));
-            tree.branches.push(Branch { queue, parent, seat, bound, ..Branch::default() });
+            for above in self.missing_above(queue) {
+                self.add(above, Bound::default());
+            }
+            self.add(queue.clone(), Bound::of(limit, dims));
         }
-        tree
     }
 
-    fn len(&self) -> u32 {
-        u32::try_from(self.branches.len()).unwrap_or(u32::MAX)
+    /// The queues above this one that are no branches yet, where they have to be, from the top down.
+    pub(crate) fn missing_above(&self, queue: &QueueName) -> Vec<QueueName> {
+        if !self.nested {
+            return Vec::new();
+        }
+        let above = std::iter::successors(queue.parent(), QueueName::parent);
+        let mut missing: Vec<_> = above.take_while(|above| !self.by_queue.contains_key(above)).collect();
+        missing.reverse();
+        missing
     }
 
-    /// True where nothing is limited.
+    /// A new branch in the smallest one that its queue is in.
+    fn add(&mut self, queue: QueueName, bound: Bound) -> u32 {
+        let (parent, name) = (self.branch_of(&queue), NameKey::new(queue.as_str()));
+        let here = Branch { parent, bound, name, weight: 1, queue: Some(queue.clone()), ..Branch::default() };
+        let branch = self.branches.insert(here);
+        let seat = self.branches[parent].members.insert(Member::Branch(branch));
+        self.branches[branch].seat = seat;
+        self.by_queue.insert(queue, branch);
+        branch
+    }
+
+    /// A new branch that is there for what is below it alone.
+    pub(crate) fn part(&mut self, queue: QueueName) -> u32 {
+        self.add(queue, Bound::default())
+    }
+
+    /// The branch that is this queue with all below it.
+    pub(crate) fn find(&self, queue: &QueueName) -> Option<u32> {
+        self.by_queue.get(queue).copied()
+    }
+
+    /// True where the whole is the only branch.
     pub(crate) fn is_plain(&self) -> bool {
-        self.branches.len() == 1
+        self.by_queue.is_empty()
+    }
+
+    pub(crate) fn is_nested(&self) -> bool {
+        self.nested
     }
 
     pub(crate) fn get(&self, branch: u32) -> &Branch {
-        &self.branches[branch as usize]
+        &self.branches[branch]
     }
 
-    fn get_mut(&mut self, branch: u32) -> &mut Branch {
-        &mut self.branches[branch as usize]
+    pub(crate) fn get_mut(&mut self, branch: u32) -> &mut Branch {
+        &mut self.branches[branch]
     }
 
     /// All branches with their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Branch)> {
-        (WHOLE..).zip(&self.branches)
+        self.branches.iter().filter(|(number, branch)| *number == WHOLE || branch.queue.is_some())
+    }
+
+    /// All branches but the whole.
+    pub(crate) fn parts(&self) -> Vec<u32> {
+        self.by_queue.values().copied().collect()
     }
 
     /// The smallest branch that a queue is in.
@@ -237,6 +374,11 @@ impl Tree {
         here.members.remove(seat);
         here.ranking.remove(seat);
         self.tell_up(branch);
+        if self.nested && branch != WHOLE && self.get(branch).is_needless() {
+            let gone = self.branches.remove(branch);
+            gone.queue.into_iter().for_each(|queue| _ = self.by_queue.remove(&queue));
+            self.unseat(gone.parent, gone.seat);
+        }
     }
 
     /// Says what a lane has to offer now, and which share its queue has.
@@ -274,11 +416,14 @@ impl Tree {
     }
 
     /// Brings the place of a branch in its parent up to date, and those of all that it is in.
-    fn tell_up(&mut self, mut branch: u32) {
+    pub(crate) fn tell_up(&mut self, mut branch: u32) {
+        if self.blended && branch != WHOLE {
+            self.touched.push(branch);
+        }
         while branch != WHOLE && !self.is_told(branch) {
             let here = self.get(branch);
             let (parent, seat) = (here.parent, here.seat);
-            let (mask, key) = (here.offers(), here.first_key().cloned());
+            let (mask, key) = (here.offers(), self.told_key(branch));
             let above = &mut self.get_mut(parent).ranking;
             match key.filter(|_| mask != Mask::default()) {
                 None => above.remove(seat),
@@ -288,25 +433,51 @@ impl Tree {
         }
     }
 
+    /// The key of a branch in its parent.
+    fn told_key(&self, branch: u32) -> Option<LaneKey> {
+        let here = self.get(branch);
+        if self.nested { Some(here.key()) } else { here.first_key().cloned() }
+    }
+
     /// True where the parent of a branch ranks it as it is.
     pub(crate) fn is_told(&self, branch: u32) -> bool {
         let here = self.get(branch);
         let (above, mask) = (&self.get(here.parent).ranking, here.offers());
-        let key = here.first_key().filter(|_| mask != Mask::default());
-        branch == WHOLE || (above.key(here.seat) == key && above.says(here.seat) == mask)
+        let key = self.told_key(branch).filter(|_| mask != Mask::default());
+        branch == WHOLE || (above.key(here.seat) == key.as_ref() && above.says(here.seat) == mask)
     }
 
     /// What the tasks of a lane in this branch hold has changed.
-    pub(crate) fn account(&mut self, mut branch: u32, before: &LaneHeld, after: &LaneHeld) {
+    pub(crate) fn account(
+        &mut self,
+        mut branch: u32,
+        before: &LaneHeld,
+        after: &LaneHeld,
+        measure: &Measure<'_>,
+    ) {
         while branch != WHOLE {
             let here = self.get_mut(branch);
             here.held.replace(before, after);
-            let parent = here.parent;
-            if here.reopen(|here, _, need| !here.admits(need)) {
+            let (parent, limited) = (here.parent, !here.bound.is_none());
+            let reopened = here.reopen(|here, _, need| !here.admits(need));
+            self.all_touched |= limited;
+            if self.nested {
+                self.measure(branch, measure);
+            } else if reopened {
                 self.tell_up(branch);
             }
             branch = parent;
         }
+    }
+
+    /// What a branch holds, what there is, its weight or its standing has changed.
+    pub(crate) fn measure(&mut self, branch: u32, measure: &Measure<'_>) {
+        let here = self.get_mut(branch);
+        here.share = match &here.blend {
+            Some(blend) => blend.share.times(1, u128::from(here.weight)),
+            None => measure.share(&here.held, here.weight, &here.standing),
+        };
+        self.tell_up(branch);
     }
 
     /// A limit is another than it was.
@@ -315,6 +486,7 @@ impl Tree {
         let here = self.get_mut(branch);
         here.bound = Bound::of(limit, dims);
         here.reopen(|here, _, need| !here.admits(need));
+        self.all_touched = true;
         self.tell_up(branch);
     }
 
@@ -353,13 +525,26 @@ impl Tree {
         self.up_from(branch).find(|branch| !self.get(*branch).admits(need))
     }
 
+    /// The keys of a member of a branch and of all branches that it is in, from the top down. Where queues rank, such lists
+    /// are ordered as the members are served.
+    pub(crate) fn path(&self, mut branch: u32, key: LaneKey) -> Vec<LaneKey> {
+        let mut path = vec![key];
+        while self.nested && branch != WHOLE {
+            let here = self.get(branch);
+            path.push(here.key());
+            branch = here.parent;
+        }
+        path.reverse();
+        path
+    }
+
     /// The lanes with something to offer, in order.
     pub(crate) fn lanes_in_order(&self) -> Vec<u32> {
-        let mut lanes: Vec<(&LaneKey, u32)> = Vec::new();
-        for branch in &self.branches {
-            for seat in branch.ranking.in_order() {
-                if let (Member::Lane(lane), Some(key)) = (branch.member(seat), branch.ranking.key(seat)) {
-                    lanes.push((key, lane));
+        let mut lanes: Vec<(Vec<LaneKey>, u32)> = Vec::new();
+        for (number, branch) in self.iter() {
+            for (seat, member) in branch.ranked_members() {
+                if let (Member::Lane(lane), Some(key)) = (member, branch.ranking.key(seat)) {
+                    lanes.push((self.path(number, key.clone()), lane));
                 }
             }
         }

@@ -136,13 +136,20 @@ impl Engine {
     /// world nothing is lost, such as a simulator, need not wake it at any other time.
     #[must_use]
     pub fn next_decision(&self) -> Option<Time> {
-        [self.next_pass(), self.pool.backlog.next_release()].into_iter().flatten().min()
+        [self.next_pass(), self.pool.backlog.next_release(), self.next_step()].into_iter().flatten().min()
+    }
+
+    /// When a priority ages with which something may be placed that could not be before.
+    fn next_step(&self) -> Option<Time> {
+        self.pool.backlog.next_step().filter(|_| self.is_active())
     }
 
     fn apply(&mut self, now: Time, change: Apply) {
         match change {
             Apply::Reset => {
+                let memory = self.pool.remember();
                 self.pool = Pool::new(&self.policy, self.apart);
+                self.pool.recall(memory);
                 self.flight.clear();
                 self.active = None;
             }
@@ -249,6 +256,7 @@ impl Core for Engine {
     type Output = Output;
 
     fn handle(&mut self, now: Time, input: Input, _out: &mut Vec<Output>) {
+        self.pool.advance(now);
         match input {
             Input::Feed(feed) => {
                 for change in self.session.take(now, feed) {
@@ -260,6 +268,7 @@ impl Core for Engine {
     }
 
     fn wake(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.pool.advance(now);
         if self.answer_overdue().is_some_and(|at| at <= now) {
             self.session.ask(now);
         }
@@ -270,6 +279,9 @@ impl Core for Engine {
         self.pool.fleet.expire(now);
         if self.pool.backlog.next_release().is_some_and(|at| at <= now) {
             self.pool.backlog.unhold(now);
+            self.work_since.get_or_insert(now);
+        }
+        if self.next_step().is_some_and(|at| at <= now) {
             self.work_since.get_or_insert(now);
         }
         if let (Some(_), Some(epoch)) = (self.work_since, self.acting()) {
@@ -286,6 +298,7 @@ impl Core for Engine {
             (self.pool.fleet.next_expiry(), "offer expires"),
             (self.pool.backlog.next_release(), "job is tried again"),
             (self.answer_overdue(), "answer is overdue"),
+            (self.next_step(), "priority ages"),
         ];
         times.into_iter().filter_map(|(at, what)| Some((at?, what))).min_by_key(|(at, _)| *at)
     }

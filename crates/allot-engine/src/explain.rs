@@ -63,9 +63,10 @@ fn lanes_ahead(queues: &Queues, lane: u32) -> Vec<u32> {
     if !queues.rank() {
         return Vec::new();
     }
-    let own = queues.key(lane);
+    let path = |lane| queues.tree.path(queues.lane(lane).branch, queues.key(lane));
+    let own = path(lane);
     let mut ahead = queues.tree.lanes_in_order();
-    ahead.retain(|other| *other != lane && queues.ranked_key(*other) < Some(&own));
+    ahead.retain(|other| *other != lane && path(*other) < own);
     ahead
 }
 
@@ -91,5 +92,10 @@ fn share(pool: &Pool, lane: u32) -> Option<QueueShare> {
     let counts = queues.counts_by(lane, pool.fleet.capacity());
     let resource = counts.and_then(|(dim, _, _)| pool.dims.name(dim).cloned());
     let share = counts.map_or([0, 1], |(_, held, whole)| lowest_terms(held, whole));
-    Some(QueueShare { queue: known.queue.clone()?, weight: known.weight, resource, share })
+    Some(QueueShare {
+        queue: known.queue.clone()?,
+        weight: queues.weight_of(known.queue.as_ref()?),
+        resource,
+        share,
+    })
 }

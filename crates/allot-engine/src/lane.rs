@@ -1,14 +1,14 @@
 //! A lane: the jobs that stand in one line behind each other, which is a queue, or everyone where queues do not
 //! rank.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use allot_model::QueueName;
 
 use crate::dims::{Dim, Need, Vector};
 use crate::name::NameKey;
-use crate::policy::{Backfill, JobKey, LaneKey, Rank};
+use crate::policy::{Backfill, JobKey, LaneKey};
+use crate::rank::{Amounts, Measure, Standing, hdrf};
 use crate::ranked::Summary;
 use crate::shape::Mask;
 use crate::share::Share;
@@ -25,6 +25,7 @@ pub(crate) struct Lane {
     pub(crate) branch: u32,
     pub(crate) seat: u32,
     pub(crate) held: LaneHeld,
+    pub(crate) standing: Standing,
     share: Share,
     /// One cell for each shape that some waiting job has.
     cells: Slab<Cell>,
@@ -61,9 +62,9 @@ pub(crate) struct Cell {
 }
 
 impl Lane {
-    pub(crate) fn new(queue: Option<QueueName>, weight: u32) -> Self {
+    pub(crate) fn new(queue: Option<QueueName>) -> Self {
         let name = NameKey::new(queue.as_ref().map_or("", QueueName::as_str));
-        Self { queue, name, weight, ..Self::default() }
+        Self { queue, name, weight: 1, ..Self::default() }
     }
 
     pub(crate) fn share(&self) -> Share {
@@ -74,7 +75,7 @@ impl Lane {
         self.name.clone()
     }
 
-    /// True where nothing would be lost without it.
+    /// True where nobody needs it.
     pub(crate) fn is_idle(&self) -> bool {
         self.users == 0 && self.held.tasks == 0 && self.held.used.is_zero()
     }
@@ -171,36 +172,54 @@ impl Lane {
     pub(crate) fn charge(&mut self, need: &Need, count: u64, rank: &Measure<'_>) {
         self.held.used.add_need(need, count);
         self.held.tasks = self.held.tasks.saturating_add(count);
-        self.share = rank.share(&self.held.used, self.weight);
+        self.measure(rank);
     }
 
     /// Its tasks hold `count` times `need` less.
     pub(crate) fn refund(&mut self, need: &Need, count: u64, rank: &Measure<'_>) {
         self.held.used.subtract_need(need, count);
         self.held.tasks = self.held.tasks.saturating_sub(count);
-        self.share = rank.share(&self.held.used, self.weight);
+        self.measure(rank);
     }
 
-    /// What there is, or its weight, has changed.
+    /// What it holds, what there is, its weight or its standing has changed.
     pub(crate) fn measure(&mut self, rank: &Measure<'_>) {
-        self.share = rank.share(&self.held.used, self.weight);
+        if let Standing::Direction(direction) = &mut self.standing {
+            *direction = hdrf::direction(&self.held.used, rank);
+        }
+        self.share = rank.share(&self.held.used, self.weight, &self.standing);
     }
 
     /// How many of `most` tasks go one after the other before a rival with this key is preferred. At least 1.
     pub(crate) fn stretch(&self, need: &Need, most: u64, rival: Option<&LaneKey>, rank: &Measure<'_>) -> u64 {
         let Some(rival) = rival else { return most };
-        let stays_first = |count: u64| {
+        stretch(most, |count| {
             let mut used = self.held.used.clone();
             used.add_need(need, count);
-            LaneKey { share: rank.share(&used, self.weight), name: self.name.clone() } < *rival
-        };
-        // The share only grows, so the tasks after which it is still first are those below some number.
-        let (mut stays, mut yields) = (0, most);
-        while stays + 1 < yields {
-            let middle = stays + (yields - stays) / 2;
-            if stays_first(middle) { stays = middle } else { yields = middle }
-        }
-        yields
+            let share = rank.share(&used, self.weight, &self.standing);
+            LaneKey { share, name: self.name.clone() } < *rival
+        })
+    }
+}
+
+/// How many of `most` tasks go one after the other where after `stays_first` of them the next is preferred as well. At
+/// least 1. Shares only grow, so the numbers after which it is still first are those below some number.
+pub(crate) fn stretch(most: u64, stays_first: impl Fn(u64) -> bool) -> u64 {
+    let (mut stays, mut yields) = (0, most);
+    while stays + 1 < yields {
+        let middle = stays + (yields - stays) / 2;
+        if stays_first(middle) { stays = middle } else { yields = middle }
+    }
+    yields
+}
+
+impl Amounts for Vector {
+    fn dims(&self) -> usize {
+        self.iter().count()
+    }
+
+    fn amount(&self, dim: Dim) -> u64 {
+        self.get(dim)
     }
 }
 
@@ -218,42 +237,5 @@ impl Cell {
     /// All waiting jobs.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = (&JobKey, u32)> {
         self.jobs.iter().map(|(key, job)| (key, *job))
-    }
-}
-
-/// How shares are measured: by which rule, and against how much.
-pub(crate) struct Measure<'a> {
-    pub(crate) rank: &'a Rank,
-    /// The place of the resource of [`Rank::Fair`].
-    pub(crate) dim: usize,
-    pub(crate) capacity: &'a Vector,
-}
-
-impl Measure<'_> {
-    fn share(&self, used: &Vector, weight: u32) -> Share {
-        match self.rank {
-            Rank::Line => Share::ZERO,
-            Rank::Fair { .. } => Share::of(used.get(self.dim), 1, weight),
-            Rank::Drf => self.dominant(used, weight),
-        }
-    }
-
-    /// The resource that counts, how much of it is used and how much there is; nothing where none counts.
-    pub(crate) fn counts_by(&self, used: &Vector) -> Option<(Dim, u64, u64)> {
-        let of = |dim| (dim, used.get(dim), self.capacity.get(dim));
-        match self.rank {
-            Rank::Line => None,
-            Rank::Fair { .. } => Some(of(self.dim)),
-            Rank::Drf => {
-                let held = used.iter().filter(|(_, amount)| *amount > 0).map(|(dim, _)| of(dim));
-                // Of equal shares the first by place.
-                held.max_by_key(|(dim, amount, whole)| (Share::of(*amount, *whole, 1), Reverse(*dim)))
-            }
-        }
-    }
-
-    fn dominant(&self, used: &Vector, weight: u32) -> Share {
-        let shares = used.iter().map(|(dim, amount)| Share::of(amount, self.capacity.get(dim), weight));
-        shares.max().unwrap_or(Share::ZERO)
     }
 }

@@ -3,10 +3,12 @@
 //!
 //! Pure: an [`Engine`] is an [`allot_model::Core`]. Its parts, from the inside out:
 //!
-//! - [`Share`], [`Policy`]: what is preferred to what, in exact integers.
+//! - [`Share`], [`Policy`]: what is preferred to what, in exact integers. `order`: how jobs rank, a file an order.
+//!   `rank`: how queues rank, a file a rank that keeps something of its own.
 //! - `ranked`: one ordered tree with summaries, used for queues by share and for agents by fit.
-//! - `shape`, `fleet`, `backlog`: what is asked for, what is free, and who waits.
+//! - `shape`, `fleet`, `backlog`: what is asked for, what is free, and who waits. `rekey`: scores that move with time.
 //! - `queues`, `branch`, `search`: what each queue has and may have, and which is next.
+//!   `standing`: what some ranks keep of queues beside what these hold.
 //! - `pass`: the decisions. `engine`, `session`, `flight`: the protocol around them.
 //! - `explain`, `survey`: why a job waits, worked out when someone asks.
 
@@ -20,11 +22,14 @@ mod fleet;
 mod flight;
 mod lane;
 mod name;
+mod order;
 mod pass;
 mod policy;
 mod pool;
 mod queues;
+mod rank;
 mod ranked;
+mod rekey;
 mod room;
 mod search;
 mod session;
@@ -32,10 +37,13 @@ mod shape;
 mod share;
 mod sieve;
 mod slab;
+mod standing;
 mod survey;
 mod tasks;
 mod turns;
 
 pub use engine::{Engine, Input, Limits, Output};
-pub use policy::{Backfill, InvalidPolicy, InvalidPolicyText, Order, Placement, Policy, PolicyChoices, Rank};
+pub use order::Order;
+pub use policy::{Backfill, InvalidPolicy, Placement, Policy, PolicyChoices};
+pub use rank::{Alpha, InvalidAlpha, Rank};
 pub use share::Share;

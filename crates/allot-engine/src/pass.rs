@@ -64,7 +64,7 @@ pub(crate) fn run(
         if waiting >= limits.unanswered {
             break None;
         }
-        let Some(next) = pool.backlog.next(&pool.shapes) else { break None };
+        let Some(next) = pool.next() else { break None };
         let Some(decision) = decide(pool, next, draft.as_ref(), limits.ahead) else { continue };
         let finished = match &mut draft {
             None => draft.replace(decision),
@@ -94,8 +94,7 @@ fn decide(pool: &mut Pool, next: Next, before: Option<&Draft>, ahead: Span) -> O
     let turns = if named.is_some() { 1 } else { pool.turns(next.job, slots, ahead) };
     let (tasks, slots) = pool.backlog.serve(next, &shape.need, slots, turns, pool.fleet.capacity())?;
     pool.fleet.take(agent, shape, slots, named.as_ref());
-    let fleet = &pool.fleet;
-    pool.shapes.taken(agent, |shape| fleet.fits(agent, shape));
+    pool.taken(agent);
     Some(Draft { next, job: pool.backlog.job(next.job).key.job(), agent, tasks, slots, named })
 }
 

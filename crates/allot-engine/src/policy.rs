@@ -3,16 +3,19 @@
 
 mod parse;
 
-use std::cmp::Reverse;
 use std::fmt;
 use std::str::FromStr;
 
-use allot_model::{JobId, PolicyName, ResourceName, Time};
+use allot_model::{JobId, PolicyName, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::name::NameKey;
+use crate::order::Order;
+use crate::rank::Rank;
 use crate::share::Share;
-pub use parse::{InvalidPolicyText, PolicyChoices};
+
+pub use parse::{InvalidPolicy, PolicyChoices};
+pub(crate) use parse::listed;
 
 /// How an allocator decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,34 +26,13 @@ pub struct Policy {
     pub rank: Rank,
     /// How jobs rank within a queue.
     pub order: Order,
+    /// Under [`Order::Priority`]: after how long a wait a job counts as one more urgent, and after as long again as one
+    /// more. Not at all unless set.
+    pub ageing: Option<Span>,
     /// Which of the agents that fit a task gets it.
     pub placement: Placement,
     /// What happens behind a job that does not fit.
     pub backfill: Backfill,
-}
-
-/// How queues rank. Ties go to the queue's name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rank {
-    /// Not at all: all jobs of all queues stand in one line.
-    Line,
-    /// The least of one resource over its weight goes first: weighted max-min on that resource.
-    Fair {
-        /// Which resource.
-        resource: ResourceName,
-    },
-    /// The least dominant share over its weight goes first: weighted dominant resource fairness.
-    Drf,
-}
-
-/// How jobs rank within a queue, or in the one line. Ties go to the job submitted first, then to the smaller id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// As submitted.
-    Fifo,
-    /// The largest priority first.
-    Priority,
 }
 
 /// Which of the agents that fit a task gets it. Ties go to the agent's name.
@@ -74,42 +56,6 @@ pub enum Backfill {
     Skip,
 }
 
-/// Why a policy cannot be made from its settings.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no {what} {given:?}: choose one of {allowed}")]
-pub struct InvalidPolicy {
-    what: &'static str,
-    given: String,
-    allowed: &'static str,
-}
-
-impl Policy {
-    /// The names of the policies that [`Policy::named`] knows.
-    pub const NAMES: [&str; 4] = ["fifo", "priority", "fair", "drf"];
-
-    /// The policy of that name with its defaults: best fit, skipping what does not fit, `fair` on `cpus`.
-    ///
-    /// # Errors
-    /// [`InvalidPolicy`], which lists the names there are.
-    pub fn named(name: &str) -> Result<Self, InvalidPolicy> {
-        let cpus = || ResourceName::new("cpus").ok();
-        let (rank, order) = match name {
-            "fifo" => (Some(Rank::Line), Order::Fifo),
-            "priority" => (Some(Rank::Line), Order::Priority),
-            "fair" => (cpus().map(|resource| Rank::Fair { resource }), Order::Priority),
-            "drf" => (Some(Rank::Drf), Order::Priority),
-            _ => (None, Order::Fifo),
-        };
-        let unknown = || InvalidPolicy {
-            what: "policy",
-            given: name.to_owned(),
-            allowed: "`fifo`, `priority`, `fair`, `drf`",
-        };
-        let (rank, name) = rank.zip(PolicyName::new(name).ok()).ok_or_else(unknown)?;
-        Ok(Self { name, rank, order, placement: Placement::BestFit, backfill: Backfill::Skip })
-    }
-}
-
 macro_rules! words {
     ($type:ident, $what:literal, $allowed:literal, $($word:literal => $value:ident),*) => {
         impl FromStr for $type {
@@ -117,7 +63,7 @@ macro_rules! words {
             fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
                 match text {
                     $($word => Ok(Self::$value),)*
-                    _ => Err(InvalidPolicy { what: $what, given: text.to_owned(), allowed: $allowed }),
+                    _ => Err(InvalidPolicy::unknown($what, text, $allowed)),
                 }
             }
         }
@@ -130,7 +76,6 @@ macro_rules! words {
     };
 }
 
-words!(Order, "job order", "`fifo`, `priority`", "fifo" => Fifo, "priority" => Priority);
 words!(Placement, "placement", "`first-fit`, `best-fit`", "first-fit" => FirstFit, "best-fit" => BestFit);
 words!(Backfill, "backfill", "`none`, `skip`", "none" => None, "skip" => Skip);
 
@@ -142,9 +87,10 @@ pub(crate) struct LaneKey {
 }
 
 /// A job's place among the jobs of its queue: smaller goes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct JobKey {
-    priority: Reverse<i32>,
+    /// What its [`Order`] says of it.
+    score: i64,
     submitted_at: Time,
     job: JobId,
 }
@@ -157,34 +103,26 @@ pub(crate) struct AgentKey {
     pub(crate) name: NameKey,
 }
 
-impl Order {
-    pub(crate) fn key(self, priority: i32, submitted_at: Time, job: JobId) -> JobKey {
-        let priority = match self {
-            Self::Fifo => 0,
-            Self::Priority => priority,
-        };
-        JobKey { priority: Reverse(priority), submitted_at, job }
-    }
-}
-
 impl JobKey {
+    pub(crate) fn new(score: i64, submitted_at: Time, job: JobId) -> Self {
+        Self { score, submitted_at, job }
+    }
+
     pub(crate) fn job(&self) -> JobId {
         self.job
+    }
+
+    /// The same job with another score.
+    pub(crate) fn scored(self, score: i64) -> Self {
+        Self { score, ..self }
     }
 
     /// The place of a queue that goes by this job alone: such keys are ordered as the jobs are. It takes the form of a share
     /// and a name, so that queues which go by their shares need not compare more than these.
     pub(crate) fn as_lane_key(&self) -> LaneKey {
-        let below_most = i64::from(i32::MAX) - i64::from(self.priority.0);
-        let share = Share::of(below_most.unsigned_abs(), 1, 1);
+        let share = Share::of(self.score.abs_diff(i64::MIN), 1, 1);
         let rest = u128::from(self.submitted_at.as_micros()) << 64 | u128::from(self.job.0);
         LaneKey { share, name: NameKey::of_number(rest) }
-    }
-}
-
-impl Default for JobKey {
-    fn default() -> Self {
-        Order::Fifo.key(0, Time::ZERO, JobId(0))
     }
 }
 
@@ -193,22 +131,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn every_policy_named_is_there_and_others_are_refused_with_the_list() {
-        for name in Policy::NAMES {
-            assert_eq!(Policy::named(name).unwrap().name.as_str(), name);
-        }
-        let message = Policy::named("dfr").unwrap_err().to_string();
-        assert_eq!(message, r#"there is no policy "dfr": choose one of `fifo`, `priority`, `fair`, `drf`"#);
-    }
-
     proptest! {
         #[test]
         fn queues_that_go_by_their_jobs_are_ordered_as_these_are(
-            left in (-2..3_i32, 0..3_u64, 0..3_u64),
-            right in (prop_oneof![Just(i32::MIN), Just(i32::MAX), -2..3_i32], prop_oneof![0..3_u64, any::<u64>()], 0..3_u64),
+            left in (-2..3_i64, 0..3_u64, 0..3_u64),
+            right in (prop_oneof![Just(i64::MIN), Just(i64::MAX), -2..3_i64], prop_oneof![0..3_u64, any::<u64>()], 0..3_u64),
         ) {
-            let key = |(priority, at, job): (i32, u64, u64)| Order::Priority.key(priority, Time::from_micros(at), JobId(job));
+            let key = |(score, at, job): (i64, u64, u64)| JobKey::new(score, Time::from_micros(at), JobId(job));
             let (left, right) = (key(left), key(right));
             prop_assert_eq!(left.as_lane_key().cmp(&right.as_lane_key()), left.cmp(&right));
         }
@@ -218,7 +147,6 @@ mod tests {
     fn choices_are_read_as_they_are_written() {
         assert_eq!("best-fit".parse(), Ok(Placement::BestFit));
         assert_eq!(Backfill::None.to_string().parse(), Ok(Backfill::None));
-        assert_eq!(Order::Priority.to_string().parse(), Ok(Order::Priority));
         assert!("bestfit".parse::<Placement>().is_err());
     }
 }

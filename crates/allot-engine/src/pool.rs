@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use allot_model::{JobId, Placement, PoolAgent, PoolJob, QueueLimit, QueueName, Resources, Span, TaskRange};
+use allot_model::{
+    JobId, Placement, PoolAgent, PoolJob, QueueLimit, QueueName, Resources, Span, TaskRange, Time,
+};
 
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, Next};
 use crate::dims::Dims;
 use crate::fleet::Fleet;
 use crate::flight::{Flight, Unanswered};
-use crate::policy::{Policy, Rank};
-use crate::shape::{Classes, Shape, Shapes};
+use crate::policy::Policy;
+use crate::rank::Rank;
+use crate::rank::hdrf::Witnesses;
+use crate::shape::{Classes, Hope, Shape, Shapes};
+use crate::standing::Memory;
 
 /// Everything a policy looks at.
 #[derive(Debug, Clone)]
@@ -21,6 +26,8 @@ pub(crate) struct Pool {
     pub(crate) backlog: Backlog,
     /// True where what there is in all has changed since shares were measured.
     resized: bool,
+    /// Where shapes fit for certain, where that decides how queues rank.
+    witnesses: Option<Witnesses>,
 }
 
 impl Pool {
@@ -29,7 +36,7 @@ impl Pool {
         let mut dims = Dims::new();
         let dim = match &policy.rank {
             Rank::Fair { resource } => dims.place(resource),
-            Rank::Line | Rank::Drf => 0,
+            _ => 0,
         };
         Self {
             dims,
@@ -38,7 +45,23 @@ impl Pool {
             fleet: Fleet::new(policy.placement),
             backlog: Backlog::new(policy, dim, apart),
             resized: false,
+            witnesses: (policy.rank == Rank::Hdrf).then(Witnesses::default),
         }
+    }
+
+    /// The time is this now. To be told before anything that happens at it.
+    pub(crate) fn advance(&mut self, now: Time) {
+        self.backlog.advance(now, self.fleet.capacity());
+    }
+
+    /// What is to be remembered across a resync, which tells everything but the past.
+    pub(crate) fn remember(&mut self) -> Memory {
+        self.backlog.queues.remember(self.fleet.capacity())
+    }
+
+    /// Takes over what was remembered.
+    pub(crate) fn recall(&mut self, memory: Memory) {
+        self.backlog.queues.recall(memory, self.fleet.capacity());
     }
 
     /// A queue was set. False where all has to be told from the start, see [`crate::queues::Queues::limit`].
@@ -57,7 +80,7 @@ impl Pool {
             self.fleet.add_class(class, &job.constraints);
         }
         let shape = self.shapes.use_for(&job.resources, class, &mut self.dims);
-        self.backlog.admit(job, shape);
+        self.backlog.admit(job, shape, self.fleet.capacity());
     }
 
     pub(crate) fn on_job_ended(&mut self, job: JobId) {
@@ -89,6 +112,7 @@ impl Pool {
     }
 
     pub(crate) fn on_agent(&mut self, facts: Arc<PoolAgent>) {
+        self.backlog.queues.accrue_all(self.fleet.capacity());
         self.resized |= self.fleet.describe(facts, &mut self.dims, &self.classes);
     }
 
@@ -160,7 +184,7 @@ impl Pool {
 
     /// True where a job may be given more, as far as limits go.
     pub(crate) fn may_have_more(&mut self, job: JobId) -> bool {
-        self.backlog.queues.refresh(&mut self.dims);
+        self.backlog.queues.refresh(&mut self.dims, self.fleet.capacity());
         let Some(job) = self.backlog.find(job).map(|slot| self.backlog.job(slot)) else { return false };
         let branch = self.backlog.queues.lane(job.lane).branch;
         self.backlog.queues.tree.refusing(branch, &self.shapes.get(job.shape).need).is_none()
@@ -180,10 +204,12 @@ impl Pool {
 
     /// Brings everything that decisions look at up to date with what was heard.
     pub(crate) fn refresh(&mut self, flight: &Flight) {
-        self.backlog.queues.refresh(&mut self.dims);
+        self.backlog.queues.refresh(&mut self.dims, self.fleet.capacity());
         if std::mem::take(&mut self.resized) {
             self.backlog.queues.measure_all(self.fleet.capacity());
         }
+        self.backlog.queues.tick(self.fleet.capacity());
+        self.backlog.rescore();
         for agent in self.fleet.take_changed() {
             let free = self.free_on(agent, flight);
             let listed = free.is_some();
@@ -194,6 +220,36 @@ impl Pool {
                 self.shapes.offered(agent, |shape| may_fit(shape) && fleet.fits(agent, shape));
             }
         }
+        self.witnesses.as_mut().into_iter().for_each(Witnesses::forget_all);
+        self.confirm();
+        self.backlog.queues.blend(&self.shapes);
+    }
+
+    /// What is next. Where it decides how queues rank which shapes fit somewhere, that is made sure of before.
+    pub(crate) fn next(&mut self) -> Option<Next> {
+        self.confirm();
+        self.backlog.next(&self.shapes)
+    }
+
+    /// Sees to it that each shape that is said to fit somewhere does.
+    fn confirm(&mut self) {
+        let Some(mut witnesses) = self.witnesses.take() else { return };
+        let is_unsure = |shape: &u32| self.shapes.is_open(*shape) && !witnesses.has(*shape);
+        let unsure: Vec<u32> = self.shapes.iter().map(|(shape, _)| shape).filter(is_unsure).collect();
+        for shape in unsure {
+            match self.best_agent(shape) {
+                Some(agent) => witnesses.note(shape, agent),
+                None => self.shapes.set_hope(shape, Hope::None),
+            }
+        }
+        self.witnesses = Some(witnesses);
+    }
+
+    /// Something was taken of what was free on an agent.
+    pub(crate) fn taken(&mut self, agent: u32) {
+        let fleet = &self.fleet;
+        self.shapes.taken(agent, |shape| fleet.fits(agent, shape));
+        self.witnesses.as_mut().into_iter().for_each(|witnesses| witnesses.taken(agent));
     }
 
     /// The offer of an agent less the grants that are on their way to it.
@@ -208,6 +264,7 @@ impl Pool {
 
     /// An agent left. Its unanswered grants wait for their answers without it.
     pub(crate) fn on_agent_left(&mut self, agent: &allot_model::AgentId, flight: &mut Flight) {
+        self.backlog.queues.accrue_all(self.fleet.capacity());
         self.resized = true;
         self.fleet.leave(agent).into_iter().for_each(|grant| flight.ground(grant));
     }

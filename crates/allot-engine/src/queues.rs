@@ -6,22 +6,26 @@ use allot_model::{QueueLimit, QueueName};
 
 use crate::branch::{Tree, WHOLE};
 use crate::dims::{Dim, Dims, Need, Vector};
-use crate::lane::{Lane, LaneHeld, Measure};
-use crate::policy::{Backfill, JobKey, LaneKey, Policy, Rank};
+use crate::lane::{Lane, LaneHeld};
+use crate::policy::{Backfill, JobKey, LaneKey, Policy};
+use crate::rank::{Measure, Rank};
 use crate::shape::Shapes;
 use crate::slab::Slab;
+use crate::standing::Clock;
 
 /// All lanes. Each is a queue's, unless queues do not rank and none has a limit: then one lane is everyone's.
 #[derive(Debug, Clone)]
 pub(crate) struct Queues {
-    rank: Rank,
+    pub(crate) rank: Rank,
     /// The place of the resource that [`Rank::Fair`] looks at.
     dim: usize,
+    /// The time, as far as ranks go by it.
+    pub(crate) clock: Clock,
     pub(crate) backfill: Backfill,
     /// True where each queue has a lane of its own.
     apart: bool,
-    lanes: Slab<Lane>,
-    by_queue: BTreeMap<Option<QueueName>, u32>,
+    pub(crate) lanes: Slab<Lane>,
+    pub(crate) by_queue: BTreeMap<Option<QueueName>, u32>,
     weights: BTreeMap<QueueName, u32>,
     limits: BTreeMap<QueueName, QueueLimit>,
     /// The lanes with waiting jobs, in the order in which they are served.
@@ -37,13 +41,14 @@ impl Queues {
         Self {
             rank: policy.rank.clone(),
             dim,
+            clock: Clock::default(),
             backfill: policy.backfill,
             apart: apart || policy.rank != Rank::Line,
             lanes: Slab::default(),
             by_queue: BTreeMap::new(),
             weights: BTreeMap::new(),
             limits: BTreeMap::new(),
-            tree: Tree::new(),
+            tree: Tree::new(&policy.rank),
             outgrown: false,
             missed: false,
         }
@@ -77,41 +82,84 @@ impl Queues {
         Measure { rank: &self.rank, dim: self.dim, capacity }
     }
 
-    fn lane_of(&self, queue: &QueueName) -> Option<u32> {
+    pub(crate) fn lane_of(&self, queue: &QueueName) -> Option<u32> {
         self.by_queue.get(&self.apart.then(|| queue.clone())).copied()
     }
 
     /// The lane of a queue; a new one where it has none.
-    pub(crate) fn lane_for(&mut self, queue: &QueueName) -> u32 {
+    pub(crate) fn lane_for(&mut self, queue: &QueueName, capacity: &Vector) -> u32 {
         if let Some(lane) = self.lane_of(queue) {
             return lane;
         }
         let owner = self.apart.then(|| queue.clone());
-        let weight = self.weights.get(queue).copied().unwrap_or(1);
-        let lane = self.lanes.insert(Lane::new(owner.clone(), weight));
+        let lane = self.lanes.insert(Lane::new(owner.clone()));
         self.by_queue.insert(owner, lane);
-        self.settle(lane);
+        self.settle(lane, capacity);
+        self.open_standing(lane);
         lane
     }
 
-    /// Gives a lane its place in the tree.
-    fn settle(&mut self, slot: u32) {
-        let branch = self.lanes[slot].queue.as_ref().map_or(WHOLE, |queue| self.tree.branch_of(queue));
+    /// What a queue is entitled to.
+    pub(crate) fn weight_of(&self, queue: &QueueName) -> u32 {
+        self.weights.get(queue).copied().unwrap_or(1)
+    }
+
+    /// Gives a lane its place in the tree, and those above it theirs.
+    fn settle(&mut self, slot: u32, capacity: &Vector) {
+        let Some(queue) = self.lanes[slot].queue.clone() else {
+            return self.take_seat(slot, WHOLE, capacity);
+        };
+        for above in self.tree.missing_above(&queue) {
+            self.part(above, capacity);
+        }
+        self.take_seat(slot, self.tree.branch_of(&queue), capacity);
+    }
+
+    /// Makes a queue a branch, which its own jobs are then only one member of.
+    fn part(&mut self, queue: QueueName, capacity: &Vector) {
+        let branch = self.tree.part(queue.clone());
+        self.tree.get_mut(branch).weight = self.weight_of(&queue);
+        self.open_branch_standing(branch);
+        if let Some(slot) = self.lane_of(&queue) {
+            let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
+            let Lane { branch: old, seat, held, .. } = &self.lanes[slot];
+            self.tree.account(*old, held, &LaneHeld::default(), &measure);
+            self.tree.unseat(*old, *seat);
+            self.take_seat(slot, branch, capacity);
+        }
+    }
+
+    /// The lane is a member of the branch from now on.
+    fn take_seat(&mut self, slot: u32, branch: u32, capacity: &Vector) {
         let seat = self.tree.seat(branch, slot);
+        let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
         let lane = &mut self.lanes[slot];
         (lane.branch, lane.seat) = (branch, seat);
+        let own = lane.queue.as_ref().filter(|queue| self.tree.find(queue).is_none());
+        lane.weight = own.and_then(|queue| self.weights.get(queue)).copied().unwrap_or(1);
+        self.tree.account(branch, &LaneHeld::default(), &lane.held, &measure);
+        lane.measure(&measure);
+        self.place(slot);
     }
 
     /// What a queue is entitled to.
     pub(crate) fn weigh(&mut self, queue: &QueueName, weight: u32, capacity: &Vector) {
         let weight = weight.max(1);
         self.weights.insert(queue.clone(), weight);
-        if let Some(slot) = self.lane_of(queue).filter(|_| self.rank()) {
-            let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
+        if !self.rank() {
+            return;
+        }
+        self.heard_of(queue, capacity);
+        let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
+        if let Some(branch) = self.tree.find(queue) {
+            self.tree.get_mut(branch).weight = weight;
+            self.tree.measure(branch, &measure);
+        } else if let Some(slot) = self.lane_of(queue) {
             self.lanes[slot].weight = weight;
             self.lanes[slot].measure(&measure);
             self.place(slot);
         }
+        self.reweighed(queue);
     }
 
     /// What a queue and all below it may have. False where it cannot be told what they have, because that was not noted:
@@ -135,30 +183,40 @@ impl Queues {
     }
 
     /// Grows the tree anew where queues have got limits or lost them.
-    pub(crate) fn refresh(&mut self, dims: &mut Dims) {
+    pub(crate) fn refresh(&mut self, dims: &mut Dims, capacity: &Vector) {
         if !std::mem::take(&mut self.outgrown) || !self.apart {
             return;
         }
-        self.tree = Tree::grow(&self.limits, dims);
-        let slots: Vec<u32> = self.by_queue.values().copied().collect();
-        for slot in slots {
-            self.settle(slot);
-            let lane = &self.lanes[slot];
-            self.tree.account(lane.branch, &LaneHeld::default(), &lane.held);
-            self.place(slot);
+        let before = std::mem::replace(&mut self.tree, Tree::new(&self.rank));
+        self.tree.grow(&self.limits, dims);
+        for branch in self.tree.parts() {
+            let queue = self.tree.get(branch).queue.clone();
+            self.tree.get_mut(branch).weight = queue.map_or(1, |queue| self.weight_of(&queue));
+            self.open_branch_standing(branch);
         }
+        let slots: Vec<u32> = self.by_queue.values().copied().collect();
+        slots.iter().for_each(|slot| self.settle(*slot, capacity));
+        self.take_standings(&before, capacity);
     }
 
     /// What there is in all has changed, and with it the share of everyone.
     pub(crate) fn measure_all(&mut self, capacity: &Vector) {
-        if self.rank != Rank::Drf {
-            return;
+        if !matches!(self.rank, Rank::Line | Rank::Fair { .. }) {
+            self.measure_anew(capacity);
         }
+    }
+
+    /// Finds the place of everyone anew.
+    pub(crate) fn measure_anew(&mut self, capacity: &Vector) {
         let slots: Vec<u32> = self.by_queue.values().copied().collect();
         for slot in slots {
             let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
             self.lanes[slot].measure(&measure);
             self.place(slot);
+        }
+        for branch in self.tree.parts() {
+            let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
+            self.tree.measure(branch, &measure);
         }
     }
 
@@ -177,7 +235,7 @@ impl Queues {
     }
 
     /// Brings the lane's place among the lanes up to date.
-    fn place(&mut self, slot: u32) {
+    pub(crate) fn place(&mut self, slot: u32) {
         let lane = &self.lanes[slot];
         let (branch, seat, mask) = (lane.branch, lane.seat, lane.mask(self.backfill));
         if self.rank() {
@@ -234,6 +292,7 @@ impl Queues {
 
     /// Changes what a lane's tasks hold, and with it what the branches hold that it is in.
     fn hold(&mut self, slot: u32, change: impl FnOnce(&mut Lane, &Measure<'_>), capacity: &Vector) {
+        self.accrue(slot, capacity);
         let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
         let lane = &mut self.lanes[slot];
         if lane.branch == WHOLE {
@@ -241,7 +300,7 @@ impl Queues {
         } else {
             let before = lane.held.clone();
             change(lane, &measure);
-            self.tree.account(lane.branch, &before, &lane.held);
+            self.tree.account(lane.branch, &before, &lane.held, &measure);
         }
     }
 
@@ -249,7 +308,7 @@ impl Queues {
     pub(crate) fn charge_queue(&mut self, queue: &QueueName, held: &Need, count: u64, capacity: &Vector) {
         self.missed |= !self.apart;
         if self.apart {
-            let lane = self.lane_for(queue);
+            let lane = self.lane_for(queue, capacity);
             self.serve(lane, held, count, capacity, None);
             self.retire(lane);
         }
@@ -275,8 +334,8 @@ impl Queues {
     }
 
     /// Forgets a lane that nothing needs.
-    fn retire(&mut self, lane: u32) {
-        if self.lanes[lane].is_idle() {
+    pub(crate) fn retire(&mut self, lane: u32) {
+        if self.lanes[lane].is_idle() && self.is_forgotten(lane) {
             let gone = self.lanes.remove(lane);
             self.tree.unseat(gone.branch, gone.seat);
             self.by_queue.remove(&gone.queue);

@@ -2,8 +2,10 @@
 
 use crate::branch::{Member, WHOLE};
 use crate::dims::{Need, Vector};
+use crate::lane::Lane;
 use crate::policy::LaneKey;
 use crate::queues::Queues;
+use crate::ranked::Summary;
 use crate::shape::{Mask, Shapes};
 
 /// The next job to be served, by its lane and its cell there.
@@ -38,6 +40,16 @@ impl<'a> Search<'a> {
 impl Queues {
     /// What is next.
     pub(crate) fn next(&mut self, shapes: &Shapes) -> Option<Place> {
+        self.blend(shapes);
+        loop {
+            let found = self.find_next(shapes)?;
+            if !self.draw_again(found.lane) {
+                return Some(found);
+            }
+        }
+    }
+
+    fn find_next(&mut self, shapes: &Shapes) -> Option<Place> {
         if self.are_keys_exact() {
             return self.first_by_key(shapes, None);
         }
@@ -62,16 +74,36 @@ impl Queues {
         capacity: &Vector,
     ) -> u64 {
         let most = most.min(self.tree.room(self.lane(lane).branch, need));
-        if most <= 1 || !self.rank() {
-            return most;
+        if most <= 1 || !self.rank() || !self.shares_grow() {
+            return if self.goes_one_by_one() { most.min(1) } else { most };
         }
-        let rival = if self.are_keys_exact() {
-            self.first_by_key(shapes, Some(lane))
-        } else {
-            self.first(&mut Search::new(shapes, Some(lane)))
-        };
-        let key = rival.and_then(|rival| self.ranked_key(rival.lane));
-        self.lane(lane).stretch(need, most, key, &self.measure(capacity))
+        let measure = self.measure(capacity);
+        if self.are_keys_exact() {
+            let rival = self.first_by_key(shapes, Some(lane));
+            let key = rival.and_then(|rival| self.ranked_key(rival.lane));
+            return self.lane(lane).stretch(need, most, key, &measure);
+        }
+        let mut search = Search::new(shapes, None);
+        let Lane { mut branch, mut seat, .. } = *self.lane(lane);
+        let most = self.lane(lane).stretch(need, most, self.rival(branch, seat, &mut search), &measure);
+        let mut least = most;
+        while branch != WHOLE {
+            let here = self.tree.get(branch);
+            (branch, seat) = here.place();
+            least = least.min(here.stretch(need, least, self.rival(branch, seat, &mut search), &measure));
+        }
+        least
+    }
+
+    /// The key of the first other member of a branch than the one at this seat that can be served.
+    fn rival(&self, branch: u32, seat: u32, search: &mut Search<'_>) -> Option<&LaneKey> {
+        let full = self.tree.up_from(branch).fold(Mask::default(), |mut full, branch| {
+            full.join(&self.tree.get(branch).full);
+            full
+        });
+        let open = search.shapes.open().without(full);
+        let (rival, _) = self.first_below(branch, open, Some(seat), search)?;
+        self.tree.get(branch).ranking.key(rival)
     }
 
     /// True where every lane is as good as its key says: its first job may fit nowhere, and what is in a branch may be
@@ -99,9 +131,47 @@ impl Queues {
     }
 
     fn first(&self, search: &mut Search<'_>) -> Option<Place> {
+        if self.tree.is_nested() {
+            return self.first_below(WHOLE, search.shapes.open(), None, search).map(|(_, place)| place);
+        }
         let found = self.first_in(WHOLE, search.shapes.open(), search)?.place;
         // Where nobody goes ahead of the first of the line, that may be one that fits nowhere.
         search.shapes.is_open(found.shape).then_some(found)
+    }
+
+    /// The first member of a branch that can be served, but for the one at a seat, and what of it is first.
+    fn first_below(
+        &self,
+        at: u32,
+        open: Mask,
+        except: Option<u32>,
+        search: &mut Search<'_>,
+    ) -> Option<(u32, Place)> {
+        let branch = self.tree.get(at);
+        let wanted = open.without(branch.full);
+        let mut place = None;
+        let can_be_served = |seat: u32| {
+            if Some(seat) != except {
+                place = match branch.member(seat) {
+                    Member::Lane(lane) => self.next_of_lane(lane, search),
+                    Member::Branch(below) => {
+                        self.first_below(below, wanted, None, search).map(|(_, place)| place)
+                    }
+                };
+            }
+            place.is_some()
+        };
+        let seat = branch.ranking.find(|mask| mask.meets(wanted), can_be_served)?;
+        place.map(|place| (seat, place))
+    }
+
+    /// The next job of a lane that can be served, as far as is known.
+    fn next_of_lane(&self, slot: u32, search: &mut Search<'_>) -> Option<Place> {
+        let lane = self.lane(slot);
+        let Search { shapes, refused, .. } = search;
+        let may_go = |shape| shapes.is_open(shape) && self.may_have(lane.branch, shape, shapes, refused);
+        let cell = lane.next(self.backfill, may_go)?;
+        Some(Place { lane: slot, cell, shape: lane.cell(cell).shape })
     }
 
     /// True where the jobs of all lanes stand in one line in which nobody goes ahead of the first.

@@ -82,6 +82,8 @@ pub(crate) struct Shapes {
     picky: usize,
     /// How many shapes in use have each bit of a [`Mask`].
     per_bit: [u32; 128],
+    /// How often one has got hope or lost it.
+    changes: u64,
 }
 
 impl Shapes {
@@ -93,6 +95,7 @@ impl Shapes {
             open_per_bit: [0; 128],
             picky: 0,
             per_bit: [0; 128],
+            changes: 0,
         }
     }
 
@@ -103,6 +106,11 @@ impl Shapes {
     /// Which shapes may fit somewhere.
     pub(crate) fn open(&self) -> Mask {
         self.open
+    }
+
+    /// How often a shape has begun or ceased to be one that may fit somewhere.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub(crate) fn is_open(&self, shape: u32) -> bool {
@@ -168,6 +176,7 @@ impl Shapes {
         self.picky += few(&hope);
         self.picky -= few(&self.shapes[shape].hope);
         self.shapes[shape].hope = hope;
+        self.changes += u64::from(was != is);
         match (was, is) {
             (false, true) => self.open_per_bit[bit] += 1,
             (true, false) => self.open_per_bit[bit] -= 1,

@@ -1,21 +1,78 @@
-//! Policies as people write them: `drf`, `fair:resource=mem`, `fifo:placement=first-fit:backfill=none`.
+//! Policies as text: a name, and options that follow it, such as `fair:resource=mem,backfill=none`.
 
-use std::fmt;
+use std::fmt::{self, Display};
+use std::str::FromStr;
 
-use super::{Backfill, InvalidPolicy, Order, Placement, Policy, Rank};
+use allot_model::{PolicyName, ResourceName, Span};
 
-/// Why a text is not a policy.
+use super::{Backfill, Placement, Policy};
+use crate::order::Order;
+use crate::rank::{Alpha, Rank};
+
+/// Why there is no such policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("policy `{given}`: {message}")]
-pub struct InvalidPolicyText {
-    /// The text as given.
-    pub given: String,
-    /// What is wrong with it, and what is allowed.
-    pub message: String,
+pub enum InvalidPolicy {
+    /// A name that nothing has.
+    #[error("there is no {what} {given:?}: choose one of {allowed}")]
+    Unknown {
+        /// What it should be the name of.
+        what: &'static str,
+        /// What was given.
+        given: String,
+        /// The names there are.
+        allowed: String,
+    },
+    /// An option that the policy does not have.
+    #[error("the policy `{policy}` has no option {given:?}: choose from {allowed}")]
+    Option {
+        /// The policy.
+        policy: String,
+        /// What was given.
+        given: String,
+        /// The options it has.
+        allowed: String,
+    },
+    /// A value that the option does not take.
+    #[error("{option} = {given:?} is not possible: {reason}")]
+    Value {
+        /// The option.
+        option: String,
+        /// What was given.
+        given: String,
+        /// What is wrong with it, and what is allowed.
+        reason: String,
+    },
+    /// Not of the form `option=value`.
+    #[error("{given:?} does not say which option has which value: write `NAME:option=value,option=value`")]
+    Form {
+        /// What was given.
+        given: String,
+    },
+    /// An option twice.
+    #[error("the option `{option}` is given twice: leave one of them out")]
+    Twice {
+        /// The option.
+        option: String,
+    },
+    /// Ageing where priorities do not count.
+    #[error(
+        "`ageing` raises priorities, and jobs go by `order={order}` here: leave it out, or take `order=priority`"
+    )]
+    Ageing {
+        /// How jobs rank.
+        order: Order,
+    },
 }
 
-/// The options of every policy, in the order in which they are described.
-const OPTIONS: [&str; 4] = ["resource", "order", "placement", "backfill"];
+impl InvalidPolicy {
+    pub(crate) fn unknown(what: &'static str, given: &str, allowed: &str) -> Self {
+        Self::Unknown { what, given: given.to_owned(), allowed: allowed.to_owned() }
+    }
+
+    fn value(option: &str, given: &str, reason: impl Display) -> Self {
+        Self::Value { option: option.to_owned(), given: given.to_owned(), reason: reason.to_string() }
+    }
+}
 
 /// Choices that are the same for several policies; those that are absent are as each policy has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,12 +94,38 @@ impl PolicyChoices {
     }
 }
 
+/// The policies by which queues rank; beside them each order by itself is one, in which all queues are one line.
+const RANKED: [&str; 7] = ["fair", "drf", "hdrf", "asset", "usage", "lottery", "karma"];
+
 impl Policy {
-    /// Reads a policy: its name, then options such as `resource=mem`, each after a `:` (or a `,`).
+    /// The names of the policies that [`Policy::named`] knows.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        Order::NAMES.iter().chain(&RANKED).copied().collect()
+    }
+
+    /// The policy of that name with its defaults: best fit, skipping what does not fit; where queues rank, jobs by
+    /// priority within each.
     ///
     /// # Errors
-    /// [`InvalidPolicyText`], which says what is allowed.
-    pub fn parse(text: &str) -> Result<Self, InvalidPolicyText> {
+    /// [`InvalidPolicy`], which lists the names there are.
+    pub fn named(name: &str) -> Result<Self, InvalidPolicy> {
+        let line = name.parse::<Order>().ok().map(|order| (Rank::Line, order));
+        let ranked = || Rank::named(name).map(|rank| (rank, Order::Priority));
+        let unknown = || InvalidPolicy::unknown("policy", name, &listed(&Self::names()));
+        let (rank, order) = line.or_else(ranked).ok_or_else(unknown)?;
+        let name = PolicyName::new(name).map_err(|_| unknown())?;
+        let (placement, backfill) = (Placement::BestFit, Backfill::Skip);
+        Ok(Self { name, rank, order, ageing: None, placement, backfill })
+    }
+
+    /// Reads a name and the options that follow it, each after a `,` or a `:`, such as `drf`, `fair:resource=mem`,
+    /// `priority:ageing=60s`, or `drf:order=shortest,placement=first-fit,backfill=none`. The policy is called by the name
+    /// alone.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`], which says what is wrong and what there is.
+    pub fn parse(text: &str) -> Result<Self, InvalidPolicy> {
         Self::parse_over(text, &PolicyChoices::default())
     }
 
@@ -50,26 +133,29 @@ impl Policy {
     ///
     /// # Errors
     /// As [`Policy::parse`].
-    pub fn parse_over(text: &str, choices: &PolicyChoices) -> Result<Self, InvalidPolicyText> {
-        let wrong = |message: String| InvalidPolicyText { given: text.to_owned(), message };
-        let mut parts = text.split([':', ',']).map(str::trim);
-        let mut policy =
-            Self::named(parts.next().unwrap_or_default()).map_err(|error| wrong(error.to_string()))?;
+    pub fn parse_over(text: &str, choices: &PolicyChoices) -> Result<Self, InvalidPolicy> {
+        let (name, options) = text.split_once(':').unwrap_or((text, ""));
+        let mut policy = Self::named(name.trim())?;
         choices.apply(&mut policy);
-        for part in parts {
-            let (option, value) = part.split_once('=').ok_or_else(|| {
-                wrong(format!("{part:?} is not an option: write NAME=VALUE such as `backfill=none`"))
-            })?;
-            policy.set(option.trim(), value.trim()).map_err(wrong)?;
+        let mut seen: Vec<&str> = Vec::new();
+        for given in options.split([',', ':']).map(str::trim).filter(|given| !given.is_empty()) {
+            let form = || InvalidPolicy::Form { given: given.to_owned() };
+            let (option, value) = given.split_once('=').ok_or_else(form)?;
+            let option = option.trim();
+            if seen.contains(&option) {
+                return Err(InvalidPolicy::Twice { option: option.to_owned() });
+            }
+            seen.push(option);
+            policy.set(option, value.trim())?;
         }
-        Ok(policy)
+        policy.checked()
     }
 
-    /// Takes texts of policies apart that are joined by commas. An option may follow a comma too:
-    /// `fair:resource=mem,order=fifo,drf` is two policies.
+    /// Takes texts of policies apart that are joined by commas: `fair:resource=mem,backfill=none,fifo` is two, as what has
+    /// a `=` and no name before it belongs to what it follows.
     #[must_use]
     pub fn split_list(text: &str) -> Vec<String> {
-        let is_option = |part: &str| part.find('=').is_some_and(|at| !part[..at].contains(':'));
+        let is_option = |part: &str| part.split_once('=').is_some_and(|(option, _)| !option.contains(':'));
         let mut texts: Vec<String> = Vec::new();
         for part in text.split(',') {
             match texts.last_mut().filter(|_| is_option(part)) {
@@ -80,55 +166,109 @@ impl Policy {
         texts
     }
 
-    /// Sets one option by its name.
-    fn set(&mut self, option: &str, value: &str) -> Result<(), String> {
-        let told = |error: InvalidPolicy| error.to_string();
-        match option {
-            "resource" => self.share_by(value)?,
-            "order" => self.order = value.parse::<Order>().map_err(told)?,
-            "placement" => self.placement = value.parse::<Placement>().map_err(told)?,
-            "backfill" => self.backfill = value.parse::<Backfill>().map_err(told)?,
-            _ => {
-                return Err(format!("there is no option {option:?}: the options are {}", OPTIONS.join(", ")));
+    /// Reads several, see [`Policy::split_list`].
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] of the first that is none.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, InvalidPolicy> {
+        Self::split_list(text).iter().map(|text| Self::parse(text)).collect()
+    }
+
+    /// Sets one option, as [`Policy::parse`] does. What is wrong only together with others [`Policy::checked`] finds.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] where the policy has no such option or the option does not take the value.
+    pub fn set(&mut self, option: &str, value: &str) -> Result<(), InvalidPolicy> {
+        match (option, &mut self.rank) {
+            ("order", _) => self.order = value.parse()?,
+            ("ageing", _) => self.ageing = Some(span(option, value)?),
+            ("placement", _) => self.placement = value.parse()?,
+            ("backfill", _) => self.backfill = value.parse()?,
+            ("resource", Rank::Fair { resource }) => *resource = read::<ResourceName>(option, value)?,
+            ("half_life", Rank::Usage { half_life }) => *half_life = span(option, value)?,
+            ("seed", Rank::Lottery { seed }) => *seed = read(option, value)?,
+            ("alpha", Rank::Karma { alpha, .. }) => *alpha = read::<Alpha>(option, value)?,
+            ("quantum", Rank::Karma { quantum, .. }) => *quantum = span(option, value)?,
+            (given, _) => {
+                let (policy, given) = (self.name.to_string(), given.to_owned());
+                return Err(InvalidPolicy::Option { policy, given, allowed: listed(&self.options()) });
             }
         }
         Ok(())
     }
 
-    fn share_by(&mut self, name: &str) -> Result<(), String> {
-        let Rank::Fair { resource } = &mut self.rank else {
-            return Err(format!("`resource` is an option of `fair`, not of `{}`: leave it out", self.name));
+    /// This policy, if its choices go together.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy::Ageing`] where priorities age and do not count.
+    pub fn checked(self) -> Result<Self, InvalidPolicy> {
+        match self.ageing {
+            Some(_) if self.order != Order::Priority => Err(InvalidPolicy::Ageing { order: self.order }),
+            _ => Ok(self),
+        }
+    }
+
+    /// The options that there are for it.
+    fn options(&self) -> Vec<&'static str> {
+        self.choices().into_iter().map(|(option, _)| option).collect()
+    }
+
+    /// What it has chosen for each option there is for it, where it has.
+    fn choices(&self) -> Vec<(&'static str, Option<String>)> {
+        let mut choices = match &self.rank {
+            Rank::Line | Rank::Drf | Rank::Hdrf | Rank::Asset => Vec::new(),
+            Rank::Fair { resource } => vec![("resource", Some(resource.to_string()))],
+            Rank::Usage { half_life } => vec![("half_life", Some(half_life.to_string()))],
+            Rank::Lottery { seed } => vec![("seed", Some(seed.to_string()))],
+            Rank::Karma { alpha, quantum } => {
+                vec![("alpha", Some(alpha.to_string())), ("quantum", Some(quantum.to_string()))]
+            }
         };
-        *resource = name.parse().map_err(|error: allot_model::InvalidId| error.to_string())?;
-        Ok(())
+        choices.extend([
+            ("order", Some(self.order.to_string())),
+            ("ageing", self.ageing.map(|ageing| ageing.to_string())),
+            ("placement", Some(self.placement.to_string())),
+            ("backfill", Some(self.backfill.to_string())),
+        ]);
+        choices
     }
 }
 
 impl fmt::Display for Policy {
-    /// The form that [`Policy::parse`] reads: the name, and the options that are not as that name has them.
+    /// A form that [`Policy::parse`] reads: the name, and the options that are not as that name has them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = self.name.to_string();
-        let plain = Self::named(self.name.as_str()).ok();
-        let mut option = |name: &str, value: String, plain: Option<String>| {
-            if plain.is_none_or(|plain| plain != value) {
-                text.push_str(&format!(":{name}={value}"));
+        let plain = Self::named(self.name.as_str()).map(|plain| plain.choices()).unwrap_or_default();
+        for choice in self.choices().into_iter().filter(|choice| !plain.contains(choice)) {
+            if let (option, Some(value)) = choice {
+                text.push_str(&format!(":{option}={value}"));
             }
-        };
-        let resource = |policy: &Self| match &policy.rank {
-            Rank::Fair { resource } => Some(resource.to_string()),
-            _ => None,
-        };
-        if let Some(by) = resource(self) {
-            option("resource", by, plain.as_ref().and_then(resource));
         }
-        option("order", self.order.to_string(), plain.as_ref().map(|plain| plain.order.to_string()));
-        option(
-            "placement",
-            self.placement.to_string(),
-            plain.as_ref().map(|plain| plain.placement.to_string()),
-        );
-        option("backfill", self.backfill.to_string(), plain.as_ref().map(|plain| plain.backfill.to_string()));
         f.pad(&text)
+    }
+}
+
+impl FromStr for Policy {
+    type Err = InvalidPolicy;
+    fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
+        Self::parse(text)
+    }
+}
+
+/// Names as they stand in messages.
+pub(crate) fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+fn read<T: FromStr<Err: Display>>(option: &str, value: &str) -> Result<T, InvalidPolicy> {
+    value.parse().map_err(|error| InvalidPolicy::value(option, value, error))
+}
+
+fn span(option: &str, value: &str) -> Result<Span, InvalidPolicy> {
+    match read(option, value)? {
+        Span::ZERO => Err(InvalidPolicy::value(option, value, "it has to be longer than no time at all")),
+        span => Ok(span),
     }
 }
 
@@ -137,10 +277,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn policies_are_read_as_they_are_written() {
-        for text in
-            ["fifo", "drf:backfill=none", "fair:resource=mem", "priority:order=fifo:placement=first-fit"]
-        {
+    fn every_name_is_a_policy_that_goes_by_it() {
+        for name in Policy::names() {
+            assert_eq!(Policy::parse(name).unwrap().name.as_str(), name);
+        }
+    }
+
+    #[test]
+    fn options_follow_the_name() {
+        let drf = Policy::parse("drf:order=shortest, placement=first-fit ,backfill=none").unwrap();
+        assert_eq!((drf.name.as_str(), &drf.rank, drf.order), ("drf", &Rank::Drf, Order::Shortest));
+        assert_eq!((drf.placement, drf.backfill), (Placement::FirstFit, Backfill::None));
+        let rank = |text: &str| Policy::parse(text).unwrap().rank;
+        assert_eq!(rank("fair:resource=mem"), Rank::Fair { resource: "mem".parse().unwrap() });
+        assert_eq!(rank("lottery:seed=7"), Rank::Lottery { seed: 7 });
+        assert_eq!(rank("usage:half_life=7d"), rank("usage"));
+        let (alpha, quantum) = ("0.25".parse().unwrap(), Span::from_secs(1));
+        assert_eq!(rank("karma:alpha=0.25,quantum=1s"), Rank::Karma { alpha, quantum });
+        let aged = Policy::parse("priority:ageing=60s").unwrap();
+        assert_eq!((aged.order, aged.ageing), (Order::Priority, Some(Span::from_secs(60))));
+        assert_eq!(Policy::parse("drf:"), Policy::named("drf"));
+    }
+
+    #[test]
+    fn policies_are_written_as_they_are_read() {
+        for text in [
+            "fifo",
+            "drf:backfill=none",
+            "fair:resource=mem",
+            "priority:order=fifo:placement=first-fit",
+            "karma:alpha=0.250:ageing=1m",
+            "usage:half_life=1h",
+            "lottery:seed=7",
+        ] {
             assert_eq!(Policy::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Policy::parse("fair:resource=cpus").unwrap(), Policy::named("fair").unwrap());
@@ -148,32 +317,47 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_options_after_commas_too() {
-        let texts = |text: &str| {
-            let policies = Policy::split_list(text);
-            policies.iter().map(|text| Policy::parse(text).unwrap().to_string()).collect::<Vec<_>>()
-        };
-        assert_eq!(texts("fifo,drf"), ["fifo", "drf"]);
-        assert_eq!(
-            texts("fair:resource=mem,order=fifo, drf:backfill=none"),
-            ["fair:resource=mem:order=fifo", "drf:backfill=none"]
-        );
+    fn other_choices_count_as_long_as_the_text_makes_none() {
+        let choices = PolicyChoices { order: Some(Order::Largest), ..PolicyChoices::default() };
+        let order = |text: &str| Policy::parse_over(text, &choices).unwrap().order;
+        assert_eq!((order("drf"), order("drf:order=fifo")), (Order::Largest, Order::Fifo));
     }
 
     #[test]
-    fn mistakes_say_what_is_allowed() {
+    fn what_is_wrong_is_named_with_what_there_is() {
         let cases = [
-            ("fofi", "there is no policy \"fofi\": choose one of `fifo`"),
-            ("drf:resource=mem", "`resource` is an option of `fair`, not of `drf`"),
-            ("drf:backfil=none", "there is no option \"backfil\": the options are resource, order"),
-            ("drf:easy", "\"easy\" is not an option: write NAME=VALUE"),
-            ("drf:order=random", "there is no job order \"random\""),
-            ("fair:resource=a b", "\"a b\" is not a resource name"),
-            ("", "there is no policy \"\""),
+            ("dfr", r#"there is no policy "dfr": choose one of `fifo`, `priority`, "#),
+            ("", r#"there is no policy "": choose"#),
+            (
+                "fair:colour=red",
+                "the policy `fair` has no option \"colour\": choose from `resource`, `order`, ",
+            ),
+            (
+                "drf:resource=mem",
+                "the policy `drf` has no option \"resource\": choose from `order`, `ageing`, ",
+            ),
+            ("drf:order=sideways", r#"there is no job order "sideways": choose one of `fifo`, `priority`, "#),
+            ("drf:placement", "\"placement\" does not say which option has which value"),
+            ("drf:backfill=none,backfill=skip", "the option `backfill` is given twice"),
+            ("fifo:ageing=60s", "`ageing` raises priorities, and jobs go by `order=fifo` here"),
+            ("priority:ageing=0s", "ageing = \"0s\" is not possible: it has to be longer"),
+            ("usage:half_life=soon", "half_life = \"soon\" is not possible"),
+            ("lottery:seed=many", "seed = \"many\" is not possible: invalid digit"),
+            ("karma:alpha=1.5", "alpha = \"1.5\" is not possible: it is a part"),
         ];
-        for (text, message) in cases {
-            let error = Policy::parse(text).unwrap_err().to_string();
-            assert!(error.contains(message), "{error}");
+        for (text, expected) in cases {
+            let message = Policy::parse(text).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{text}: {message}");
         }
+    }
+
+    #[test]
+    fn a_list_is_read_with_the_options_of_each() {
+        let names = |text: &str| -> Vec<String> {
+            Policy::parse_list(text).unwrap().iter().map(|policy| policy.name.to_string()).collect()
+        };
+        assert_eq!(names("drf,fifo"), ["drf", "fifo"]);
+        assert_eq!(names("fair:resource=mem,backfill=none,lottery:seed=7,fifo"), ["fair", "lottery", "fifo"]);
+        assert!(Policy::parse_list("drf,,fifo").is_err());
     }
 }

@@ -283,10 +283,10 @@ proptest! {
             prop_assert_eq!(view.nearest.is_none(), with_room > 0 || cluster.agents.is_empty());
             prop_assert_eq!(view.line.is_some(), !job.pending.is_empty());
             if let Some(line) = view.line {
-                let ahead: Vec<_> = cluster.jobs.values().filter(|other| comes_before(&policy, other, job)).collect();
+                let ahead: Vec<_> = cluster.jobs.values().filter(|other| comes_before(&policy, cluster.now, other, job)).collect();
                 let tasks: u64 = ahead.iter().map(|other| other.pending.count()).sum();
                 prop_assert_eq!((line.jobs_ahead, line.tasks_ahead), (ahead.len() as u64, tasks));
-                let is_first = |first: JobId| ahead.iter().all(|other| !comes_before(&policy, other, &cluster.jobs[&first]));
+                let is_first = |first: JobId| ahead.iter().all(|other| !comes_before(&policy, cluster.now, other, &cluster.jobs[&first]));
                 prop_assert!(line.first.map_or(ahead.is_empty(), is_first), "{:?} is the first", line.first);
             }
             if policy.rank != Rank::Line {

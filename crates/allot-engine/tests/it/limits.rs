@@ -14,7 +14,7 @@ fn cluster(name: &str) -> Cluster {
     cluster
 }
 
-const ALL: [&str; 4] = ["fifo", "priority", "fair", "drf"];
+const ALL: [&str; 7] = ["fifo", "priority", "fair", "drf", "hdrf", "asset", "karma"];
 
 #[test]
 fn a_limit_of_nothing_gives_nothing_and_leaves_all_to_others() {
@@ -132,7 +132,7 @@ fn many_queues_at_one_limit_are_served_by_their_shares_when_there_is_room() {
         cluster.job(id, &format!("org.q{id:02}"), 2, &format!("cpus={}", 1_000 + id));
     }
     cluster.job(99, "other", 1, "cpus=1000");
-    assert_eq!(cluster.pass_as_queues(), "org.q01org.q02org.q03other");
+    assert_eq!(cluster.pass_as_queues(), "org.q01otherorg.q02org.q03");
     cluster.end_oldest(2);
     assert_eq!(cluster.pass_as_queues(), "org.q02", "it has nothing now, and is the first such by name");
     cluster.end_oldest(1).end_oldest(3);

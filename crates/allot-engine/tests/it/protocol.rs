@@ -398,7 +398,7 @@ proptest! {
     // with the engine's own check of itself.
     #[test]
     fn whatever_is_said_the_engine_stays_sound(
-        policy_name in proptest::sample::select(&["fifo", "priority", "fair", "drf"][..]),
+        policy_name in proptest::sample::select(allot_engine::Policy::names()),
         steps in proptest::collection::vec((proptest::collection::vec(any_item(), 0..6), 0_u64..4, 0_u64..2_000), 1..30),
     ) {
         let mut cluster = Cluster::new(policy(policy_name));

@@ -82,7 +82,7 @@ proptest! {
     fn every_task_runs_once_and_nothing_is_over_allocated(
         jobs in proptest::collection::vec((1_u32..400, 1_u64..4), 1..6),
         runs in proptest::collection::vec(0_u64..30, 1..12),
-        name in proptest::sample::select(vec!["fifo", "priority", "fair", "drf"]),
+        name in proptest::sample::select(allot_engine::Policy::names()),
     ) {
         let mut cluster = Cluster::new(policy(name));
         cluster.agent("m1", "cpus=5").agent("m2", "cpus=3");

@@ -1,6 +1,8 @@
 //! An offers service in small: it tells an engine what there is, checks and commits its grants, and remembers who
 //! got what in which order. Every step checks the engine from within.
 
+pub(crate) mod orders;
+pub(crate) mod past;
 pub(crate) mod reference;
 pub(crate) mod transcript;
 
@@ -62,6 +64,8 @@ pub(crate) struct Cluster {
     pub(crate) twice: bool,
     /// How long tasks are said to have run.
     pub(crate) ran: Option<Span>,
+    /// What was held until now.
+    pub(crate) past: Vec<past::Interval>,
 }
 
 pub(crate) const EPOCH: Epoch = Epoch(3);
@@ -130,7 +134,7 @@ pub(crate) fn constraints(texts: &[&str]) -> Vec<Constraint> {
 }
 
 pub(crate) fn policy(name: &str) -> Policy {
-    Policy::named(name).unwrap()
+    Policy::parse(name).unwrap()
 }
 
 impl Cluster {
@@ -152,6 +156,7 @@ impl Cluster {
             names: BTreeSet::new(),
             twice: false,
             ran: None,
+            past: Vec::new(),
         };
         assert_eq!(cluster.wake(), [Output::Hello]);
         cluster.sync();
@@ -259,11 +264,13 @@ impl Cluster {
 
     /// Tells everything where the engine asks for it, which it does where a limit is the first of all and queues stand
     /// in one line.
-    fn answer_hello(&mut self) {
-        while let Some((at, "hello")) = self.engine.next_wake() {
+    pub(crate) fn answer_hello(&mut self) {
+        while !self.engine.is_active() {
+            let (at, _) = self.engine.next_wake().expect("a hello is due");
             self.now = self.now.max(at);
-            assert!(self.wake().contains(&Output::Hello));
-            self.sync();
+            if self.wake().contains(&Output::Hello) {
+                self.sync();
+            }
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use allot_engine::{Backfill, Order, Placement, Policy, Rank};
+use allot_engine::{Backfill, Placement, Policy, Rank};
 use allot_model::constraint::Candidate;
-use allot_model::{PoolAgent, PoolJob, QueueLimit, QueueName, Request, ResourceName, Resources};
+use allot_model::{PoolAgent, PoolJob, QueueLimit, QueueName, Request, ResourceName, Resources, Time};
 
+use super::orders::compare_jobs;
 use super::{AgentTruth, Cluster, JobTruth, Placed, holding};
 
 /// What the policy would place, task by task.
@@ -21,28 +22,26 @@ pub(crate) fn place_all(policy: &Policy, cluster: &Cluster) -> Vec<Placed> {
 /// What a queue has of what there is, over its weight, as a fraction.
 pub(crate) fn share(policy: &Policy, cluster: &Cluster, queue: &QueueName) -> (u128, u128) {
     let state = State::of(policy, cluster);
-    let (has, whole) = state.share(queue);
+    let weight = u128::from(state.weight(queue.as_str()));
+    let used = |name: &ResourceName| state.used(name, &|of| of == queue);
     match &policy.rank {
-        // By the policy it is not a part of anything, as all have the same whole.
-        Rank::Fair { resource } => (has, whole * state.total(resource)),
-        _ => (has, whole),
+        Rank::Fair { resource } => (used(resource), state.total(resource) * weight),
+        _ => state.dominant(&|of| of == queue, weight),
     }
 }
 
 /// True where a job waits in the same line as another, before it.
-pub(crate) fn comes_before(policy: &Policy, job: &JobTruth, other: &JobTruth) -> bool {
-    let order = |job: &JobTruth| job_order(policy, &job.facts);
+pub(crate) fn comes_before(policy: &Policy, now: Time, job: &JobTruth, other: &JobTruth) -> bool {
     let same_line = policy.rank == Rank::Line || job.facts.queue == other.facts.queue;
-    same_line && !job.pending.is_empty() && order(job) < order(other)
+    same_line && !job.pending.is_empty() && compare_jobs(policy, now, &job.facts, &other.facts).is_lt()
 }
 
-fn job_order(policy: &Policy, job: &PoolJob) -> (i64, u64, u64) {
-    let priority = if policy.order == Order::Priority { i64::from(job.priority) } else { 0 };
-    (-priority, job.submitted_at.as_micros(), job.job.0)
-}
+/// What a queue, or a queue with all below it, is ranked by.
+pub(crate) type Fraction = (u128, u128);
 
-struct State<'a> {
-    policy: &'a Policy,
+pub(crate) struct State<'a> {
+    pub(crate) policy: &'a Policy,
+    cluster: &'a Cluster,
     agents: Vec<AgentTruth>,
     jobs: Vec<JobTruth>,
     weights: &'a BTreeMap<QueueName, u32>,
@@ -50,10 +49,10 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn of(policy: &'a Policy, cluster: &'a Cluster) -> Self {
+    pub(crate) fn of(policy: &'a Policy, cluster: &'a Cluster) -> Self {
         let (agents, jobs) = (cluster.agents.values().cloned(), cluster.jobs.values().cloned());
         let Cluster { weights, limits, .. } = cluster;
-        Self { policy, agents: agents.collect(), jobs: jobs.collect(), weights, limits }
+        Self { policy, cluster, agents: agents.collect(), jobs: jobs.collect(), weights, limits }
     }
 
     fn place_one(&mut self) -> Option<Placed> {
@@ -104,46 +103,139 @@ impl<'a> State<'a> {
     fn candidates(&self) -> Vec<usize> {
         let mut waiting: Vec<usize> =
             (0..self.jobs.len()).filter(|j| !self.jobs[*j].pending.is_empty()).collect();
-        waiting.sort_by_key(|j| job_order(self.policy, &self.jobs[*j].facts));
+        let now = self.cluster.now;
+        waiting.sort_by(|a, b| compare_jobs(self.policy, now, &self.jobs[*a].facts, &self.jobs[*b].facts));
         if self.policy.rank == Rank::Line {
             return waiting;
         }
         let mut queues: Vec<QueueName> = waiting.iter().map(|j| self.jobs[*j].facts.queue.clone()).collect();
         queues.sort();
         queues.dedup();
-        queues.sort_by(|a, b| {
-            let ((n1, d1), (n2, d2)) = (self.share(a), self.share(b));
-            (n1 * d2).cmp(&(n2 * d1)).then_with(|| a.cmp(b))
-        });
-        let of_queue = |queue: &QueueName| {
-            let most = if self.policy.backfill == Backfill::None { 1 } else { usize::MAX };
-            let jobs = waiting.iter().copied().filter(|j| self.jobs[*j].facts.queue == *queue);
-            jobs.take(most).collect::<Vec<_>>()
-        };
-        queues.iter().flat_map(of_queue).collect()
+        self.in_order("", &queues).iter().flat_map(|queue| self.jobs_of(queue, &waiting)).collect()
     }
 
-    /// A queue's share as a fraction; what the pool has none of counts as more than everything.
-    fn share(&self, queue: &QueueName) -> (u128, u128) {
-        let weight = u128::from(self.weights.get(queue).copied().unwrap_or(1));
-        let used = |name: &ResourceName| {
-            let jobs = self.jobs.iter().filter(|job| job.facts.queue == *queue);
-            let runs = jobs.flat_map(|job| &job.running);
-            runs.map(|(_, tasks, slice, _)| u128::from(slice.total(name)) * u128::from(tasks.count()))
-                .sum::<u128>()
+    /// The jobs of a queue that may be next, best first, of those that wait.
+    fn jobs_of(&self, queue: &QueueName, waiting: &[usize]) -> Vec<usize> {
+        let most = if self.policy.backfill == Backfill::None { 1 } else { usize::MAX };
+        waiting.iter().copied().filter(|j| self.jobs[*j].facts.queue == *queue).take(most).collect()
+    }
+
+    /// True where nothing of a queue can be placed now.
+    fn is_blocked(&self, queue: &QueueName) -> bool {
+        let mut waiting: Vec<usize> =
+            (0..self.jobs.len()).filter(|j| !self.jobs[*j].pending.is_empty()).collect();
+        let now = self.cluster.now;
+        waiting.sort_by(|a, b| compare_jobs(self.policy, now, &self.jobs[*a].facts, &self.jobs[*b].facts));
+        let can_go = |job: &usize| self.limit_on(*job).is_none() && self.agent_for(*job).is_some();
+        !self.jobs_of(queue, &waiting).iter().any(can_go)
+    }
+
+    /// The waiting queues at or below one, which is none for all, in the order in which they are served: part by part.
+    fn in_order(&self, above: &str, waiting: &[QueueName]) -> Vec<QueueName> {
+        let mut parts = parts_of(above, waiting);
+        parts.sort_by(|(a, own_a, _), (b, own_b, _)| {
+            compare(self.key(a, *own_a), self.key(b, *own_b)).then_with(|| a.cmp(b))
+        });
+        let below = |(name, own, queues): (String, bool, Vec<QueueName>)| {
+            if own { queues } else { self.in_order(&name, &queues) }
         };
-        if let Rank::Fair { resource } = &self.policy.rank {
-            return (used(resource), weight);
+        parts.into_iter().flat_map(below).collect()
+    }
+
+    /// By what a part is ranked: a queue's own jobs, or a queue with all below it.
+    fn key(&self, name: &str, own: bool) -> Fraction {
+        let is_part = |queue: &QueueName| if own { queue.as_str() == name } else { queue.is_within(name) };
+        let weight = u128::from(if own { 1 } else { self.weight(name) });
+        match &self.policy.rank {
+            Rank::Fair { resource } => (self.used(resource, &is_part), weight),
+            Rank::Asset => self.sum(&is_part, weight),
+            Rank::Hdrf => self.blend(name, own).map_or((0, 1), |((has, whole), _)| (has, whole * weight)),
+            Rank::Usage { half_life } => (self.cluster.used_so_far(name, own, *half_life), weight),
+            _ => self.dominant(&is_part, weight),
         }
-        let names = self.jobs.iter().flat_map(|job| job.facts.resources.iter().map(|(name, _)| name.clone()));
-        let mut largest = (0, 1);
-        for name in names {
-            let (has, whole) = (used(&name), self.total(&name) * weight);
-            if has > 0 && has * largest.1 > largest.0 * whole {
-                largest = (has, whole);
+    }
+
+    pub(crate) fn weight(&self, name: &str) -> u32 {
+        self.weights.iter().find(|(queue, _)| queue.as_str() == name).map_or(1, |(_, weight)| *weight)
+    }
+
+    /// What part of the pool some queues have of their dominant resource.
+    pub(crate) fn dominant(&self, is_part: &dyn Fn(&QueueName) -> bool, weight: u128) -> Fraction {
+        let shares = self.shares(is_part).into_iter().map(|(has, whole)| (has, whole * weight));
+        shares.fold((0, 1), |most, share| if compare(share, most).is_gt() { share } else { most })
+    }
+
+    fn sum(&self, is_part: &dyn Fn(&QueueName) -> bool, weight: u128) -> Fraction {
+        let mut sum = 0;
+        for (has, whole) in self.shares(is_part).into_iter().filter(|(has, _)| *has > 0) {
+            match (has * UNIT).checked_div(whole) {
+                Some(part) => sum += part,
+                None => return (has, 0),
             }
         }
-        largest
+        (sum, UNIT * weight)
+    }
+
+    /// What the nodes of the queue tree count as under `hdrf`, before their own weight, and which way they go: all that
+    /// can be placed in them as if each part had what the least has. Nothing where all of it is blocked.
+    fn blend(&self, name: &str, own: bool) -> Option<(Fraction, Vec<u128>)> {
+        let is_part = |queue: &QueueName| if own { queue.as_str() == name } else { queue.is_within(name) };
+        if own {
+            let queue = self.jobs.iter().map(|job| &job.facts.queue).find(|queue| is_part(queue))?;
+            let (has, whole) = self.dominant(&is_part, 1);
+            let beside = |(h, w): Fraction| match (h, w, has, whole) {
+                (_, _, 0, _) => 0,
+                (0, 0, ..) => 0,
+                (_, 0, ..) => UNIT,
+                (_, _, _, 0) => 0,
+                _ => h * whole * UNIT / (w * has),
+            };
+            let direction = self.shares(&is_part).into_iter().map(beside).collect();
+            return (!self.is_blocked(queue)).then_some(((has, whole), direction));
+        }
+        let waiting: Vec<QueueName> = self.waiting().into_iter().filter(|queue| is_part(queue)).collect();
+        let mut least: Option<Fraction> = None;
+        let mut sum: Vec<u128> = Vec::new();
+        for (part, own, _) in parts_of(name, &waiting) {
+            let weight = u128::from(if own { 1 } else { self.weight(&part) });
+            let Some(((has, whole), direction)) = self.blend(&part, own) else { continue };
+            let share = (has, whole * weight);
+            least =
+                Some(least.map_or(share, |least| if compare(share, least).is_lt() { share } else { least }));
+            sum.resize(direction.len(), 0);
+            sum.iter_mut().zip(direction).for_each(|(sum, part)| *sum += part * weight);
+        }
+        let ((has, whole), most) = (least?, sum.iter().copied().max().unwrap_or(0));
+        if has == 0 || most == 0 {
+            return Some(((has, whole), vec![0; sum.len()]));
+        }
+        let common = greatest_divisor(most, UNIT);
+        let direction = sum.iter().map(|part| part * UNIT / most).collect();
+        Some(((has * (most / common), whole * (UNIT / common)), direction))
+    }
+
+    fn waiting(&self) -> Vec<QueueName> {
+        let waiting = self.jobs.iter().filter(|job| !job.pending.is_empty());
+        let mut queues: Vec<QueueName> = waiting.map(|job| job.facts.queue.clone()).collect();
+        queues.sort();
+        queues.dedup();
+        queues
+    }
+
+    /// What some queues have of each resource beside what there is.
+    fn shares(&self, is_part: &dyn Fn(&QueueName) -> bool) -> Vec<Fraction> {
+        let asked = self.jobs.iter().flat_map(|job| job.facts.resources.iter().map(|(name, _)| name.clone()));
+        let names: std::collections::BTreeSet<ResourceName> = asked.collect();
+        let share = |name| match self.used(name, is_part) {
+            0 => (0, 1),
+            used => (used, self.total(name)),
+        };
+        names.iter().map(share).collect()
+    }
+
+    fn used(&self, name: &ResourceName, is_part: &dyn Fn(&QueueName) -> bool) -> u128 {
+        let runs = self.jobs.iter().filter(|job| is_part(&job.facts.queue)).flat_map(|job| &job.running);
+        runs.map(|(_, tasks, slice, _)| u128::from(slice.total(name)) * u128::from(tasks.count())).sum()
     }
 
     fn total(&self, name: &ResourceName) -> u128 {
@@ -168,6 +260,44 @@ impl<'a> State<'a> {
         let largest = |name| self.agents.iter().map(|agent| agent.facts.total.total(name)).max().unwrap();
         free.iter().map(|(name, amount)| (amount.total() << 31) / largest(name)).sum()
     }
+}
+
+/// What a direction is in parts of.
+const UNIT: u128 = 51_840_000 * 52_055_003;
+
+/// The parts of a queue, which is none for all: its own jobs, and the queues right below it with all below them, as far as
+/// something waits there.
+fn parts_of(above: &str, waiting: &[QueueName]) -> Vec<(String, bool, Vec<QueueName>)> {
+    let mut parts: BTreeMap<String, (bool, Vec<QueueName>)> = BTreeMap::new();
+    for queue in waiting {
+        let own = queue.as_str() == above;
+        let rest = queue.as_str().strip_prefix(above).unwrap().trim_start_matches('.');
+        let next = rest.split('.').next().unwrap();
+        let name = if above.is_empty() || own { [above, next].concat() } else { [above, ".", next].concat() };
+        parts.entry(name).or_insert((own, Vec::new())).1.push(queue.clone());
+    }
+    parts.into_iter().map(|(name, (own, queues))| (name, own, queues)).collect()
+}
+
+/// Compares fractions without a product; a denominator of 0 is more than everything.
+pub(crate) fn compare(left: Fraction, right: Fraction) -> std::cmp::Ordering {
+    match (left.1, right.1) {
+        (0, 0) => return std::cmp::Ordering::Equal,
+        (0, _) => return std::cmp::Ordering::Greater,
+        (_, 0) => return std::cmp::Ordering::Less,
+        _ => {}
+    }
+    let whole = (left.0 / left.1).cmp(&(right.0 / right.1));
+    whole.then_with(|| match (left.0 % left.1, right.0 % right.1) {
+        (0, 0) => std::cmp::Ordering::Equal,
+        (0, _) => std::cmp::Ordering::Less,
+        (_, 0) => std::cmp::Ordering::Greater,
+        (a, b) => compare((right.1, b), (left.1, a)),
+    })
+}
+
+fn greatest_divisor(a: u128, b: u128) -> u128 {
+    if b == 0 { a } else { greatest_divisor(b, a % b) }
 }
 
 pub(crate) fn fits(agent: &AgentTruth, request: &Request) -> bool {

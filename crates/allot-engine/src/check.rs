@@ -61,7 +61,9 @@ impl Engine {
         for (slot, lane) in backlog.queues.lanes() {
             let has = of_lane.get(&slot).copied().unwrap_or(0);
             ensure(has == lane.users, || format!("lane {slot} has {has} users, counted {}", lane.users))?;
-            ensure(!lane.is_idle() || !backlog.queues.is_forgotten(slot), || format!("lane {slot} is kept for nothing"))?;
+            ensure(!lane.is_idle() || !backlog.queues.is_forgotten(slot), || {
+                format!("lane {slot} is kept for nothing")
+            })?;
         }
         Ok(())
     }

@@ -95,7 +95,7 @@ impl Queues {
         let lane = self.lanes.insert(Lane::new(owner.clone()));
         self.by_queue.insert(owner, lane);
         self.settle(lane, capacity);
-        self.open_standing(lane);
+        self.open_standing(lane, capacity);
         lane
     }
 
@@ -156,8 +156,7 @@ impl Queues {
             self.tree.measure(branch, &measure);
         } else if let Some(slot) = self.lane_of(queue) {
             self.lanes[slot].weight = weight;
-            self.lanes[slot].measure(&measure);
-            self.place(slot);
+            self.measure_lane(slot, capacity);
         }
         self.reweighed(queue);
     }
@@ -209,15 +208,18 @@ impl Queues {
     /// Finds the place of everyone anew.
     pub(crate) fn measure_anew(&mut self, capacity: &Vector) {
         let slots: Vec<u32> = self.by_queue.values().copied().collect();
-        for slot in slots {
-            let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
-            self.lanes[slot].measure(&measure);
-            self.place(slot);
-        }
+        slots.into_iter().for_each(|slot| self.measure_lane(slot, capacity));
         for branch in self.tree.parts() {
             let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
             self.tree.measure(branch, &measure);
         }
+    }
+
+    /// Finds the place of a lane anew.
+    pub(crate) fn measure_lane(&mut self, slot: u32, capacity: &Vector) {
+        let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
+        self.lanes[slot].measure(&measure);
+        self.place(slot);
     }
 
     /// True where lanes are told apart, and yet the order of their jobs alone counts.

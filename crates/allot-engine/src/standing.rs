@@ -100,12 +100,13 @@ impl Queues {
     }
 
     /// A lane is new.
-    pub(crate) fn open_standing(&mut self, lane: u32) {
+    pub(crate) fn open_standing(&mut self, lane: u32, capacity: &Vector) {
         let Lane { branch, weight, .. } = self.lanes[lane];
         let standing = self.opening(branch, self.name(Member::Lane(lane)), weight);
         if standing != Standing::Nothing {
             self.lanes[lane].standing = standing;
             self.clock.regroup = true;
+            self.measure_lane(lane, capacity);
         }
     }
 

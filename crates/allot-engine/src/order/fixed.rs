@@ -28,7 +28,7 @@ pub(crate) fn log2(number: u64) -> u64 {
 /// counts as that of one millionth.
 pub(super) fn log10_of_millionths(millionths: u64, factor: u64) -> i128 {
     // In millionths, in parts of 2^44, so that only the end is rounded.
-    let log = ((u128::from(log2(millionths)) * LOG10_OF_2) >> LOG_BITS) * 1_000_000 >> 20;
+    let log = (((u128::from(log2(millionths)) * LOG10_OF_2) >> LOG_BITS) * 1_000_000) >> 20;
     let scaled = log.saturating_mul(u128::from(factor)).saturating_add(1 << 43) >> 44;
     signed(scaled) - 6_000_000 * i128::from(factor)
 }

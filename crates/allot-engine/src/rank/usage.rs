@@ -58,7 +58,7 @@ impl Moment {
         let mut factor = u128::from(ONE);
         for (place, root) in ROOTS.iter().enumerate() {
             if part >> (61 - place) & 1 == 1 {
-                factor = factor * u128::from(*root) >> 62;
+                factor = (factor * u128::from(*root)) >> 62;
             }
         }
         Self { age: now / life, factor: u64::try_from(factor).unwrap_or(2 * ONE - 1).max(ONE) }

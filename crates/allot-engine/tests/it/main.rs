@@ -2,9 +2,12 @@
 #![cfg(test)]
 
 mod explain;
+mod fairness;
 mod goldens;
 mod laws;
 mod limits;
+mod orders;
 mod protocol;
+mod ranks;
 mod support;
 mod turns;

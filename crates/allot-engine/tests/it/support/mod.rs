@@ -226,6 +226,12 @@ impl Cluster {
         self.items = groups.into_iter().flat_map(|(_, group)| group).collect();
     }
 
+    /// Tells the engine what has gathered, and everything where it asks for it, which may take a second.
+    pub(crate) fn hear(&mut self) {
+        self.flush();
+        self.answer_hello();
+    }
+
     /// Has the engine do what is due now.
     pub(crate) fn wake(&mut self) -> Vec<Output> {
         let mut out = Vec::new();
@@ -358,6 +364,17 @@ impl Cluster {
         self
     }
 
+    /// Ends the task of a job that has run longest, by itself.
+    pub(crate) fn end_one(&mut self, id: u64) -> &mut Self {
+        let Some(job) = self.jobs.get_mut(&JobId(id)) else { return self };
+        let (agent, tasks, slice, slots) = job.running.remove(0);
+        let (first, rest) = (TaskRange::one(tasks.first), TaskRange::new(tasks.first + 1, tasks.last));
+        rest.into_iter()
+            .for_each(|rest| job.running.insert(0, (agent.clone(), rest, slice.clone(), slots - 1)));
+        job.running.insert(0, (agent, first, slice, 1));
+        self.end_oldest(id)
+    }
+
     pub(crate) fn forget_job(&mut self, id: u64) -> &mut Self {
         self.jobs.remove(&JobId(id));
         self.items.push(FeedItem::JobEnded { job: JobId(id) });
@@ -367,8 +384,7 @@ impl Cluster {
     /// Tells the engine what has gathered, has it decide, commits its grants, and tells it so. Returns who got what,
     /// in the order of the decisions.
     pub(crate) fn pass(&mut self) -> Vec<Placed> {
-        self.flush();
-        self.answer_hello();
+        self.hear();
         let grants = self.decide();
         let placed = grants.iter().flat_map(|grant| self.commit(grant)).collect();
         self.flush();

@@ -9,18 +9,23 @@ use anyhow::{Context, Result};
 use crate::run::{cargo, root, run};
 use crate::tools;
 
-/// The programs of a release, each a package of the same name.
-const PROGRAMS: [&str; 9] = [
-    "allot",
-    "allot-registry",
-    "allot-offers",
-    "allot-dispatcher",
-    "allot-agent",
-    "allot-allocator-fifo",
-    "allot-allocator-priority",
-    "allot-allocator-fair",
-    "allot-allocator-drf",
-];
+/// The programs of a release, each a package of the same name, beside one for each policy.
+const PROGRAMS: [&str; 6] =
+    ["allot", "allot-registry", "allot-offers", "allot-dispatcher", "allot-agent", "allot-allocator"];
+
+/// All programs of a release: a policy has one where there is a folder of its name.
+fn programs() -> Result<Vec<String>> {
+    let services = root().join("services");
+    let mut programs: Vec<String> = PROGRAMS.iter().map(ToString::to_string).collect();
+    for entry in fs::read_dir(&services).with_context(|| format!("cannot read {}", services.display()))? {
+        let folder = entry?.file_name();
+        programs.extend(
+            folder.to_str().filter(|name| name.starts_with("allocator-")).map(|name| format!("allot-{name}")),
+        );
+    }
+    programs.sort();
+    Ok(programs)
+}
 
 /// How programs are compiled.
 #[derive(Debug, Clone, Copy)]
@@ -81,8 +86,8 @@ pub(crate) fn dist(profile: Profile) -> Result<PathBuf> {
         fs::remove_dir_all(&dist).with_context(|| format!("cannot empty {}", dist.display()))?;
     }
     fs::create_dir_all(&dist).with_context(|| format!("cannot create {}", dist.display()))?;
-    for program in PROGRAMS {
-        strip(&target().join(profile.folder()).join(program), &dist.join(program))?;
+    for program in programs()? {
+        strip(&target().join(profile.folder()).join(&program), &dist.join(&program))?;
     }
     Ok(dist)
 }

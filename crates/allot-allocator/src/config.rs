@@ -1,6 +1,6 @@
-//! What may be set of an allocator. Its policy is not among it: that is which binary runs.
+//! What may be set of an allocator.
 
-use allot_engine::{Backfill, Limits, Order, Placement, Policy, Rank};
+use allot_engine::{Backfill, InvalidPolicy, Limits, Order, Placement, Policy};
 use allot_model::{PoolName, ResourceName, Span};
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +10,17 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// The pool whose offers it answers.
     pub pool: PoolName,
+    /// The policy with its options, such as `fair:resource=mem`; a program that is named for a policy takes only options for
+    /// that one. By the program unless set, `drf` for the one that is named for none.
+    pub policy: Option<String>,
     /// For `fair`: the resource that is shared fairly; `cpus` unless set.
     pub resource: Option<ResourceName>,
-    /// How jobs rank within a queue: `fifo` or `priority`; `fifo` for the policy of that name, `priority` for others.
+    /// How jobs rank within a queue. By the policy unless set.
     pub order: Option<Order>,
-    /// Which of the agents that fit a task gets it: `best-fit` or `first-fit`.
-    pub placement: Placement,
-    /// What happens behind a job that does not fit: `skip` lets others go ahead, `none` has them wait.
-    pub backfill: Backfill,
+    /// Which of the agents that fit a task gets it; `best-fit` unless set.
+    pub placement: Option<Placement>,
+    /// What happens behind a job that does not fit: `skip` lets others go ahead, `none` has them wait; `skip` unless set.
+    pub backfill: Option<Backfill>,
     /// Tasks that are shorter than this take turns in the slot of one, so that the next one starts without asking; a
     /// slot is granted for about this long, or for up to eight times as long to three tasks at most. `0s` has every task
     /// placed by itself.
@@ -28,53 +31,101 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             pool: PoolName::default_pool(),
+            policy: None,
             resource: None,
             order: None,
-            placement: Placement::BestFit,
-            backfill: Backfill::Skip,
+            placement: None,
+            backfill: None,
             ahead: Limits::default().ahead,
         }
     }
 }
 
+/// Why there is no policy that suits the settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unsuitable {
+    #[error(transparent)]
+    Policy(#[from] InvalidPolicy),
+    #[error(
+        "this program is the policy `{own}`, and policy = {given:?} is another: run `allot-allocator-{other}`, or \
+         `allot-allocator`, which is the policy that is set"
+    )]
+    Other { own: String, given: String, other: String },
+}
+
 impl Config {
-    /// The policy of this name with these settings.
-    pub(crate) fn policy(&self, name: &str) -> anyhow::Result<Policy> {
-        let mut policy = Policy::named(name)?;
-        policy.placement = self.placement;
-        policy.backfill = self.backfill;
-        policy.order = self.order.unwrap_or(policy.order);
-        match (&self.resource, &mut policy.rank) {
-            (Some(wanted), Rank::Fair { resource }) => *resource = wanted.clone(),
-            (Some(wanted), _) => anyhow::bail!(
-                "resource = {:?} is a setting of the policy `fair`; {name} has no such choice: leave it out",
-                wanted.as_str()
-            ),
-            (None, _) => {}
+    /// The policy of a program with these settings; of one that is named for none, where `own` is nothing, the one that is
+    /// set.
+    pub(crate) fn policy(&self, own: Option<&str>) -> Result<Policy, Unsuitable> {
+        let mut policy = match (&self.policy, own) {
+            (None, own) => Policy::parse(own.unwrap_or("drf"))?,
+            (Some(given), own) => check_own(Policy::parse(given)?, given, own)?,
+        };
+        let settings = [
+            ("resource", self.resource.as_ref().map(ToString::to_string)),
+            ("order", self.order.map(|order| order.to_string())),
+            ("placement", self.placement.map(|placement| placement.to_string())),
+            ("backfill", self.backfill.map(|backfill| backfill.to_string())),
+        ];
+        for (option, value) in settings {
+            value.map_or(Ok(()), |value| policy.set(option, &value))?;
         }
-        Ok(policy)
+        Ok(policy.checked()?)
+    }
+}
+
+fn check_own(policy: Policy, given: &str, own: Option<&str>) -> Result<Policy, Unsuitable> {
+    match own.and_then(|own| Policy::parse(own).ok()).filter(|own| own.name != policy.name) {
+        None => Ok(policy),
+        Some(own) => Err(Unsuitable::Other {
+            own: own.name.to_string(),
+            given: given.to_owned(),
+            other: policy.name.to_string(),
+        }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use allot_engine::Rank;
+
+    fn with(policy: &str) -> Config {
+        Config { policy: Some(policy.to_owned()), ..Config::default() }
+    }
 
     #[test]
     fn settings_change_what_the_policy_is_by_default() {
         let resource: ResourceName = "mem".parse().unwrap();
         let config =
             Config { resource: Some(resource.clone()), order: Some(Order::Fifo), ..Config::default() };
-        let policy = config.policy("fair").unwrap();
+        let policy = config.policy(Some("fair")).unwrap();
         assert_eq!((policy.rank, policy.order), (Rank::Fair { resource }, Order::Fifo));
-        assert_eq!(Config::default().policy("drf").unwrap(), Policy::named("drf").unwrap());
+        assert_eq!(Config::default().policy(Some("drf")).unwrap(), Policy::named("drf").unwrap());
+        assert_eq!(Config::default().policy(None).unwrap(), Policy::named("drf").unwrap());
     }
 
     #[test]
-    fn a_resource_for_a_policy_that_looks_at_none_is_refused() {
-        let config = Config { resource: Some("mem".parse().unwrap()), ..Config::default() };
-        let message = config.policy("drf").unwrap_err().to_string();
-        assert!(message.contains("`fair`") && message.contains("drf"), "{message}");
-        assert!(config.policy("wfq").unwrap_err().to_string().contains("`fifo`, `priority`, `fair`, `drf`"));
+    fn the_policy_is_set_with_its_options_and_other_settings_come_after_these() {
+        let policy = with("drf:order=shortest,placement=first-fit").policy(None).unwrap();
+        assert_eq!((policy.order, policy.placement), (Order::Shortest, Placement::FirstFit));
+        assert_eq!(with("drf:order=shortest").policy(Some("drf")).unwrap().order, Order::Shortest);
+        let config = Config { order: Some(Order::Fifo), ..with("drf:order=shortest") };
+        assert_eq!(config.policy(None).unwrap().order, Order::Fifo);
+    }
+
+    #[test]
+    fn what_does_not_suit_is_refused_with_what_would() {
+        let message = |config: &Config, own| config.policy(own).unwrap_err().to_string();
+        let mem = Config { resource: Some("mem".parse().unwrap()), ..Config::default() };
+        assert!(message(&mem, Some("drf")).starts_with("the policy `drf` has no option \"resource\""));
+        assert!(message(&Config::default(), Some("wfq")).contains("`fifo`, `priority`"));
+        assert_eq!(
+            message(&with("fifo"), Some("drf")),
+            "this program is the policy `drf`, and policy = \"fifo\" is another: run `allot-allocator-fifo`, or \
+             `allot-allocator`, which is the policy that is set"
+        );
+        let fifo = Config { order: Some(Order::Fifo), ..with("priority:ageing=60s") };
+        assert!(message(&fifo, None).starts_with("`ageing` raises priorities"));
     }
 }

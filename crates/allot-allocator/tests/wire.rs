@@ -67,7 +67,9 @@ impl Pool {
         let (bus, shutdown) = (self.server.bus().await.unwrap(), Shutdown::new());
         let stop = shutdown.clone();
         let task =
-            tokio::spawn(async move { allot_allocator::run(bus, policy, Config::default(), stop).await });
+            tokio::spawn(
+                async move { allot_allocator::run(bus, Some(policy), Config::default(), stop).await },
+            );
         Running { shutdown, task }
     }
 
@@ -184,6 +186,9 @@ async fn g1_and_g2_hold_over_the_wire() {
         ("drf", nsdi(), "ABABA"),
         ("drf", weighted(), "ABAAA"),
         ("fair", nsdi(), "ABAAA"),
+        ("hdrf", nsdi(), "ABABA"),
+        ("asset", nsdi(), "ABABA"),
+        ("drf:order=shortest", weighted(), "ABAAA"),
         ("fifo", nsdi(), "AAAAB"),
         ("priority", nsdi(), "AAAAB"),
     ];

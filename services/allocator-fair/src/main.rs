@@ -1,21 +1,3 @@
 //! The allocator of the policy `fair`, as a program.
 
-use std::process::ExitCode;
-
-use allot_allocator::Config;
-use allot_shell::{Program, main_with};
-
-const POLICY: &str = "fair";
-
-fn main() -> ExitCode {
-    let program = Program {
-        name: "allocator-fair",
-        binary: "allot-allocator-fair",
-        version: env!("CARGO_PKG_VERSION"),
-        about: "Decides what runs where: queues share one resource fairly, by weight",
-        runs_others: false,
-    };
-    main_with(&program, |bus, config: Config, shutdown| async move {
-        allot_allocator::run(bus, POLICY, config, shutdown).await
-    })
-}
+allot_allocator::program!("fair", "queues share one resource fairly, by weight");

@@ -1,21 +1,3 @@
 //! The allocator of the policy `fifo`, as a program.
 
-use std::process::ExitCode;
-
-use allot_allocator::Config;
-use allot_shell::{Program, main_with};
-
-const POLICY: &str = "fifo";
-
-fn main() -> ExitCode {
-    let program = Program {
-        name: "allocator-fifo",
-        binary: "allot-allocator-fifo",
-        version: env!("CARGO_PKG_VERSION"),
-        about: "Decides what runs where: jobs of all queues in the order of their submission",
-        runs_others: false,
-    };
-    main_with(&program, |bus, config: Config, shutdown| async move {
-        allot_allocator::run(bus, POLICY, config, shutdown).await
-    })
-}
+allot_allocator::program!("fifo", "jobs of all queues in the order of their submission");

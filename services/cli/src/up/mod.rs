@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use allot_bus::Subject;
+use allot_engine::{InvalidPolicy, Policy};
 use allot_model::view::{AgentState, AgentView, Done, PolicyUseCommand, PolicyView};
 use allot_model::{AgentId, PolicyName, PoolName, Resources, Span};
 use allot_shell::{Bus, NatsConfig, telemetry};
@@ -47,6 +48,7 @@ Examples:
   allot up
   allot up --agents 3 --agent-resources cpus=4,mem=8GiB
   allot up --policy fair,fifo              fair decides, fifo stands by for `allot policy use fifo`
+  allot up --policy fair:resource=mem      options follow the name; docs/policies.md has them
   allot up --data-dir ./cluster --port 0   several clusters on one machine
   allot up --nats nats://bus.example.org:4222
 
@@ -65,16 +67,27 @@ pub struct UpArgs {
     /// What each agent has, such as cpus=4,mem=8GiB or {"gpus": ["0", "1"]}; its part of this machine unless given.
     #[arg(long, value_name = "RESOURCES", value_parser = machine::resources)]
     agent_resources: Option<Resources>,
-    /// The policies: the first one decides, the others stand by.
-    #[arg(long, value_name = "POLICY", env = "ALLOT_POLICY", default_value = "drf", value_delimiter = ',', value_parser = policy)]
-    policy: Vec<PolicyName>,
+    /// The policies, with their options: the first one decides, the others stand by.
+    #[arg(long, value_name = "POLICIES", env = "ALLOT_POLICY", default_value = "drf", value_parser = Policies::parse)]
+    policy: Policies,
     /// Let agents take tasks of the `noop` executor, which run nothing: for measuring the control plane.
     #[arg(long)]
     noop: bool,
 }
 
-fn policy(text: &str) -> Result<PolicyName, String> {
-    allot_engine::Policy::named(text).map(|policy| policy.name).map_err(|error| error.to_string())
+/// Policies as they are given: `fair:resource=mem,fifo`.
+#[derive(Debug, Clone)]
+struct Policies(Vec<Policy>);
+
+impl Policies {
+    fn parse(text: &str) -> Result<Self, InvalidPolicy> {
+        Policy::parse_list(text).map(Self)
+    }
+
+    /// The one that is to decide.
+    fn first(&self) -> Option<&PolicyName> {
+        self.0.first().map(|policy| &policy.name)
+    }
 }
 
 /// Starts a cluster and keeps it up until a signal comes or a part of it fails.
@@ -124,7 +137,7 @@ async fn come_up(
     let agents = machine::agents(args.agents, args.agent_resources.as_ref(), data_dir, args.noop)?;
     let ids: Vec<AgentId> = agents.iter().filter_map(|agent| agent.id.clone()).collect();
     cluster.start_agents(config, agents).await?;
-    cluster.start_allocators(config, &args.policy).await?;
+    cluster.start_allocators(config, &args.policy.0).await?;
     let client = Client::new(bus);
     let spinner = output.spinner();
     let ready = timeout(READY_WITHIN, until_ready(&client, &ids, args, &spinner));

@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use allot_model::PolicyName;
+use allot_allocator::Config;
+use allot_engine::Policy;
 use allot_shell::{Bus, NatsConfig, Shutdown, health};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -67,14 +68,14 @@ impl Services {
     pub(super) async fn start_allocators(
         &mut self,
         nats: &NatsConfig,
-        policies: &[PolicyName],
+        policies: &[Policy],
     ) -> Result<(), Failure> {
         for policy in policies {
-            let name = format!("allocator {policy}");
-            let program = format!("allocator-{policy}");
+            let name = format!("allocator {}", policy.name);
+            let program = format!("allocator-{}", policy.name);
             let policy = policy.clone();
             let run = |bus, stop| async move {
-                allot_allocator::run(bus, policy.as_str(), allot_allocator::Config::default(), stop).await
+                allot_allocator::decide(bus, policy, &Config::default(), stop).await
             };
             self.others.start(&name, &program, nats, run).await?;
         }

@@ -14,8 +14,8 @@ use crate::order::Order;
 use crate::rank::Rank;
 use crate::share::Share;
 
-pub use parse::{InvalidPolicy, PolicyChoices};
 pub(crate) use parse::listed;
+pub use parse::{InvalidPolicy, PolicyChoices};
 
 /// How an allocator decides.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ mod read;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use allot_engine::{InvalidPolicyText, Policy, PolicyChoices};
+use allot_engine::{InvalidPolicy, Policy, PolicyChoices};
 use allot_model::document::{Fault, Tree, joined, readable, whole};
 use allot_model::{AgentId, Format, InvalidFile, PoolAgent, Rejection, Resources, Time};
 
@@ -69,8 +69,8 @@ impl Scenario {
     /// The policy that the scenario says, or the default.
     ///
     /// # Errors
-    /// [`InvalidPolicyText`]; not where the scenario was read.
-    pub fn policy(&self) -> Result<Policy, InvalidPolicyText> {
+    /// [`InvalidPolicy`]; not where the scenario was read.
+    pub fn policy(&self) -> Result<Policy, InvalidPolicy> {
         let text = self.policy.as_deref().unwrap_or(Self::DEFAULT_POLICY);
         Policy::parse_over(text, &self.choices)
     }

@@ -18,7 +18,10 @@ fn mistakes_name_the_field_and_what_is_allowed() {
         ("colour: red", "colour: unknown field `colour`: the fields of a scenario are policy, order"),
         ("policy: drf", "events: missing: write what happens"),
         ("policy: dfr\nevents: []", "policy: there is no policy \"dfr\": choose one of `fifo`"),
-        ("policy: 'drf:resource=mem'\nevents: []", "policy: `resource` is an option of `fair`"),
+        (
+            "policy: 'drf:resource=mem'\nevents: []",
+            "policy: the policy `drf` has no option \"resource\": choose from `order`",
+        ),
         ("order: random\nevents: []", "order: there is no job order \"random\""),
         ("placement: best\nevents: []", "placement: there is no placement \"best\""),
         ("backfill: 1\nevents: []", "backfill: the number `1` is given"),

@@ -294,7 +294,9 @@ mod tests {
 
     #[test]
     fn a_policy_that_does_not_exist_is_refused_with_those_that_do() {
-        assert!(policy("wfq").unwrap_err().contains("drf"));
-        assert_eq!(policy("fair").unwrap().as_str(), "fair");
+        assert!(Policies::parse("wfq").unwrap_err().to_string().contains("drf"));
+        let several = Policies::parse("fair:resource=mem,order=fifo,drf").unwrap();
+        assert_eq!(several.first().unwrap().as_str(), "fair");
+        assert_eq!(several.0.len(), 2);
     }
 }

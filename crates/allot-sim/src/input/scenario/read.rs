@@ -76,7 +76,7 @@ fn field(written: &mut Written, name: &str, value: &Tree) -> Read<()> {
     match name {
         "policy" => {
             let policy = text(value, "a policy such as `drf` or `fair:resource=mem`")?;
-            Policy::parse(policy).map_err(|error| Fault::new(error.message))?;
+            Policy::parse(policy).map_err(|error| Fault::new(error.to_string()))?;
             written.policy = Some(policy.to_owned());
         }
         "order" => choices.order = Some(parsed(value, "an order such as `fifo`")?),

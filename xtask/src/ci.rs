@@ -21,7 +21,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", run: clippy },
     Step { name: "codegen", run: || generated::codegen(Mode::Check) },
     Step { name: "docs", run: || generated::docs(Mode::Check) },
-    Step { name: "tools", run: || tools::nats_server().map(drop) },
+    Step { name: "tools", run: tools::tools },
     Step {
         name: "build",
         run: || run(cargo().args(["build", "--quiet", "--locked", "--workspace", "--all-targets"])),

@@ -1,12 +1,12 @@
 //! The test in containers: `docker-compose.yml` as users start it, on images built here.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 
 use crate::image::{self, Profile};
-use crate::run::{root, run, succeeds};
+use crate::python;
+use crate::run::{run, succeeds};
 
 /// Builds the images and runs `tests/compose`, or says loudly that containers cannot run here.
 pub(crate) fn compose_test() -> Result<()> {
@@ -16,7 +16,7 @@ pub(crate) fn compose_test() -> Result<()> {
     }
     image::base_images()?;
     image::image(Profile::Dev)?;
-    let python = python()?;
+    let python = python::with_packages("target/compose-test/venv", "tests/compose/requirements.txt")?;
     run(Command::new(python).arg("tests/compose/run.py").env("ALLOT_IMAGE", Profile::Dev.image()))
 }
 
@@ -30,16 +30,4 @@ fn containers() -> Result<(), &'static str> {
         return Err("there is neither `docker compose` nor `docker-compose`");
     }
     Ok(())
-}
-
-/// A Python of its own with what the test needs.
-fn python() -> Result<PathBuf> {
-    let venv = root().join("target/compose-test/venv");
-    let python = venv.join("bin/python");
-    if !python.exists() {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-    }
-    let install = ["-m", "pip", "install", "--quiet", "--requirement", "tests/compose/requirements.txt"];
-    run(Command::new(&python).args(install))?;
-    Ok(python)
 }

@@ -11,6 +11,7 @@ mod graph;
 mod image;
 mod licence;
 mod purity;
+mod python;
 mod run;
 mod tools;
 
@@ -68,7 +69,7 @@ enum Task {
         #[arg(long, value_name = "N", default_value_t = 60)]
         seconds: u32,
     },
-    /// Gets the programs that tests and demonstrations need: nats-server
+    /// Gets the programs that tests and demonstrations need: nats-server, and a Python for the allocator in examples/
     Tools,
     /// Builds the programs of a release into dist/
     Dist,
@@ -102,7 +103,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Purity => purity::purity(),
         Task::Deny => deny::deny(),
         Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
-        Task::Tools => tools::nats_server().map(|path| println!("nats-server: {}", path.display())),
+        Task::Tools => tools::tools(),
         Task::Dist => image::dist(Profile::Release).map(|path| println!("programs: {}", path.display())),
         Task::Image => image::image(Profile::Release),
         Task::BaseImages => image::base_images(),

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::python;
 use crate::run::{output, root, run, succeeds};
 
 /// The version that `tools/nats-server.txt` pins.
@@ -20,6 +21,13 @@ impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}.{}", self.0, self.1, self.2)
     }
+}
+
+/// Gets all of them, and says where they are.
+pub(crate) fn tools() -> Result<()> {
+    println!("nats-server: {}", nats_server()?.display());
+    println!("python for examples/allocator-python: {}", python::for_the_allocator()?.display());
+    Ok(())
 }
 
 /// Finds a nats-server, or gets it into `.tools/`. Looks where tests and `allot up` look: the variable

@@ -9,7 +9,7 @@ mod wait;
 
 pub use ledger::{batches, entries};
 pub use nats::NatsServer;
-pub use programs::{Programs, built};
+pub use programs::{Launch, Programs, built};
 pub use proxy::Proxy;
 pub use raw::RawClient;
 pub use wait::{PATIENCE, eventually, within};

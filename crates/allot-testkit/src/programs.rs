@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::nats::NatsServer;
+use crate::wait::{PATIENCE, eventually};
 
 /// A cluster of real processes over a nats-server of its own. Whatever still runs is killed when it is dropped.
 #[derive(Debug)]
@@ -20,9 +22,19 @@ pub struct Programs {
 
 #[derive(Debug)]
 struct Running {
-    program: String,
-    settings: Vec<String>,
+    launch: Launch,
     process: Child,
+}
+
+/// How a program is started: its path, its arguments, and what its environment has beside ours.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Variables that are set for it.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Programs {
@@ -34,15 +46,24 @@ impl Programs {
         Ok(Self { nats: NatsServer::start().await?, dir: TempDir::new()?, running: BTreeMap::new() })
     }
 
+    /// The three services, without an allocator and without agents.
+    ///
+    /// # Errors
+    /// Where a program is not built or does not start.
+    pub async fn services() -> anyhow::Result<Self> {
+        let mut programs = Self::start().await?;
+        for service in ["registry", "offers", "dispatcher"] {
+            programs.spawn(service, &format!("allot-{service}"), &[])?;
+        }
+        Ok(programs)
+    }
+
     /// A cluster: the three services, an allocator of this policy, and agents `a1`, `a2`, … with so many cpus each.
     ///
     /// # Errors
     /// Where a program is not built or does not start.
     pub async fn cluster(policy: &str, agents: usize, cpus: u32) -> anyhow::Result<Self> {
-        let mut programs = Self::start().await?;
-        for service in ["registry", "offers", "dispatcher"] {
-            programs.spawn(service, &format!("allot-{service}"), &[])?;
-        }
+        let mut programs = Self::services().await?;
         programs.spawn("allocator", &format!("allot-allocator-{policy}"), &[])?;
         for number in 1..=agents {
             programs.spawn_agent(&format!("a{number}"), cpus)?;
@@ -70,22 +91,27 @@ impl Programs {
     /// # Errors
     /// Where it is not built or does not start.
     pub fn spawn(&mut self, name: &str, program: &str, settings: &[String]) -> anyhow::Result<()> {
+        let mut arguments = vec!["--nats".to_owned(), self.nats.url()];
+        arguments.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
+        self.launch(name, Launch { program: built(program)?, arguments, environment: Vec::new() })
+    }
+
+    /// Starts any program under this name.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn launch(&mut self, name: &str, launch: Launch) -> anyhow::Result<()> {
         let log = self.dir.path().join(format!("{name}.log"));
         let log = std::fs::File::options().create(true).append(true).open(log)?;
-        let path = built(program)?;
-        let mut command = Command::new(&path);
-        command.args(["--nats", &self.nats.url()]);
-        settings.iter().for_each(|setting| {
-            command.args(["--set", setting]);
-        });
-        let process = command
+        let process = Command::new(&launch.program)
+            .args(&launch.arguments)
+            .envs(launch.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::from(log.try_clone()?))
             .stderr(Stdio::from(log))
             .spawn()
-            .with_context(|| format!("cannot start {}", path.display()))?;
-        let running = Running { program: program.to_owned(), settings: settings.to_vec(), process };
-        self.running.insert(name.to_owned(), running);
+            .with_context(|| format!("cannot start {}", launch.program.display()))?;
+        self.running.insert(name.to_owned(), Running { launch, process });
         Ok(())
     }
 
@@ -105,7 +131,21 @@ impl Programs {
     pub fn restart(&mut self, name: &str) -> anyhow::Result<()> {
         self.kill(name);
         let was = self.running.remove(name).with_context(|| format!("no process is called {name}"))?;
-        self.spawn(name, &was.program, &was.settings)
+        self.launch(name, was.launch)
+    }
+
+    /// Asks the process of this name to stop, with SIGTERM, and waits until it has.
+    ///
+    /// # Errors
+    /// Where there is no such process, or it ends otherwise than with the exit code 0.
+    pub async fn stop(&mut self, name: &str) -> anyhow::Result<()> {
+        let running = self.running.get_mut(name).with_context(|| format!("no process is called {name}"))?;
+        let process = &mut running.process;
+        rustix::process::kill_process(Pid::from_child(process), Signal::TERM)?;
+        let stopped = || std::future::ready(process.try_wait().transpose());
+        let status = eventually(&format!("{name} has stopped"), PATIENCE, stopped).await?;
+        anyhow::ensure!(status.success(), "{name} ended with {status}");
+        Ok(())
     }
 
     /// The names of the processes that have ended, though nobody killed them.

@@ -1,5 +1,7 @@
 //! What a user does, for tests: submits jobs and asks what became of them.
 
+mod python;
+
 use std::time::Duration;
 
 use allot_bus::{Subject, headers};
@@ -12,6 +14,8 @@ use async_nats::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+pub use python::python_allocator;
 
 /// A user of a cluster.
 #[derive(Debug, Clone)]

@@ -125,7 +125,8 @@ impl Cluster {
         Said { code, out: text(&output.stdout), err: text(&output.stderr), bytes: output.stdout }
     }
 
-    async fn policy(&self) -> Option<PolicyView> {
+    /// Who decides, and who stands by.
+    pub(crate) async fn policy(&self) -> Option<PolicyView> {
         self.user.ask(Subject::PoolPolicy(PoolName::default_pool()), &json!({})).await.ok()
     }
 

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
 
+mod allocator_python;
+mod allocators;
 mod cluster;
 mod faults;
 mod jobs;
 mod messages;
+mod offers;
 mod operators;
 mod processes;
 mod rejections;

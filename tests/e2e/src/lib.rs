@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use python::python_allocator;
+pub use python::{python, python_allocator, root};
 
 /// A user of a cluster.
 #[derive(Debug, Clone)]

@@ -6,26 +6,32 @@ use std::process::Command;
 use allot_testkit::{Launch, Programs};
 use anyhow::{Context, ensure};
 
-/// How to start it with this policy in the cluster of these programs. Its classes are generated from `schemas/` anew.
+/// How to start it with this policy in the cluster of these programs.
+///
+/// # Errors
+/// As [`python`].
+pub fn python_allocator(programs: &Programs, policy: &str) -> anyhow::Result<Launch> {
+    let program = text(&root().join("examples/allocator-python/allocator.py"));
+    let words = [&program, "--nats", &programs.nats.url(), "--policy", policy];
+    python(programs.dir(), &words)
+}
+
+/// How to start its Python with these words, so that it finds `allocator` and the classes of the messages, which are
+/// generated from `schemas/` into this directory, unless they are there.
 ///
 /// # Errors
 /// Where its Python is not there, or the schemas cannot be read.
-pub fn python_allocator(programs: &Programs, policy: &str) -> anyhow::Result<Launch> {
-    let python = root().join("target/allocator-python/venv/bin/python");
-    ensure!(python.exists(), "{} is not there: run `cargo xtask tools` first", python.display());
-    let classes = programs.dir().join("classes");
+pub fn python(dir: &Path, words: &[&str]) -> anyhow::Result<Launch> {
+    let program = root().join("target/allocator-python/venv/bin/python");
+    ensure!(program.exists(), "{} is not there: run `cargo xtask tools` first", program.display());
+    let classes = dir.join("classes");
     if !classes.exists() {
-        generate(&python, &classes)?;
+        generate(&program, &classes)?;
     }
-    let program = root().join("examples/allocator-python/allocator.py");
-    let words = [&text(&program), "--nats", &programs.nats.url(), "--policy", policy];
-    let environment = [("PYTHONPATH", text(&classes)), ("PYTHONDONTWRITEBYTECODE", "1".to_owned())]
-        .map(|(name, value)| (name.to_owned(), value));
-    Ok(Launch {
-        program: python,
-        arguments: words.map(str::to_owned).into(),
-        environment: environment.into(),
-    })
+    let path = format!("{}:{}", text(&classes), text(&root().join("examples/allocator-python")));
+    let environment = [("PYTHONPATH", path.as_str()), ("PYTHONDONTWRITEBYTECODE", "1")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    Ok(Launch { program, arguments: words.iter().map(|&word| word.to_owned()).collect(), environment })
 }
 
 fn generate(python: &Path, classes: &Path) -> anyhow::Result<()> {
@@ -42,7 +48,9 @@ fn generate(python: &Path, classes: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn root() -> PathBuf {
+/// The root of the repository.
+#[must_use]
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

@@ -2,9 +2,9 @@
 //! like any other.
 
 use allot_bus::Subject;
-use allot_e2e::{User, python_allocator};
+use allot_e2e::{User, python, python_allocator, root};
 use allot_model::view::AgentState;
-use allot_model::{AllocatorMessage, FromAllocator, JobId, JobState, OffersRecord, PoolName, Record};
+use allot_model::{AllocatorMessage, Feed, FromAllocator, JobId, JobState, OffersRecord, PoolName, Record};
 use allot_proto::Wire;
 use allot_testkit::{PATIENCE, Programs, entries, eventually, within};
 use futures::StreamExt;
@@ -211,4 +211,30 @@ async fn it_says_goodbye_when_it_is_asked_to_stop_and_another_takes_over() {
     cluster.policy_decides("fifo").await;
     let job = cluster.shell("true", json!({"tasks": 10})).await;
     assert_eq!(cluster.ends(job).await, JobState::Finished);
+}
+
+/// The page's example is played to the allocator by `documentation.py`; here its messages are read as the services do.
+#[test]
+fn the_session_in_the_documentation_goes_as_it_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let (script, page) =
+        (root().join("tests/e2e/documentation.py"), root().join("docs/allocator-protocol.md"));
+    let launch = python(dir.path(), &[script.to_str().unwrap(), page.to_str().unwrap()]).unwrap();
+    let mut command = std::process::Command::new(launch.program);
+    let output = command.args(launch.arguments).envs(launch.environment).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let byte = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
+    let (mut heard, mut said_back) = (0, 0);
+    for (who, digits) in said.lines().filter_map(|line| line.split_once(' ')) {
+        let bytes: Vec<u8> = digits.as_bytes().chunks(2).map(byte).collect();
+        if who == "offers" {
+            heard += 1;
+            assert!(Feed::decode(&bytes).unwrap().session.0 == 4);
+        } else {
+            said_back += 1;
+            assert_eq!(FromAllocator::decode(&bytes).unwrap().instance.as_str(), "mine-1");
+        }
+    }
+    assert_eq!((heard, said_back), (5, 5));
 }

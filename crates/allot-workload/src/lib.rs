@@ -12,8 +12,11 @@
 
 pub mod filter;
 pub mod metrics;
+pub mod openb;
+pub mod random;
 pub mod swf;
 
 pub use filter::{Filter, LogJob, Selection};
 pub use metrics::{Distribution, Metrics, Ran};
+pub use random::SplitMix64;
 pub use swf::{InvalidLog, Log, Row, uncompressed};

@@ -7,6 +7,12 @@ use allot_model::{Amount, Request, ResourceName, Resources};
 /// The place of a resource in a vector.
 pub(crate) type Dim = usize;
 
+/// The resources that have a place from the start, in order.
+const USUAL: [&str; 4] = ["cpus", "mem", "gpus", "disk"];
+
+pub(crate) const CPUS: Dim = 0;
+pub(crate) const GPUS: Dim = 2;
+
 /// Which resource has which place. The usual ones come first, which is where the index over agents looks.
 #[derive(Debug, Clone)]
 pub(crate) struct Dims {
@@ -17,7 +23,7 @@ pub(crate) struct Dims {
 impl Dims {
     pub(crate) fn new() -> Self {
         let mut dims = Self { names: Vec::new(), places: BTreeMap::new() };
-        for name in ["cpus", "mem", "gpus", "disk"] {
+        for name in USUAL {
             if let Ok(name) = ResourceName::new(name) {
                 dims.place(&name);
             }
@@ -125,6 +131,10 @@ impl Vector {
 pub(crate) struct Need(Box<[(Dim, u64)]>);
 
 impl Need {
+    pub(crate) fn get(&self, dim: Dim) -> u64 {
+        self.iter().find(|(asked, _)| *asked == dim).map_or(0, |(_, amount)| amount)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Dim, u64)> {
         self.0.iter().copied()
     }

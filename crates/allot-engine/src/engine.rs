@@ -191,8 +191,8 @@ impl Engine {
             FeedItem::Allocated { epoch, grant, placements, .. } => {
                 self.on_allocated(epoch, grant, &placements)
             }
-            FeedItem::Released { job, queue, slice, slots, ran, .. } => {
-                self.pool.on_released(&queue, &slice, slots);
+            FeedItem::Released { agent, job, queue, slice, slots, ran, .. } => {
+                self.pool.on_released(&agent, &queue, &slice, slots);
                 ran.into_iter().for_each(|ran| self.pool.backlog.note_run(job, ran));
             }
             FeedItem::Refused { epoch, grant, code, .. } => self.on_refused(now, epoch, grant, code),
@@ -201,7 +201,7 @@ impl Engine {
 
     fn on_allocated(&mut self, epoch: Epoch, number: GrantId, placements: &[Placement]) {
         match self.flight.remove(number.0, epoch) {
-            Some(grant) => self.pool.on_committed(&grant, number.0),
+            Some(grant) => self.pool.on_committed(&grant, number.0, placements),
             None => placements.iter().for_each(|placement| self.pool.on_allocated(placement)),
         }
     }

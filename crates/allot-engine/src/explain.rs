@@ -75,7 +75,7 @@ fn served_first(pool: &Pool, lanes: &[u32]) -> Option<u32> {
     let mut known = BTreeMap::new();
     let mut fits = |shape: u32| {
         *known.entry(shape).or_insert_with(|| {
-            pool.shapes.is_open(shape) && pool.fleet.best(pool.shapes.get(shape)).0.is_some()
+            pool.shapes.is_open(shape) && pool.fleet.with_room(pool.shapes.get(shape)).0.is_some()
         })
     };
     let queues = &pool.backlog.queues;

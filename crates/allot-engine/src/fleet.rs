@@ -1,27 +1,30 @@
-//! The agents of the pool, what is free on them, and the index that finds the one for a task.
+//! The agents of the pool: what they have, what is offered on them, and what was granted there.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allot_model::constraint::Candidate;
-use allot_model::{AgentId, OfferVersion, PoolAgent, Resources, Time};
+use allot_model::{AgentId, JobId, OfferVersion, PoolAgent, Resources, Time};
 
+use crate::contest::Contests;
 use crate::dims::{Dim, Dims, Need, Vector};
+use crate::mix::TaskMix;
 use crate::name::NameKey;
-use crate::policy::{AgentKey, Placement};
+use crate::placement::Placement;
+use crate::policy::AgentKey;
 use crate::ranked::Ranked;
 use crate::room::{Free, Room};
-use crate::shape::{Classes, Hope, Shape, UNCONSTRAINED};
+use crate::shape::{Classes, Shapes, UNCONSTRAINED};
 use crate::sieve::Sieve;
 use crate::slab::Slab;
+use crate::tenants::Tenants;
 
 /// One agent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Agent {
     pub(crate) facts: Option<Arc<PoolAgent>>,
-    name: NameKey,
-    total: Vector,
+    pub(crate) name: NameKey,
+    pub(crate) total: Vector,
     /// The latest offer, if it stands.
     pub(crate) offer: Option<Offer>,
     /// True where an offer expired or proved wrong and nothing was heard since, so that what is free is not known. An
@@ -32,9 +35,9 @@ pub(crate) struct Agent {
     /// The grants that are not answered yet.
     pub(crate) in_flight: Vec<u64>,
     /// The sets of constraints that hold here.
-    classes: BTreeSet<u32>,
+    pub(crate) classes: BTreeSet<u32>,
     /// The shapes of the sieve whose constraints hold here.
-    allowed: u128,
+    pub(crate) allowed: u128,
     /// True while it has an entry among the expiries, which may be earlier than its offer's.
     watched: bool,
 }
@@ -50,25 +53,29 @@ pub(crate) struct Offer {
 /// All agents of the pool.
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet {
-    placement: Placement,
-    agents: Slab<Agent>,
-    by_id: BTreeMap<AgentId, u32>,
+    pub(crate) placement: Placement,
+    pub(crate) agents: Slab<Agent>,
+    pub(crate) by_id: BTreeMap<AgentId, u32>,
     /// The agents with an offer, in the order in which they are preferred.
-    index: Ranked<AgentKey, Room>,
+    pub(crate) index: Ranked<AgentKey, Room>,
     /// The agent that the last decision was for, whose place in the index is brought up to date only when
     /// another gets its turn: decision after decision tends to fill the same one.
-    filling: Option<u32>,
-    sieve: Sieve,
+    pub(crate) filling: Option<u32>,
+    pub(crate) sieve: Sieve,
+    /// For placements whose costs depend on the task.
+    pub(crate) contests: Contests,
+    pub(crate) tenants: Tenants,
+    pub(crate) mix: TaskMix,
     /// Everything that all agents have.
     capacity: Vector,
     /// How many agents have how much of each resource, so that the largest is known.
     totals: Vec<BTreeMap<u64, u32>>,
     /// The most of each resource that any agent has in all.
-    largest: Vector,
+    pub(crate) largest: Vector,
     /// True where the largest amount of something changed, which is what fits are measured against.
-    scale_changed: bool,
+    pub(crate) scale_changed: bool,
     /// The agents whose offer changed since the index was brought up to date.
-    changed: BTreeSet<u32>,
+    pub(crate) changed: BTreeSet<u32>,
     /// When to look whether an offer has expired.
     expiries: BTreeSet<(Time, u32)>,
 }
@@ -82,6 +89,9 @@ impl Fleet {
             index: Ranked::default(),
             filling: None,
             sieve: Sieve::default(),
+            contests: Contests::default(),
+            tenants: Tenants::default(),
+            mix: TaskMix::default(),
             capacity: Vector::default(),
             totals: Vec::new(),
             largest: Vector::default(),
@@ -140,6 +150,7 @@ impl Fleet {
         let Some(slot) = self.by_id.remove(id) else { return Vec::new() };
         self.uncount(slot);
         self.index.remove(slot);
+        self.note_change(slot);
         self.changed.remove(&slot);
         self.expiries.retain(|(_, watched)| *watched != slot);
         self.agents.remove(slot).in_flight
@@ -273,165 +284,63 @@ impl Fleet {
         }
     }
 
-    /// The agents whose offer changed, for [`Fleet::refresh`]. Measures all agents anew where the scale changed.
-    pub(crate) fn take_changed(&mut self) -> BTreeSet<u32> {
-        if std::mem::take(&mut self.scale_changed) && self.placement == Placement::BestFit {
-            for slot in self.index.in_order() {
-                self.reindex(slot);
-            }
-        }
-        std::mem::take(&mut self.changed)
-    }
-
-    /// Says what is free on an agent; nothing where it has no offer.
-    pub(crate) fn refresh(&mut self, slot: u32, free: Option<Free>) {
-        let listed = free.is_some();
-        self.agents[slot].free = free.unwrap_or_default();
-        if listed {
-            self.reindex(slot);
-        } else {
-            self.index.remove(slot);
-        }
-    }
-
-    fn reindex(&mut self, slot: u32) {
-        let agent = &self.agents[slot];
-        let (free, room) = (self.measure(&agent.free.amounts), agent.room(&self.sieve));
-        if self.index.contains(slot) {
-            self.index.update(slot, room, |key| key.free = free);
-        } else {
-            self.index.set(slot, AgentKey { free, name: agent.name.clone() }, room);
-        }
-    }
-
-    fn key(&self, slot: u32) -> AgentKey {
-        let agent = &self.agents[slot];
-        AgentKey { free: self.measure(&agent.free.amounts), name: agent.name.clone() }
-    }
-
-    /// Ends the turn of the agent that decisions were for.
-    pub(crate) fn settle(&mut self) {
-        if let Some(slot) = self.filling.take() {
-            self.reindex(slot);
-        }
-    }
-
-    /// How much these amounts are beside the largest agent's, summed over all resources, in parts of 2^31.
-    fn measure(&self, amounts: &Vector) -> u64 {
-        if self.placement == Placement::FirstFit {
-            return 0;
-        }
-        let part = |(dim, amount): (Dim, u64)| {
-            let largest = self.largest.get(dim);
-            let excess = (u64::BITS - largest.leading_zeros()).saturating_sub(32);
-            ((amount.min(largest) >> excess) << 31).checked_div(largest >> excess).unwrap_or(0)
-        };
-        amounts.iter().map(part).fold(0, u64::saturating_add)
-    }
-
-    /// True where a task of the shape has room on the agent now.
-    pub(crate) fn fits(&self, slot: u32, shape: &Shape) -> bool {
-        let agent = &self.agents[slot];
-        self.index.contains(slot) && agent.allows(shape.class) && agent.free.holds(shape)
-    }
-
-    /// The agent for a task of the shape, and how many agents and groups of them were looked at to find it.
-    pub(crate) fn best(&self, shape: &Shape) -> (Option<u32>, u64) {
-        match &shape.hope {
-            Hope::None => (None, 0),
-            Hope::Among(few) => {
-                let fitting = few.iter().copied().filter(|slot| self.fits(*slot, shape));
-                (fitting.min_by_key(|slot| self.key(*slot)), 0)
-            }
-            Hope::Anywhere => self.search(shape),
-        }
-    }
-
-    fn search(&self, shape: &Shape) -> (Option<u32>, u64) {
-        let (wanted, looked_at) = (Room::wanted(shape), Cell::new(0));
-        let enter = |room: &Room| {
-            looked_at.set(looked_at.get() + 1);
-            room.covers(&wanted)
-        };
-        let accept = |slot| Some(slot) != self.filling && self.fits(slot, shape);
-        let settled = self.index.find(enter, accept);
-        let filling = self.filling.filter(|slot| self.fits(*slot, shape));
-        let best = match (filling, settled) {
-            (Some(filling), Some(settled)) if Some(&self.key(filling)) > self.index.key(settled) => {
-                Some(settled)
-            }
-            (None, settled) => settled,
-            (filling, _) => filling,
-        };
-        (best, looked_at.get())
-    }
-
-    /// The shapes of the sieve that an agent has room for, and perhaps some more.
-    pub(crate) fn sifted(&self, slot: u32) -> u128 {
-        let agent = &self.agents[slot];
-        self.sieve.fitting(&agent.free.amounts) & agent.allowed
-    }
-
-    /// True where so much was looked at for one shape that it is worth knowing of each agent whether it fits there.
-    pub(crate) fn is_worth_learning(&self, looked_at: u64) -> bool {
-        looked_at > 1_000.max(2 * self.by_id.len() as u64)
-    }
-
-    /// Notes of each agent whether the shape fits there; returns its bit in the sieve.
-    pub(crate) fn learn(&mut self, id: u32, shape: &Shape) -> u32 {
-        let bit = self.sieve.add(id, &shape.need, shape.class);
-        for slot in self.by_id.values() {
-            let agent = &mut self.agents[*slot];
-            agent.allowed = self.sieve.allowed(&agent.classes);
-        }
-        let (agents, sieve) = (&self.agents, &self.sieve);
-        self.index.restate(|slot| agents[slot].room(sieve));
-        bit
-    }
-
-    /// The shape is not used any more.
-    pub(crate) fn unlearn(&mut self, id: u32) {
-        self.sieve.remove(id);
-    }
-
-    /// How many tasks of the shape can be taken from an agent in one go: one where items or ranges are named.
-    pub(crate) fn times(&self, slot: u32, shape: &Shape) -> u64 {
-        let free = &self.agents[slot].free;
-        if free.names_any(&shape.request) { 1 } else { free.amounts.times(&shape.need) }
-    }
-
-    /// The items and ranges that a task of the shape gets on an agent, if any are asked for there.
-    pub(crate) fn named(&self, slot: u32, shape: &Shape) -> Option<Resources> {
-        let free = &self.agents[slot].free;
-        if free.names_any(&shape.request) { free.take(&shape.request) } else { None }
-    }
-
-    /// Takes `count` tasks of the shape from what is free on an agent.
-    pub(crate) fn take(&mut self, slot: u32, shape: &Shape, count: u64, named: Option<&Resources>) {
-        if self.filling != Some(slot) {
-            self.settle();
-            self.filling = Some(slot);
-        }
-        self.agents[slot].free.subtract(&shape.need, count, named);
-    }
-
     /// Notes that a grant on an agent waits for its answer.
     pub(crate) fn note_grant(&mut self, slot: u32, grant: u64) {
         self.agents[slot].in_flight.push(grant);
     }
 
-    /// The agents with an offer in the order of the index, each with whether its place is up to date, for checks.
-    pub(crate) fn indexed(&self) -> Vec<(u32, bool)> {
-        let is_current = |slot| self.index.key(slot) == Some(&self.key(slot));
-        let listed = self.index.in_order().into_iter();
-        listed.map(|slot| (slot, self.scale_changed || is_current(slot))).collect()
+    /// What drawing begins with.
+    pub(crate) fn seed(&self) -> u64 {
+        if let Placement::Random { seed } = self.placement { seed } else { 0 }
     }
 
-    /// True where the index would rule an agent out that has room for the shape, for checks. What has changed since
-    /// decisions were last made is not in the index yet.
-    pub(crate) fn hides(&self, slot: u32, shape: &Shape) -> bool {
-        let shows = || self.index.says(slot).covers(&Room::wanted(shape));
-        !self.changed.contains(&slot) && self.fits(slot, shape) && !shows()
+    /// A job was submitted, whose tasks are of this shape.
+    pub(crate) fn note_job(&mut self, job: JobId, shape: u32, need: &Need, tasks: u32) {
+        if self.placement == Placement::Fgd {
+            self.mix.admit(job, shape, need, tasks);
+        }
+    }
+
+    /// Takes in which jobs were submitted and ended.
+    pub(crate) fn refresh_mix(&mut self, shapes: &Shapes, classes: &Classes) {
+        if self.mix.refresh(shapes, classes) {
+            self.contests.start_over();
+        }
+    }
+
+    /// Tasks that ask for so many thousandths of a gpu hold slots on an agent.
+    pub(crate) fn move_in(&mut self, slot: u32, gpus: u64, slots: u64) {
+        if let Some(facts) = self.facts_of_tenanted(slot) {
+            self.occupy(&facts.agent, gpus, slots);
+        }
+    }
+
+    /// Such tasks hold the slots no longer.
+    pub(crate) fn move_out(&mut self, slot: u32, gpus: u64, slots: u64) {
+        if let Some(facts) = self.facts_of_tenanted(slot) {
+            self.vacate(&facts.agent, gpus, slots);
+        }
+    }
+
+    /// Nothing where it does not matter who is on an agent.
+    fn facts_of_tenanted(&self, slot: u32) -> Option<Arc<PoolAgent>> {
+        if self.placement == Placement::Clustering { self.agents[slot].facts.clone() } else { None }
+    }
+
+    /// As [`Fleet::move_in`], on an agent that need not be in the pool.
+    pub(crate) fn occupy(&mut self, agent: &AgentId, gpus: u64, slots: u64) {
+        if self.placement == Placement::Clustering {
+            self.tenants.add(agent, gpus, slots);
+            self.find(agent).into_iter().for_each(|slot| self.note_change(slot));
+        }
+    }
+
+    /// As [`Fleet::move_out`], on an agent that need not be in the pool.
+    pub(crate) fn vacate(&mut self, agent: &AgentId, gpus: u64, slots: u64) {
+        if self.placement == Placement::Clustering {
+            self.tenants.remove(agent, gpus, slots);
+            self.find(agent).into_iter().for_each(|slot| self.note_change(slot));
+        }
     }
 }
 
@@ -440,8 +349,12 @@ impl Agent {
         class == UNCONSTRAINED || self.classes.contains(&class)
     }
 
-    fn room(&self, sieve: &Sieve) -> Room {
-        let fitting = sieve.fitting(&self.free.amounts) & self.allowed;
+    pub(crate) fn classes(&self) -> &BTreeSet<u32> {
+        &self.classes
+    }
+
+    pub(crate) fn room(&self, sieve: &Sieve) -> Room {
+        let fitting = sieve.fitting(&self.free) & self.allowed;
         Room::of(&self.free.amounts, self.classes.iter().copied(), fitting)
     }
 }

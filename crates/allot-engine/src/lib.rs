@@ -7,6 +7,8 @@
 //!   `rank`: how queues rank, a file a rank that keeps something of its own.
 //! - `ranked`: one ordered tree with summaries, used for queues by share and for agents by fit.
 //! - `shape`, `fleet`, `backlog`: what is asked for, what is free, and who waits. `rekey`: scores that move with time.
+//! - `placement`, `choice`: which agent gets a task. `cost`, `contest`, `mix`, `tenants`: the placements whose answer depends
+//!   on the task.
 //! - `queues`, `branch`, `search`: what each queue has and may have, and which is next.
 //!   `standing`: what some ranks keep of queues beside what these hold.
 //! - `pass`: the decisions. `engine`, `session`, `flight`: the protocol around them.
@@ -15,15 +17,21 @@
 mod backlog;
 mod branch;
 mod check;
+mod choice;
+mod contest;
+mod cost;
 mod dims;
+mod draw;
 mod engine;
 mod explain;
 mod fleet;
 mod flight;
 mod lane;
+mod mix;
 mod name;
 mod order;
 mod pass;
+mod placement;
 mod policy;
 mod pool;
 mod queues;
@@ -40,6 +48,7 @@ mod slab;
 mod standing;
 mod survey;
 mod tasks;
+mod tenants;
 mod turns;
 
 pub use engine::{Engine, Input, Limits, Output};

@@ -84,7 +84,7 @@ pub(crate) fn run(
 
 /// Places the next tasks of a job. Nothing where they fit nowhere, which is then known of all that ask for the same.
 fn decide(pool: &mut Pool, next: Next, before: Option<&Draft>, ahead: Span) -> Option<Draft> {
-    let Some(agent) = pool.best_agent(next.shape) else {
+    let Some(agent) = pool.best_agent(next.shape, next.job) else {
         pool.shapes.set_hope(next.shape, Hope::None);
         return None;
     };

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::NameKey;
 use crate::order::Order;
+pub use crate::placement::Placement;
 use crate::rank::Rank;
 use crate::share::Share;
 
@@ -33,17 +34,6 @@ pub struct Policy {
     pub placement: Placement,
     /// What happens behind a job that does not fit.
     pub backfill: Backfill,
-}
-
-/// Which of the agents that fit a task gets it. Ties go to the agent's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Placement {
-    /// The first by name.
-    FirstFit,
-    /// The one with the least left over: the sum over all resources of what is free there, each measured against
-    /// the largest agent's.
-    BestFit,
 }
 
 /// What happens behind a job that does not fit anywhere.
@@ -76,7 +66,6 @@ macro_rules! words {
     };
 }
 
-words!(Placement, "placement", "`first-fit`, `best-fit`", "first-fit" => FirstFit, "best-fit" => BestFit);
 words!(Backfill, "backfill", "`none`, `skip`", "none" => None, "skip" => Skip);
 
 /// A queue's place among queues: smaller goes first.
@@ -98,7 +87,7 @@ pub(crate) struct JobKey {
 /// An agent's place among those that could take a task: smaller goes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct AgentKey {
-    /// How much is free there under best fit, 0 under first fit.
+    /// What decides before the name does: how much is free there under best fit, 0 under first fit.
     pub(crate) free: u64,
     pub(crate) name: NameKey,
 }

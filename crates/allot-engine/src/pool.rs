@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use allot_model::{
-    JobId, Placement, PoolAgent, PoolJob, QueueLimit, QueueName, Resources, Span, TaskRange, Time,
+    AgentId, JobId, Placement, PoolAgent, PoolJob, QueueLimit, QueueName, Resources, Span, TaskRange, Time,
 };
 
 use crate::backlog::{Backlog, Next};
-use crate::dims::Dims;
+use crate::dims::{Dims, GPUS};
+use crate::draw::Draws;
 use crate::fleet::Fleet;
 use crate::flight::{Flight, Unanswered};
 use crate::policy::Policy;
@@ -80,11 +81,13 @@ impl Pool {
             self.fleet.add_class(class, &job.constraints);
         }
         let shape = self.shapes.use_for(&job.resources, class, &mut self.dims);
+        self.fleet.note_job(job.job, shape, &self.shapes.get(shape).need, job.tasks);
         self.backlog.admit(job, shape, self.fleet.capacity());
     }
 
     pub(crate) fn on_job_ended(&mut self, job: JobId) {
         if let Some(shape) = self.backlog.end(job) {
+            self.fleet.mix.end(job);
             self.release_shape(shape);
         }
     }
@@ -119,12 +122,19 @@ impl Pool {
     /// Allocated by someone else, or before this engine came.
     pub(crate) fn on_allocated(&mut self, placement: &Placement) {
         self.on_withdrawn(placement.run.job, placement.run.tasks);
+        self.occupy(placement);
         let held = self.dims.held(&placement.slice);
         self.backlog.queues.charge_queue(&placement.queue, &held, placement.slots, self.fleet.capacity());
     }
 
-    pub(crate) fn on_released(&mut self, queue: &QueueName, slice: &Resources, slots: u64) {
+    fn occupy(&mut self, placement: &Placement) {
+        let gpus = self.dims.held(&placement.slice).get(GPUS);
+        self.fleet.occupy(&placement.agent, gpus, placement.slots);
+    }
+
+    pub(crate) fn on_released(&mut self, agent: &AgentId, queue: &QueueName, slice: &Resources, slots: u64) {
         let held = self.dims.held(slice);
+        self.fleet.vacate(agent, held.get(GPUS), slots);
         self.backlog.queues.refund_queue(queue, &held, slots, self.fleet.capacity());
     }
 
@@ -151,12 +161,14 @@ impl Pool {
     }
 
     /// A grant of this engine was committed.
-    pub(crate) fn on_committed(&mut self, grant: &Unanswered, number: u64) {
+    pub(crate) fn on_committed(&mut self, grant: &Unanswered, number: u64, placements: &[Placement]) {
         self.on_withdrawn(grant.job, grant.tasks);
         if let Some(agent) = grant.agent {
             let need = &self.shapes.get(grant.shape).need;
             let taken = (need, grant.slots, grant.named.as_ref());
             self.fleet.answered(agent, number, Some(taken));
+        } else {
+            placements.iter().for_each(|placement| self.occupy(placement));
         }
         self.forget_grant(grant);
     }
@@ -165,7 +177,9 @@ impl Pool {
     pub(crate) fn on_refused(&mut self, grant: &Unanswered, number: u64) -> bool {
         let need = &self.shapes.get(grant.shape).need;
         self.backlog.queues.refund(grant.lane, need, grant.slots, self.fleet.capacity());
+        let gpus = need.get(GPUS);
         if let Some(agent) = grant.agent {
+            self.fleet.move_out(agent, gpus, grant.slots);
             self.fleet.answered(agent, number, None);
         }
         let slot = self.backlog.find(grant.job);
@@ -190,16 +204,29 @@ impl Pool {
         self.backlog.queues.tree.refusing(branch, &self.shapes.get(job.shape).need).is_none()
     }
 
-    /// The agent for a task of the shape. A shape that is looked for long and often is learned, which costs one look at
+    /// The agent for the next task of a job, which is of the shape. A shape that is looked for long and often is learned, which costs one look at
     /// each agent.
-    pub(crate) fn best_agent(&mut self, shape: u32) -> Option<u32> {
+    pub(crate) fn best_agent(&mut self, shape: u32, job: u32) -> Option<u32> {
         let known = self.shapes.get(shape);
-        let (found, looked_at) = self.fleet.best(known);
-        if known.bit.is_none() && self.fleet.is_worth_learning(self.shapes.note_effort(shape, looked_at)) {
+        let Self { fleet, backlog, .. } = self;
+        let seed = fleet.seed();
+        let draws = || {
+            let job = backlog.job(job);
+            let task = job.unplaced.first().map_or(0, |run| run.first);
+            Draws::new(seed, job.key.job(), task)
+        };
+        let (found, looked_at) = fleet.best(shape, known, draws);
+        self.note_effort(shape, looked_at);
+        found
+    }
+
+    /// A search for the shape took so much.
+    fn note_effort(&mut self, shape: u32, looked_at: u64) {
+        let is_known = self.shapes.get(shape).bit.is_some();
+        if !is_known && self.fleet.is_worth_learning(self.shapes.note_effort(shape, looked_at)) {
             let bit = self.fleet.learn(shape, self.shapes.get(shape));
             self.shapes.set_bit(shape, bit);
         }
-        found
     }
 
     /// Brings everything that decisions look at up to date with what was heard.
@@ -210,6 +237,7 @@ impl Pool {
         }
         self.backlog.queues.tick(self.fleet.capacity());
         self.backlog.rescore();
+        self.fleet.refresh_mix(&self.shapes, &self.classes);
         for agent in self.fleet.take_changed() {
             let free = self.free_on(agent, flight);
             let listed = free.is_some();
@@ -237,7 +265,9 @@ impl Pool {
         let is_unsure = |shape: &u32| self.shapes.is_open(*shape) && !witnesses.has(*shape);
         let unsure: Vec<u32> = self.shapes.iter().map(|(shape, _)| shape).filter(is_unsure).collect();
         for shape in unsure {
-            match self.best_agent(shape) {
+            let (found, looked_at) = self.fleet.with_room(self.shapes.get(shape));
+            self.note_effort(shape, looked_at);
+            match found {
                 Some(agent) => witnesses.note(shape, agent),
                 None => self.shapes.set_hope(shape, Hope::None),
             }
@@ -266,6 +296,11 @@ impl Pool {
     pub(crate) fn on_agent_left(&mut self, agent: &allot_model::AgentId, flight: &mut Flight) {
         self.backlog.queues.accrue_all(self.fleet.capacity());
         self.resized = true;
-        self.fleet.leave(agent).into_iter().for_each(|grant| flight.ground(grant));
+        for number in self.fleet.leave(agent) {
+            if let Some(grant) = flight.get(number) {
+                self.fleet.vacate(agent, self.shapes.get(grant.shape).need.get(GPUS), grant.slots);
+            }
+            flight.ground(number);
+        }
     }
 }

@@ -156,6 +156,20 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         self.find_below(node.right, enter, accept)
     }
 
+    /// The member that so many others come before. `count` says of how many members a summary is.
+    pub(crate) fn nth(&self, place: u64, count: impl Fn(&S) -> u64) -> Option<u32> {
+        let (mut before, mut next) = (place, self.root);
+        while let Some(node) = self.nodes.get(next as usize) {
+            let left = self.nodes.get(node.left as usize).map_or(0, |left| count(&left.all));
+            if before == left {
+                return Some(next);
+            }
+            (before, next) =
+                if before < left { (before, node.left) } else { (before - left - 1, node.right) };
+        }
+        None
+    }
+
     /// All members in order.
     pub(crate) fn in_order(&self) -> Vec<u32> {
         let mut slots = Vec::new();
@@ -266,12 +280,14 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    /// Some bits, and of how many members.
     #[derive(Debug, Clone, Copy, Default, PartialEq)]
-    struct Bits(u8);
+    struct Bits(u8, u64);
 
     impl Summary for Bits {
         fn join(&mut self, other: &Self) {
             self.0 |= other.0;
+            self.1 += other.1;
         }
     }
 
@@ -285,15 +301,18 @@ mod tests {
                     tree.remove(slot);
                     plain.remove(&slot);
                 } else if plain.contains_key(&slot) && key % 2 == 0 {
-                    tree.update(slot, Bits(1 << bit), |k| k.0 = key);
+                    tree.update(slot, Bits(1 << bit, 1), |k| k.0 = key);
                     plain.insert(slot, (key, 1 << bit));
                 } else {
-                    tree.set(slot, (key, slot), Bits(1 << bit));
+                    tree.set(slot, (key, slot), Bits(1 << bit, 1));
                     plain.insert(slot, (key, 1 << bit));
                 }
                 let mut sorted: Vec<(u16, u32, u8)> = plain.iter().map(|(s, (k, b))| (*k, *s, *b)).collect();
                 sorted.sort_unstable();
                 prop_assert_eq!(tree.in_order(), sorted.iter().map(|m| m.1).collect::<Vec<_>>());
+                let nth = (0..sorted.len() as u64 + 1).map(|place| tree.nth(place, |bits| bits.1));
+                let expected = sorted.iter().map(|m| Some(m.1)).chain([None]);
+                prop_assert_eq!(nth.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
                 prop_assert_eq!(tree.first(), sorted.first().map(|m| m.1));
                 prop_assert_eq!(tree.all().0, sorted.iter().fold(0, |all, m| all | m.2));
                 let wanted = 1_u8 << (key % 8);

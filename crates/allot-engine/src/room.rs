@@ -1,8 +1,9 @@
 //! What is free on an agent, and on any of a group of agents.
 
-use allot_model::{Request, Resources};
+use allot_model::resources::WHOLE;
+use allot_model::{Amount, Request, ResourceName, Resources};
 
-use crate::dims::{Dims, Need, Vector, named_part};
+use crate::dims::{Dim, Dims, GPUS, Need, Vector, named_part};
 use crate::ranked::Summary;
 use crate::shape::{Shape, UNCONSTRAINED};
 
@@ -11,7 +12,21 @@ use crate::shape::{Shape, UNCONSTRAINED};
 pub(crate) struct Free {
     pub(crate) amounts: Vector,
     pub(crate) named: Resources,
+    /// What the named ones come to, for the paths that are walked often.
+    pieces: Vec<Pieces>,
 }
+
+/// What is left of a resource that is given out by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pieces {
+    name: ResourceName,
+    dim: Dim,
+    /// How much of each item is left, the least first; nothing where they are numbers, which nobody has a part of.
+    items: Option<Vec<u64>>,
+}
+
+/// So many devices are looked at one by one where they are merely counted.
+const MOST_COUNTED: u64 = 1_024;
 
 /// How many resources the index looks at; the others are checked agent by agent.
 const INDEXED: usize = 4;
@@ -25,6 +40,8 @@ pub(crate) struct Room {
     classes: u64,
     /// By the bits of the sieve.
     fitting: u128,
+    /// How many agents there are.
+    agents: u64,
 }
 
 impl Summary for Room {
@@ -34,13 +51,14 @@ impl Summary for Room {
         }
         self.classes |= other.classes;
         self.fitting |= other.fitting;
+        self.agents += other.agents;
     }
 }
 
 impl Room {
     /// What one agent has.
     pub(crate) fn of(free: &Vector, classes: impl Iterator<Item = u32>, fitting: u128) -> Self {
-        let mut room = Self { fitting, ..Self::default() };
+        let mut room = Self { fitting, agents: 1, ..Self::default() };
         for (most, (_, amount)) in room.most.iter_mut().zip(free.iter()) {
             *most = amount;
         }
@@ -51,13 +69,18 @@ impl Room {
     /// What it takes to have room for the shape.
     pub(crate) fn wanted(shape: &Shape) -> Self {
         let fitting = shape.bit.map_or(0, |bit| 1 << bit);
-        let mut wanted = Self { most: [0; INDEXED], classes: class_bit(shape.class), fitting };
+        let mut wanted = Self { classes: class_bit(shape.class), fitting, ..Self::default() };
         for (dim, amount) in shape.need.iter() {
             if let Some(least) = wanted.most.get_mut(dim) {
                 *least = amount;
             }
         }
         wanted
+    }
+
+    /// How many agents there are.
+    pub(crate) fn agents(&self) -> u64 {
+        self.agents
     }
 
     pub(crate) fn covers(&self, wanted: &Self) -> bool {
@@ -75,22 +98,44 @@ fn class_bit(class: u32) -> u64 {
 
 impl Free {
     pub(crate) fn of(resources: &Resources, dims: &mut Dims) -> Self {
-        Self { amounts: dims.vector(resources), named: named_part(resources) }
+        let named = named_part(resources);
+        let pieces = named.iter().map(|(name, amount)| Pieces::of(name, amount, dims.place(name))).collect();
+        Self { amounts: dims.vector(resources), named, pieces }
+    }
+
+    /// What is left of a resource that is given out by name.
+    pub(crate) fn pieces(&self, dim: Dim) -> Option<&Pieces> {
+        self.pieces.iter().find(|pieces| pieces.dim == dim)
+    }
+
+    /// How much of each gpu is left, the fullest gpu first and none that is taken wholly. Where gpus are merely counted
+    /// there is one that is not whole at most.
+    pub(crate) fn gpus(&self, devices: &mut Vec<u64>) {
+        devices.clear();
+        if let Some(items) = self.pieces(GPUS).and_then(|pieces| pieces.items.as_ref()) {
+            devices.extend(items.iter().map(|left| (*left).min(WHOLE)));
+            return;
+        }
+        let left = self.amounts.get(GPUS);
+        devices.extend(Some(left % WHOLE).filter(|part| *part > 0));
+        devices.extend((0..(left / WHOLE).min(MOST_COUNTED)).map(|_| WHOLE));
     }
 
     /// Takes away what `count` tasks got, of which the items and ranges are `named`.
     pub(crate) fn subtract(&mut self, need: &Need, count: u64, named: Option<&Resources>) {
         self.amounts.subtract_need(need, count);
-        if let Some(named) = named
-            && self.named.subtract(named).is_err()
-        {
+        let Some(named) = named else { return };
+        if self.named.subtract(named).is_err() {
             // The offer does not hold what was granted from an earlier one, so nothing of the kind can be relied on.
             self.named = Resources::new();
         }
+        let left = &self.named;
+        self.pieces.retain_mut(|pieces| pieces.recount(left.get(&pieces.name)));
     }
 
     pub(crate) fn holds(&self, shape: &Shape) -> bool {
-        self.amounts.holds(&shape.need) && (self.named.is_empty() || self.take(&shape.request).is_some())
+        let suits = |pieces: &Pieces| pieces.hold(shape.need.get(pieces.dim));
+        self.amounts.holds(&shape.need) && self.pieces.iter().all(suits)
     }
 
     pub(crate) fn names_any(&self, request: &Request) -> bool {
@@ -103,3 +148,66 @@ impl Free {
         self.named.take(&named.map(|(name, amount)| (name.clone(), amount)).collect())
     }
 }
+
+impl Pieces {
+    fn of(name: &ResourceName, amount: &Amount, dim: Dim) -> Self {
+        Self { name: name.clone(), dim, items: items(amount) }
+    }
+
+    /// Takes in what is left now; false where that is nothing.
+    fn recount(&mut self, left: Option<&Amount>) -> bool {
+        self.items = left.and_then(items);
+        left.is_some()
+    }
+
+    /// The largest part of one that someone can have.
+    pub(crate) fn largest_share(&self) -> u64 {
+        let largest = self.items.as_ref().and_then(|items| items.last()).copied().unwrap_or(0);
+        largest.min(WHOLE - 1)
+    }
+
+    /// How much someone can have in whole pieces, where there is `amount` in all.
+    pub(crate) fn whole(&self, amount: u64) -> u64 {
+        match &self.items {
+            None => amount,
+            Some(items) => WHOLE * items.iter().rev().filter(|left| **left == WHOLE).count() as u64,
+        }
+    }
+
+    /// True where so much can be had, as far as that depends on the pieces, by the rules of [`Amount::available_for`].
+    fn hold(&self, wanted: u64) -> bool {
+        match (&self.items, wanted) {
+            (_, 0) => true,
+            (Some(_), ..WHOLE) => self.largest_share() >= wanted,
+            (Some(_), _) => wanted.is_multiple_of(WHOLE) && self.whole(0) >= wanted,
+            (None, _) => wanted.is_multiple_of(WHOLE),
+        }
+    }
+}
+
+fn items(amount: &Amount) -> Option<Vec<u64>> {
+    let Amount::Items(items) = amount else { return None };
+    let mut left: Vec<u64> = items.values().copied().filter(|left| *left > 0).collect();
+    left.sort_unstable();
+    Some(left)
+}
+
+/// What is left of devices once a task that asks for so much has the ones it gets, by the rules of [`Resources::take`]: a
+/// share of the fullest that has enough, or whole ones. The fullest first, before and after.
+pub(crate) fn without(devices: &[u64], asked: u64, left: &mut Vec<u64>) {
+    left.clear();
+    if asked >= WHOLE {
+        let count = usize::try_from(asked / WHOLE).unwrap_or(usize::MAX);
+        left.extend(&devices[..devices.len().saturating_sub(count)]);
+        return;
+    }
+    let chosen = devices.partition_point(|left| *left < asked);
+    let rest = devices.get(chosen).map_or(0, |has| has - asked);
+    left.extend(devices.iter().enumerate().filter(|(place, _)| *place != chosen).map(|(_, left)| *left));
+    if rest > 0 {
+        left.insert(left.partition_point(|left| *left < rest), rest);
+    }
+}
+
+#[cfg(test)]
+mod tests;

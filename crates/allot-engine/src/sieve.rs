@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::dims::{Need, Vector};
+use allot_model::resources::WHOLE;
+
+use crate::dims::Need;
+use crate::room::{Free, Pieces};
 use crate::shape::UNCONSTRAINED;
 
 /// How many shapes have a bit of their own. More of them share bits, and are then told apart where it matters.
@@ -34,6 +37,23 @@ struct Steps {
     indifferent: u128,
     /// Amounts in order, each with the shapes that ask for no more.
     amounts: Vec<(u64, u128)>,
+    /// The same of the shapes that ask for whole pieces alone.
+    wholes: Vec<(u64, u128)>,
+}
+
+/// Amounts in order, each with the shapes at it and before it, beside those in `all`.
+fn cumulated(mut all: u128, asked: impl Iterator<Item = (u64, u128)>) -> Vec<(u64, u128)> {
+    let with_those_before = |(amount, shapes): (u64, u128)| {
+        all |= shapes;
+        (amount, all)
+    };
+    asked.map(with_those_before).collect()
+}
+
+/// The shapes that ask for no more than the amount, `none` where each asks for more.
+fn up_to(steps: &[(u64, u128)], amount: u64, none: u128) -> u128 {
+    let step = steps.partition_point(|(asked, _)| *asked <= amount);
+    step.checked_sub(1).map_or(none, |step| steps[step].1)
 }
 
 impl Sieve {
@@ -69,23 +89,22 @@ impl Sieve {
     fn steps(&self, dim: usize) -> Steps {
         let mut asked: BTreeMap<u64, u128> = BTreeMap::new();
         for known in self.shapes.values() {
-            let amount = known.need.iter().find(|(asked, _)| *asked == dim).map_or(0, |(_, amount)| amount);
-            *asked.entry(amount).or_insert(0) |= 1 << known.bit;
+            *asked.entry(known.need.get(dim)).or_insert(0) |= 1 << known.bit;
         }
         let indifferent = asked.remove(&0).unwrap_or(0);
-        let mut fitting = indifferent;
-        let amounts = asked.into_iter().map(|(amount, shapes)| {
-            fitting |= shapes;
-            (amount, fitting)
-        });
-        Steps { indifferent, amounts: amounts.collect() }
+        let wholes = asked.iter().filter(|(amount, _)| amount.is_multiple_of(WHOLE));
+        let wholes = cumulated(0, wholes.map(|(amount, shapes)| (*amount, *shapes)));
+        Steps { indifferent, amounts: cumulated(indifferent, asked.into_iter()), wholes }
     }
 
-    /// The shapes that these amounts have room for. A bit that several shapes share may be set for none of them.
-    pub(crate) fn fitting(&self, free: &Vector) -> u128 {
+    /// The shapes that there is room for. A bit that several shapes share may be set for none of them.
+    pub(crate) fn fitting(&self, free: &Free) -> u128 {
         let mut fitting = u128::MAX;
         for (dim, steps) in self.by_dim.iter().enumerate() {
-            fitting &= steps.fitting(free.get(dim));
+            fitting &= match free.pieces(dim) {
+                None => steps.fitting(free.amounts.get(dim)),
+                Some(pieces) => steps.fitting_pieces(pieces, free.amounts.get(dim)),
+            };
         }
         fitting
     }
@@ -99,8 +118,12 @@ impl Sieve {
 
 impl Steps {
     fn fitting(&self, amount: u64) -> u128 {
-        let step = self.amounts.partition_point(|(asked, _)| *asked <= amount);
-        step.checked_sub(1).map_or(self.indifferent, |step| self.amounts[step].1)
+        up_to(&self.amounts, amount, self.indifferent)
+    }
+
+    fn fitting_pieces(&self, pieces: &Pieces, amount: u64) -> u128 {
+        let shares = up_to(&self.amounts, pieces.largest_share(), self.indifferent);
+        shares | up_to(&self.wholes, pieces.whole(amount), 0)
     }
 }
 
@@ -129,12 +152,12 @@ mod tests {
             let bits: Vec<u32> = (0..).zip(&needs).map(|(id, need)| sieve.add(id, need, UNCONSTRAINED)).collect();
             let removed = removed.index(needs.len());
             sieve.remove(u32::try_from(removed).unwrap());
-            let free = dims.vector(&request(&free).as_scalars());
+            let free = Free::of(&request(&free).as_scalars(), &mut dims);
             let fitting = sieve.fitting(&free) & sieve.allowed(&BTreeSet::new());
             for (place, (need, bit)) in needs.iter().zip(bits).enumerate().filter(|(place, _)| *place != removed) {
                 let is_set = fitting & (1 << bit) != 0;
                 let shared = needs.len() > 128;
-                prop_assert!(is_set == free.holds(need) || shared && is_set, "shape {place}");
+                prop_assert!(is_set == free.amounts.holds(need) || shared && is_set, "shape {place}");
             }
         }
     }

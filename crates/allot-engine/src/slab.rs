@@ -33,6 +33,11 @@ impl<T: Default> Slab<T> {
         (0..).zip(self.items.iter())
     }
 
+    /// How many slots were ever in use at once.
+    pub(crate) fn count(&self) -> usize {
+        self.items.len()
+    }
+
     /// As many slots as were ever in use at once.
     pub(crate) fn slots(&self) -> std::ops::Range<u32> {
         0..u32::try_from(self.items.len()).unwrap_or(u32::MAX)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::{Cluster, job, policy};
-use allot_engine::{Placement, Policy};
+use allot_engine::Policy;
 use allot_model::{PoolJob, Span, TaskRange, Time};
 
 /// The pool and demands of [Ghodsi et al., NSDI 2011, §4.1]: A's tasks need 1 cpu and 4 GB, B's 3 cpus and 1 GB.
@@ -131,17 +131,6 @@ fn b_fifo_blocks_or_skips_what_does_not_fit() {
 fn b_the_shortest_first_blocks_what_is_longer() {
     assert_eq!(starts("shortest:backfill=none"), [11, 3, 0, 0, 3]);
     assert_eq!(starts("drf:order=shortest,backfill=none"), [11, 3, 0, 0, 3]);
-}
-
-#[test]
-fn p_first_fit_goes_by_name_and_best_fit_by_what_is_left() {
-    for (placement, agents) in [(Placement::FirstFit, ["1", "2"]), (Placement::BestFit, ["1", "3"])] {
-        let mut cluster = Cluster::new(Policy { placement, ..policy("fifo") });
-        cluster.agent("1", "cpus=4").agent("2", "cpus=8").agent("3", "cpus=6");
-        cluster.job(1, "q", 1, "cpus=4").job(2, "q", 1, "cpus=5");
-        let placed: Vec<String> = cluster.pass().iter().map(|placed| placed.agent.to_string()).collect();
-        assert_eq!(placed, agents, "{placement}");
-    }
 }
 
 /// The order of queues whose jobs hold this much and want more than there is.

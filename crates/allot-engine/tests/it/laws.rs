@@ -120,7 +120,8 @@ fn any_policy_at_all() -> impl Strategy<Value = Policy> {
 fn policy_with(rank: impl Strategy<Value = Rank>) -> impl Strategy<Value = Policy> {
     let order = proptest::sample::select(Order::NAMES).prop_map(|name| name.parse::<Order>().unwrap());
     let ageing = prop_oneof![Just(None), (1_u64..4).prop_map(|seconds| Some(Span::from_secs(seconds)))];
-    let placement = prop_oneof![Just(Placement::FirstFit), Just(Placement::BestFit)];
+    let seeded = (0..3_u64).prop_map(|seed| Placement::Random { seed });
+    let placement = prop_oneof![proptest::sample::select(&Placement::ALL[..]), seeded];
     let backfill = prop_oneof![3 => Just(Backfill::Skip), 1 => Just(Backfill::None)];
     (rank, order, ageing, placement, backfill).prop_map(|(rank, order, ageing, placement, backfill)| Policy {
         name: "tested".parse().unwrap(),

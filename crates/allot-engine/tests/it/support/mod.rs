@@ -3,6 +3,7 @@
 
 pub(crate) mod orders;
 pub(crate) mod past;
+mod placing;
 pub(crate) mod reference;
 pub(crate) mod transcript;
 

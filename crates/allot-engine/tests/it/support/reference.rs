@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use allot_engine::{Backfill, Placement, Policy, Rank};
+use allot_engine::{Backfill, Policy, Rank};
 use allot_model::constraint::Candidate;
-use allot_model::{PoolAgent, PoolJob, QueueLimit, QueueName, Request, ResourceName, Resources, Time};
+use allot_model::{PoolAgent, PoolJob, QueueLimit, QueueName, Request, ResourceName, Time};
 
 use super::orders::compare_jobs;
-use super::{AgentTruth, Cluster, JobTruth, Placed, holding};
+use super::{AgentTruth, Cluster, JobTruth, Placed, holding, placing};
 
 /// What the policy would place, task by task.
 pub(crate) fn place_all(policy: &Policy, cluster: &Cluster) -> Vec<Placed> {
@@ -246,19 +246,8 @@ impl<'a> State<'a> {
         let facts = &self.jobs[job].facts;
         let fits =
             |a: &usize| fits(&self.agents[*a], &facts.resources) && allows(&self.agents[*a].facts, facts);
-        let fitting = (0..self.agents.len()).filter(fits);
-        match self.policy.placement {
-            Placement::FirstFit => fitting.min_by_key(|a| &self.agents[*a].facts.agent),
-            Placement::BestFit => {
-                fitting.min_by_key(|a| (self.measure(&self.agents[*a].free), &self.agents[*a].facts.agent))
-            }
-        }
-    }
-
-    /// What is free beside the largest agent, summed over all resources, in parts of 2^31.
-    fn measure(&self, free: &Resources) -> u64 {
-        let largest = |name| self.agents.iter().map(|agent| agent.facts.total.total(name)).max().unwrap();
-        free.iter().map(|(name, amount)| (amount.total() << 31) / largest(name)).sum()
+        let fitting: Vec<usize> = (0..self.agents.len()).filter(fits).collect();
+        placing::choose(self.policy.placement, &self.agents, &self.jobs, job, &fitting)
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Config {
     pub resource: Option<ResourceName>,
     /// How jobs rank within a queue. By the policy unless set.
     pub order: Option<Order>,
-    /// Which of the agents that fit a task gets it; `best-fit` unless set.
+    /// Which of the agents that have room for a task gets it, such as `worst-fit` or `random:seed=7`; `best-fit` unless set.
     pub placement: Option<Placement>,
     /// What happens behind a job that does not fit: `skip` lets others go ahead, `none` has them wait; `skip` unless set.
     pub backfill: Option<Backfill>,

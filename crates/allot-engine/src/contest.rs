@@ -1,8 +1,9 @@
 //! The agent that costs the least, for placements whose costs depend on the task: one contest a shape.
 //!
-//! A contest is a tree in which the cheaper of two agents goes on. It is brought up to date when the shape is
-//! next looked at, by playing anew the matches of the agents that have changed since, which a log tells. So a decision
-//! costs as much as a few agents changed meanwhile, not as there are agents.
+//! A contest is a tree in which the cheaper of two goes on; its leaves are groups of a few agents, each of which sends its
+//! cheapest. It is brought up to date when the shape is next looked at, by playing anew the matches of the groups that
+//! have changed since, which a log tells. So a decision costs as much as a few agents changed meanwhile, not as there are
+//! agents, and a contest takes three bytes an agent.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +12,12 @@ pub(crate) const NOWHERE: u128 = u128::MAX;
 
 const NOBODY: u32 = u32::MAX;
 
-/// So many places of agents are kept in all contests together, and at least so many contests. The one that was looked at
-/// least recently makes room.
-const MOST_PLACES: usize = 1 << 22;
+/// How many agents are a group.
+const GROUP: usize = 8;
+
+/// So many groups are kept in all contests together, and at least so many contests. The one that was looked at least
+/// recently makes room.
+const MOST_GROUPS: usize = 1 << 21;
 const LEAST_CONTESTS: usize = 8;
 
 /// The contests of shapes that are in use, and what changed.
@@ -30,12 +34,13 @@ pub(crate) struct Contests {
     looks: u64,
 }
 
-/// The costs of a task of one shape on each agent.
+/// Who is the cheapest for a task of one shape.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Contest {
+    /// What the cheapest of each group costs.
     costs: Vec<u128>,
     /// The winner of the matches below each place of the tree: 1 is the last match, those before `2 i` and `2 i + 1`
-    /// decide who plays in `i`, and from `costs.len()` on stand the agents.
+    /// decide who plays in `i`, and from `costs.len()` on stand the cheapest of each group.
     winners: Vec<u32>,
     generation: u64,
     /// Up to where it knows the log.
@@ -83,10 +88,11 @@ impl Contests {
         contest.looked_at = self.looks;
         let fresh = contest.known.checked_sub(self.dropped).and_then(|known| usize::try_from(known).ok());
         let changed = fresh.and_then(|known| self.log.get(known..));
-        let is_current = contest.generation == self.generation && contest.seats() >= agents;
+        let is_current = contest.generation == self.generation && contest.seats() >= agents.div_ceil(GROUP);
+        let mut field = Field { agents, cost, is_before };
         match changed.filter(|changed| is_current && 4 * changed.len() <= agents) {
-            Some(changed) => contest.catch_up(changed, cost, is_before),
-            None => contest.start(agents, cost, is_before),
+            Some(changed) => contest.catch_up(changed, &mut field),
+            None => contest.start(&mut field),
         }
         contest.generation = self.generation;
         contest.known = self.dropped + self.log.len() as u64;
@@ -94,12 +100,44 @@ impl Contests {
     }
 
     fn make_room(&mut self, agents: usize) {
-        let most = (MOST_PLACES / agents.max(1)).max(LEAST_CONTESTS);
+        let groups = agents.div_ceil(GROUP).next_power_of_two();
+        let most = (MOST_GROUPS / groups).max(LEAST_CONTESTS);
         while self.by_shape.len() >= most {
             let oldest = self.by_shape.iter().min_by_key(|(_, contest)| contest.looked_at);
             let Some(shape) = oldest.map(|(shape, _)| *shape) else { return };
             self.by_shape.remove(&shape);
         }
+    }
+}
+
+/// Who takes part, and who is better.
+struct Field<C, B> {
+    agents: usize,
+    cost: C,
+    is_before: B,
+}
+
+impl<C: FnMut(u32) -> u128, B: Fn(u32, u32) -> bool> Field<C, B> {
+    /// The better of two at these costs, where there are two.
+    fn better(&self, left: (u128, u32), right: (u128, u32)) -> (u128, u32) {
+        match (left, right) {
+            ((_, NOBODY), other) | (other, (_, NOBODY)) => other,
+            _ if right.0 < left.0 || right.0 == left.0 && (self.is_before)(right.1, left.1) => right,
+            _ => left,
+        }
+    }
+
+    /// The cheapest of a group and what it costs.
+    fn cheapest(&mut self, group: usize) -> (u128, u32) {
+        let mut best = (NOWHERE, NOBODY);
+        let members = GROUP * group..self.agents.min(GROUP * (group + 1));
+        for slot in members.filter_map(|slot| u32::try_from(slot).ok()) {
+            let cost = (self.cost)(slot);
+            if cost != NOWHERE {
+                best = self.better(best, (cost, slot));
+            }
+        }
+        best
     }
 }
 
@@ -112,57 +150,55 @@ impl Contest {
         self.winners.get(1).copied().filter(|winner| *winner != NOBODY)
     }
 
-    fn start(
-        &mut self,
-        agents: usize,
-        mut cost: impl FnMut(u32) -> u128,
-        is_before: impl Fn(u32, u32) -> bool,
-    ) {
-        let seats = agents.next_power_of_two().max(2);
+    fn start<C: FnMut(u32) -> u128, B: Fn(u32, u32) -> bool>(&mut self, field: &mut Field<C, B>) {
+        let groups = field.agents.div_ceil(GROUP);
+        let seats = groups.next_power_of_two().max(2);
         self.costs.clear();
         self.costs.resize(seats, NOWHERE);
         self.winners.clear();
         self.winners.resize(2 * seats, NOBODY);
-        for (place, slot) in (0..agents).zip(0_u32..) {
-            self.costs[place] = cost(slot);
-            self.winners[seats + place] = if self.costs[place] == NOWHERE { NOBODY } else { slot };
-        }
-        (1..seats).rev().for_each(|place| self.play(place, &is_before));
+        (0..groups).for_each(|group| self.enter(group, field));
+        (1..seats).rev().for_each(|place| self.play(place, field));
     }
 
-    fn catch_up(
+    fn catch_up<C: FnMut(u32) -> u128, B: Fn(u32, u32) -> bool>(
         &mut self,
         changed: &[u32],
-        mut cost: impl FnMut(u32) -> u128,
-        is_before: impl Fn(u32, u32) -> bool,
+        field: &mut Field<C, B>,
     ) {
-        for (index, slot) in changed.iter().enumerate() {
-            // What is told of an agent again further on is as true now.
-            if changed.get(index + 1) == Some(slot) {
-                continue;
-            }
-            let seat = *slot as usize;
-            let Some(held) = self.costs.get_mut(seat) else { continue };
-            *held = cost(*slot);
-            let mut place = self.costs.len() + seat;
-            self.winners[place] = if self.costs[seat] == NOWHERE { NOBODY } else { *slot };
+        let mut groups: Vec<usize> = changed.iter().map(|slot| *slot as usize / GROUP).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups.retain(|group| *group < self.seats());
+        for group in groups {
+            self.enter(group, field);
+            let mut place = self.seats() + group;
             while place > 1 {
                 place /= 2;
-                self.play(place, &is_before);
+                self.play(place, field);
             }
         }
+    }
+
+    /// A group sends its cheapest.
+    fn enter<C: FnMut(u32) -> u128, B: Fn(u32, u32) -> bool>(
+        &mut self,
+        group: usize,
+        field: &mut Field<C, B>,
+    ) {
+        let (cost, slot) = field.cheapest(group);
+        self.costs[group] = cost;
+        let seats = self.seats();
+        self.winners[seats + group] = slot;
     }
 
     /// The match of a place in the tree.
-    fn play(&mut self, place: usize, is_before: &impl Fn(u32, u32) -> bool) {
-        let (left, right) = (self.winners[2 * place], self.winners[2 * place + 1]);
-        self.winners[place] = match (left, right) {
-            (NOBODY, other) | (other, NOBODY) => other,
-            _ => {
-                let (a, b) = (self.costs[left as usize], self.costs[right as usize]);
-                if b < a || b == a && is_before(right, left) { right } else { left }
-            }
-        };
+    fn play<C: FnMut(u32) -> u128, B: Fn(u32, u32) -> bool>(&mut self, place: usize, field: &Field<C, B>) {
+        let [left, right] = [2 * place, 2 * place + 1].map(|before| {
+            let winner = self.winners[before];
+            (self.costs.get(winner as usize / GROUP).copied().unwrap_or(NOWHERE), winner)
+        });
+        self.winners[place] = field.better(left, right).1;
     }
 }
 

@@ -141,6 +141,7 @@ fn clustering_forgets_tasks_whose_grant_was_refused_and_knows_those_that_others_
     let (epoch, grant, code) = (grant.epoch, grant.grant, RefusalCode::DoesNotFit);
     cluster.items.push(FeedItem::Refused { epoch, grant, code, message: String::new() });
     assert_eq!(each_alone(&mut cluster, &["gpus=200"]), ["a"], "nobody is there");
+    cluster.withdraw(1, allot_model::TaskRange::one(0)).pass();
     cluster.start_over();
     assert_eq!(each_alone(&mut cluster, &["gpus=2000", "gpus=200", "gpus=1000"]), ["b", "a", "c"]);
 }

@@ -12,7 +12,7 @@ use allot_model::{
     QueueName, Request, ResourceName, Resources, Span, TaskId, TaskSet,
 };
 use allot_proto::{Wire, decode_submission};
-use allot_workload::{Filter, Log};
+use allot_workload::{Filter, Log, openb};
 use serde_json::Value;
 
 fn text(data: &[u8]) -> &str {
@@ -187,6 +187,26 @@ pub fn swf(data: &[u8]) {
                 let procs = log.machine_procs.unwrap_or(64);
                 let _ = filter.jobs(&log, procs);
             }
+        }
+        Err(error) => is_told(&error.to_string()),
+    }
+}
+
+/// A list of openb, of nodes or of pods.
+pub fn openb(data: &[u8]) {
+    match openb::parse_nodes(data) {
+        Ok(nodes) => nodes.iter().for_each(|node| {
+            let _ = (node.resources(), node.attributes());
+        }),
+        Err(error) => is_told(&error.to_string()),
+    }
+    match openb::parse_pods(data) {
+        Ok(pods) => {
+            for pod in &pods {
+                let _ = (pod.request(), pod.constraints());
+            }
+            // Few, as a pod may ask for so little that a great many have to arrive.
+            assert!(openb::arrivals(&pods, 8, 1_300, 1).len() >= pods.len());
         }
         Err(error) => is_told(&error.to_string()),
     }

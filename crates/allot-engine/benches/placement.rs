@@ -197,7 +197,7 @@ fn openb_runs() {
                 Placement::Random { .. } => Placement::Random { seed },
                 other => other,
             };
-            let order = openb::arrivals(&pods, capacity, 1_300, seed);
+            let order = openb::arrivals(&pods, capacity * 13 / 10, seed);
             let arriving = order.iter().filter_map(|place| pods.get(*place));
             let (gpus, run) = openb_run(placement, &nodes, arriving);
             allocated += gpus;

@@ -166,14 +166,16 @@ impl Pod {
         asks
     }
 
-    /// What an agent for it must be like: one of its models, in the order of their names.
+    /// What an agent for it must be like: one with a model it may have, in the order of their names; any where it asks for no
+    /// GPU.
     #[must_use]
     pub fn constraints(&self) -> Vec<Constraint> {
         let mut models: Vec<String> = self.models.iter().map(|model| format!("\"{model}\"")).collect();
         models.sort();
         models.dedup();
         let text = format!("{MODEL} in ({})", models.join(", "));
-        if models.is_empty() { Vec::new() } else { Constraint::parse(&text).into_iter().collect() }
+        let any_will_do = models.is_empty() || self.gpu_milli == 0;
+        if any_will_do { Vec::new() } else { Constraint::parse(&text).into_iter().collect() }
     }
 }
 

@@ -137,8 +137,10 @@ impl Policy {
         let (name, options) = text.split_once(':').unwrap_or((text, ""));
         let mut policy = Self::named(name.trim())?;
         choices.apply(&mut policy);
+        let options = options.split([',', ':']).map(str::trim).filter(|given| !given.is_empty());
+        let options = with_their_own(options);
         let mut seen: Vec<&str> = Vec::new();
-        for given in options.split([',', ':']).map(str::trim).filter(|given| !given.is_empty()) {
+        for given in &options {
             let form = || InvalidPolicy::Form { given: given.to_owned() };
             let (option, value) = given.split_once('=').ok_or_else(form)?;
             let option = option.trim();
@@ -234,6 +236,24 @@ impl Policy {
     }
 }
 
+/// The options, those of a placement together with it: `seed=7` right after `placement=random` is that one's, whatever the
+/// policy, as in `lottery:seed=1:placement=random:seed=7`.
+fn with_their_own<'a>(parts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut options: Vec<String> = Vec::new();
+    for part in parts {
+        let is_drawn = |option: &&mut String| {
+            option
+                .split_once('=')
+                .is_some_and(|(name, value)| name.trim() == "placement" && value.trim() == "random")
+        };
+        match options.last_mut().filter(|option| part.starts_with("seed") && is_drawn(option)) {
+            Some(placement) => placement.extend([":", part]),
+            None => options.push(part.to_owned()),
+        }
+    }
+    options
+}
+
 impl fmt::Display for Policy {
     /// A form that [`Policy::parse`] reads: the name, and the options that are not as that name has them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -309,8 +329,14 @@ mod tests {
             "karma:alpha=0.250:ageing=1m",
             "usage:half_life=1h",
             "lottery:seed=7",
+            "lottery:seed=7:placement=random:seed=9",
         ] {
             assert_eq!(Policy::parse(text).unwrap().to_string(), text);
+        }
+        let placements = Placement::ALL.into_iter().chain([Placement::Random { seed: 7 }]);
+        for placement in placements {
+            let policy = Policy { placement, backfill: Backfill::None, ..Policy::named("fair").unwrap() };
+            assert_eq!(Policy::parse(&policy.to_string()), Ok(policy));
         }
         assert_eq!(Policy::parse("fair:resource=cpus").unwrap(), Policy::named("fair").unwrap());
         assert_eq!(Policy::parse(" fifo : backfill = none ").unwrap().backfill, Backfill::None);
@@ -342,6 +368,8 @@ mod tests {
             ("fifo:ageing=60s", "`ageing` raises priorities, and jobs go by `order=fifo` here"),
             ("priority:ageing=0s", "ageing = \"0s\" is not possible: it has to be longer"),
             ("usage:half_life=soon", "half_life = \"soon\" is not possible"),
+            ("drf:placement=fgd:seed=7", "the policy `drf` has no option \"seed\""),
+            ("drf:placement=random:seed=x", "there is no placement \"random:seed=x\""),
             ("lottery:seed=many", "seed = \"many\" is not possible: invalid digit"),
             ("karma:alpha=1.5", "alpha = \"1.5\" is not possible: it is a part"),
         ];

@@ -4,18 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use allot_model::resources::WHOLE;
-use allot_model::{
-    AgentId, Amount, Constraint, InvalidId, PoolAgent, QueueName, Request, ResourceName, Resources, Span,
-    Time,
+use allot_model::{AgentId, InvalidId, PoolAgent, QueueName, Span, Time};
+use allot_workload::openb::{
+    self as lists, Node, Pod, arrivals, gpu_capacity_milli, parse_nodes, parse_pods,
 };
 
 use super::build::Builder;
-use crate::seed::Seed;
 use crate::workload::{Asks, Job, Workload};
-
-/// The attribute that says which GPUs an agent has.
-const MODEL: &str = "gpu_model";
 
 /// How the lists are to be used.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,15 +24,14 @@ pub struct OpenbSettings {
 /// Why a list cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidList {
-    /// A line is wrong.
-    #[error("{list} list, line {line}: {message}")]
-    Line {
+    /// A list cannot be read.
+    #[error("{list} list, {why}")]
+    List {
         /// `node` or `pod`.
         list: &'static str,
-        /// Counted from 1.
-        line: usize,
-        /// What is wrong there.
-        message: String,
+        /// Which line is wrong, and how.
+        #[source]
+        why: lists::InvalidList,
     },
     /// There is nothing to place, or nowhere to.
     #[error("{0}")]
@@ -52,10 +46,12 @@ pub enum InvalidList {
 /// # Errors
 /// [`InvalidList`].
 pub fn openb(nodes: &str, pods: &str, settings: OpenbSettings) -> Result<Workload, InvalidList> {
+    let wrong = |list| move |why| InvalidList::List { list, why };
+    let nodes = parse_nodes(nodes.as_bytes()).map_err(wrong("node"))?;
+    let pods = parse_pods(pods.as_bytes()).map_err(wrong("pod"))?;
     let mut builder = Builder::default();
-    let capacity = join(&mut builder, nodes)?;
-    let pods = read_pods(pods)?;
-    let order = arrivals(&pods, capacity, settings)?;
+    nodes.iter().try_for_each(|node| join(&mut builder, node))?;
+    let order = arrivals(&pods, wanted(&nodes, &pods, settings)?, settings.seed);
     let queue = builder.queue(&QueueName::new("openb")?);
     let mut asks: BTreeMap<usize, u32> = BTreeMap::new();
     for (second, number) in (0_u64..).zip(order) {
@@ -63,12 +59,13 @@ pub fn openb(nodes: &str, pods: &str, settings: OpenbSettings) -> Result<Workloa
         let asks = match asks.get(&number) {
             Some(known) => *known,
             None => {
-                let new = builder.asks(pod.asks.clone());
+                let new =
+                    builder.asks(Asks { constraints: pod.constraints(), ..Asks::anywhere(pod.request()) });
                 asks.insert(number, new);
                 new
             }
         };
-        builder.workload.names.push(pod.name.clone());
+        builder.workload.names.push(Arc::from(pod.name.as_str()));
         builder.submit(Job {
             submit: Time::ZERO + Span::from_secs(second),
             run: None,
@@ -85,140 +82,33 @@ pub fn openb(nodes: &str, pods: &str, settings: OpenbSettings) -> Result<Workloa
     Ok(builder.finish())
 }
 
-/// Has all nodes join. Returns their GPUs in thousandths.
-fn join(builder: &mut Builder, nodes: &str) -> Result<u64, InvalidList> {
-    let mut capacity = 0;
-    for row in rows("node", nodes, &["sn", "cpu_milli", "memory_mib", "gpu", "model"])? {
-        let [name, cpus, mem, gpus, model] = row.fields[..] else { continue };
-        let mut total = row.amounts(cpus, mem)?.as_scalars();
-        let devices = row.number(gpus)?;
-        capacity += devices * WHOLE;
-        let device = |number: u64| (number.to_string(), WHOLE);
-        total.set(ResourceName::new("gpus")?, Amount::Items((0..devices).map(device).collect()));
-        let agent = AgentId::new(name)?;
-        let attributes = BTreeMap::from([(MODEL.to_owned(), model.to_owned())]);
-        builder.agent_is(
-            Time::ZERO,
-            PoolAgent {
-                agent,
-                host: name.to_owned(),
-                total: Resources::from_iter(pairs(total)),
-                attributes,
-                draining: false,
-            },
-        );
-    }
-    Ok(capacity)
-}
-
-fn pairs(resources: Resources) -> Vec<(ResourceName, Amount)> {
-    resources.iter().map(|(name, amount)| (name.clone(), amount.clone())).collect()
-}
-
-struct Pod {
-    name: Arc<str>,
-    asks: Asks,
-    /// In thousandths.
-    gpus: u64,
-}
-
-fn read_pods(text: &str) -> Result<Vec<Pod>, InvalidList> {
-    let columns = ["name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec"];
-    rows("pod", text, &columns)?.iter().map(pod).collect()
-}
-
-fn pod(row: &Row<'_>) -> Result<Pod, InvalidList> {
-    let [name, cpus, mem, count, share, models] = row.fields[..] else {
-        return Err(row.wrong("fields are missing".to_owned()));
+/// Has a node join.
+fn join(builder: &mut Builder, node: &Node) -> Result<(), InvalidId> {
+    let facts = PoolAgent {
+        agent: AgentId::new(&node.name)?,
+        host: node.name.clone(),
+        total: node.resources(),
+        attributes: node.attributes(),
+        draining: false,
     };
-    let gpus = match row.number(count)? {
-        0 => 0,
-        1 => row.number(share)?.min(WHOLE),
-        more => more.saturating_mul(WHOLE),
-    };
-    let mut request = row.amounts(cpus, mem)?;
-    request.set(ResourceName::new("gpus")?, gpus);
-    let mut asks = Asks::anywhere(request);
-    if !models.is_empty() && gpus > 0 {
-        let source = format!("{MODEL} in ({})", models.replace('|', ", "));
-        let constraint = Constraint::parse(&source).map_err(|error| row.wrong(error.to_string()))?;
-        asks.constraints.push(constraint);
-    }
-    Ok(Pod { name: Arc::from(name), asks, gpus })
+    builder.agent_is(Time::ZERO, facts);
+    Ok(())
 }
 
-/// The pods in the order in which they arrive: shuffled, then drawn with replacement, until they ask for so much.
+/// The GPUs that the pods are to ask for together, in thousandths.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn arrivals(pods: &[Pod], capacity: u64, settings: OpenbSettings) -> Result<Vec<usize>, InvalidList> {
-    let wanted = (capacity as f64 * settings.demand).round() as u64;
-    if pods.iter().all(|pod| pod.gpus == 0) || capacity == 0 {
+fn wanted(nodes: &[Node], pods: &[Pod], settings: OpenbSettings) -> Result<u64, InvalidList> {
+    let capacity = gpu_capacity_milli(nodes);
+    if pods.iter().all(|pod| pod.gpu_milli == 0) || capacity == 0 {
         return Err(InvalidList::Nothing("no pod asks for GPUs, or no node has any".to_owned()));
     }
-    let mut seed = Seed::new(settings.seed);
-    let mut order: Vec<usize> = (0..pods.len()).collect();
-    seed.shuffle(&mut order);
-    let (mut arrived, mut asked) = (Vec::new(), 0_u64);
-    let mut listed = order.into_iter();
-    while asked < wanted {
-        let number = listed.next().unwrap_or_else(|| seed.below(pods.len()));
-        asked += pods.get(number).map_or(0, |pod| pod.gpus);
-        arrived.push(number);
-    }
-    Ok(arrived)
-}
-
-/// One line of a list, with the fields of the columns that were asked for.
-struct Row<'a> {
-    list: &'static str,
-    line: usize,
-    fields: Vec<&'a str>,
-}
-
-fn rows<'a>(list: &'static str, text: &'a str, columns: &[&str]) -> Result<Vec<Row<'a>>, InvalidList> {
-    let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    let (line, head) = lines.next().unwrap_or((1, ""));
-    let head: Vec<&str> = head.split(',').map(str::trim).collect();
-    let place = |column: &&str| {
-        head.iter().position(|name| name == column).ok_or_else(|| InvalidList::Line {
-            list,
-            line,
-            message: format!("there is no column {column:?}: the first line names the columns"),
-        })
-    };
-    let places = columns.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-    let row = |(line, text): (usize, &'a str)| {
-        let all: Vec<&str> = text.split(',').map(str::trim).collect();
-        let fields = places.iter().map(|place| all.get(*place).copied());
-        let fields = fields.collect::<Option<Vec<_>>>();
-        let message = || format!("{} fields are given, the first line has {}", all.len(), head.len());
-        let fields = fields.ok_or_else(|| InvalidList::Line { list, line, message: message() })?;
-        Ok(Row { list, line, fields })
-    };
-    lines.map(row).collect()
-}
-
-impl Row<'_> {
-    fn wrong(&self, message: String) -> InvalidList {
-        InvalidList::Line { list: self.list, line: self.line, message }
-    }
-
-    fn number(&self, text: &str) -> Result<u64, InvalidList> {
-        let number = text.parse().ok().filter(|number| *number <= 1 << 32);
-        number.ok_or_else(|| self.wrong(format!("{text:?} is not a whole number, or too large")))
-    }
-
-    /// Thousandths of processors, and mebibytes of memory.
-    fn amounts(&self, cpu_milli: &str, memory_mib: &str) -> Result<Request, InvalidList> {
-        let mut request = Request::new();
-        request.set(ResourceName::cpus(), self.number(cpu_milli)?);
-        request.set(ResourceName::new("mem")?, self.number(memory_mib)? << 20);
-        Ok(request)
-    }
+    Ok((capacity as f64 * settings.demand).round() as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use allot_model::ResourceName;
 
     const NODES: &str = "sn,cpu_milli,memory_mib,gpu,model\nn1,64000,1024,2,P100\nn2,32000,1024,1,T4\n";
     const PODS: &str = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos\n\
@@ -265,11 +155,15 @@ mod tests {
     fn mistakes_name_the_list_and_the_line() {
         let settings = OpenbSettings { demand: 1.0, seed: 1 };
         let cases = [
-            (NODES.replace("64000", "x"), PODS.to_owned(), "node list, line 2: \"x\" is not a whole number"),
+            (
+                NODES.replace("64000", "x"),
+                PODS.to_owned(),
+                "node list, line 2: cpu_milli: \"x\" is not a whole number",
+            ),
             (
                 NODES.replace("model", "kind"),
                 PODS.to_owned(),
-                "node list, line 1: there is no column \"model\"",
+                "node list, line 1: there is no column `model`",
             ),
             (NODES.to_owned(), PODS.replace(",,LS", ""), "pod list, line 2: 5 fields are given"),
             (NODES.to_owned(), "name\n".to_owned(), "pod list, line 1: there is no column"),

@@ -160,8 +160,9 @@ impl Measure<'_> {
     }
 
     fn dominant(&self, used: &impl Amounts, weight: u32) -> Share {
-        let of = |dim| Share::of(used.amount(dim), self.capacity.get(dim), weight);
-        (0..used.dims()).map(of).max().unwrap_or(Share::ZERO)
+        let held = (0..used.dims()).map(|dim| (dim, used.amount(dim))).filter(|(_, amount)| *amount > 0);
+        let shares = held.map(|(dim, amount)| Share::of(amount, self.capacity.get(dim), weight));
+        shares.max().unwrap_or(Share::ZERO)
     }
 
     /// The sum of what is held of each resource, each in parts of [`hdrf::UNIT`], rounded down.

@@ -111,14 +111,19 @@ impl<'a> Simulator<'a> {
     fn run(&mut self) -> Result<(), SimulationError> {
         self.engine.wake(self.now, &mut self.out);
         self.tell_all();
-        let mut granted = true;
+        // With ageing the order of two jobs may change, and change back, within the time of a step, and not later.
+        let restless = self.engine.policy().ageing.unwrap_or(Span::ZERO);
+        let mut quiet_since = self.now;
         while let Some((at, is_event)) = self.timeline.next() {
-            if self.workload.until.is_some_and(|until| at > until) || (!is_event && !granted) {
+            let over = !self.timeline.has_events() && at > quiet_since + restless;
+            if self.workload.until.is_some_and(|until| at > until) || over {
                 break;
             }
             self.now = self.now.max(at);
             self.happen();
-            granted = self.decide()?;
+            if self.decide()? || is_event {
+                quiet_since = self.now;
+            }
         }
         self.now = self.workload.until.unwrap_or(self.now).max(self.now);
         Ok(())

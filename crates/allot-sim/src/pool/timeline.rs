@@ -32,6 +32,11 @@ impl<'a> Timeline<'a> {
         }
     }
 
+    /// True while something is to happen yet.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.ends.is_empty() || self.next_job < self.jobs.len() || self.next_change < self.changes.len()
+    }
+
     /// When something happens next, and whether that is more than the policy's wish to decide.
     pub(crate) fn next(&self) -> Option<(Time, bool)> {
         let job = self.jobs.get(self.next_job).map(|job| job.submit);

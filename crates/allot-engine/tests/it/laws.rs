@@ -4,6 +4,7 @@ use allot_engine::{Backfill, Order, Placement, Policy, Rank};
 use allot_model::{Amount, PoolJob, Resources, Span, TaskRange, Time};
 use proptest::prelude::*;
 
+use crate::support::orders::ORDERS;
 use crate::support::reference::{fits_anywhere, place_all};
 use crate::support::{Cluster, Placed, Random, constraints, items, job, pool_agent, resources};
 
@@ -118,7 +119,7 @@ fn any_policy_at_all() -> impl Strategy<Value = Policy> {
 }
 
 fn policy_with(rank: impl Strategy<Value = Rank>) -> impl Strategy<Value = Policy> {
-    let order = proptest::sample::select(Order::NAMES).prop_map(|name| name.parse::<Order>().unwrap());
+    let order = proptest::sample::select(ORDERS);
     let ageing = prop_oneof![Just(None), (1_u64..4).prop_map(|seconds| Some(Span::from_secs(seconds)))];
     let seeded = (0..3_u64).prop_map(|seed| Placement::Random { seed });
     let placement = prop_oneof![proptest::sample::select(&Placement::ALL[..]), seeded];

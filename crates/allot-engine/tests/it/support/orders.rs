@@ -5,6 +5,19 @@ use std::cmp::Ordering;
 use allot_engine::{Order, Policy};
 use allot_model::{PoolJob, Time};
 
+/// The orders that are said here.
+pub(crate) const ORDERS: &[Order] = &[
+    Order::Fifo,
+    Order::Priority,
+    Order::Shortest,
+    Order::Largest,
+    Order::Wfp3,
+    Order::F1,
+    Order::F2,
+    Order::F3,
+    Order::F4,
+];
+
 /// Which of two jobs is first.
 pub(crate) fn compare_jobs(policy: &Policy, now: Time, a: &PoolJob, b: &PoolJob) -> Ordering {
     let last = |job: &PoolJob| (job.submitted_at, job.job);
@@ -18,11 +31,14 @@ fn by_order(policy: &Policy, now: Time, a: &PoolJob, b: &PoolJob) -> Ordering {
         Order::Shortest => none_last(a.estimate, b.estimate).unwrap_or_else(|| a.estimate.cmp(&b.estimate)),
         Order::Largest => size_milli(b).cmp(&size_milli(a)),
         Order::Wfp3 => none_last(a.estimate, b.estimate).unwrap_or_else(|| wfp3(now, b).cmp(&wfp3(now, a))),
-        order => none_last(a.estimate, b.estimate).unwrap_or_else(|| {
-            let (a, b) = (formula(order, a), formula(order, b));
-            if (a - b).abs() <= 1e-6 + a.abs() * 1e-12 { Ordering::Equal } else { a.total_cmp(&b) }
-        }),
+        order => none_last(a.estimate, b.estimate).unwrap_or_else(|| by_formula(order, a, b)),
     }
+}
+
+/// Scores that differ by less than a millionth are the same.
+fn by_formula(order: Order, a: &PoolJob, b: &PoolJob) -> Ordering {
+    let (a, b) = (formula(order, a), formula(order, b));
+    if (a - b).abs() <= 1e-6 + a.abs() * 1e-12 { Ordering::Equal } else { a.total_cmp(&b) }
 }
 
 /// Who says nothing is last, and of those who do not, none is before another.

@@ -58,6 +58,7 @@ orders! {
     priority: Priority,
     shortest: Shortest,
     largest: Largest,
+    deadline: Deadline,
     wfp3: Wfp3,
     f1: F1,
     f2: F2,

@@ -62,13 +62,13 @@ pub struct JobFlags {
     /// How long after its submission the job is to be done, such as 8h, for policies that look at it.
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
-    /// Place all tasks together, or none.
+    /// Ask allocators to place all tasks together, or none; those that come with allot do not do so yet.
     #[arg(long, conflicts_with = "min_tasks")]
     gang: bool,
-    /// Place so many of the tasks together, or none.
+    /// Ask allocators to place so many of the tasks together, or none.
     #[arg(long, value_name = "N")]
     min_tasks: Option<u32>,
-    /// The attribute that all agents of tasks that are placed together have to have the same value of, such as rack.
+    /// The attribute that all agents of tasks that are placed together are to have the same value of, such as rack.
     #[arg(long, value_name = "ATTRIBUTE")]
     same: Option<String>,
     /// The time between SIGTERM and SIGKILL, such as 30s.

@@ -189,7 +189,8 @@ async def main(args):
             beat_at = time.monotonic() + BEAT_EVERY
             await say(v1.AllocatorMessage(beat={"policy": allocator.policy}), *grants)
     await say(v1.AllocatorMessage(goodbye={}))
-    await client.drain()
+    await client.flush()
+    await client.close()
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ pub enum Output {
 pub struct Limits {
     /// Grants of one pass; the next pass goes on where it left off.
     pub grants_per_pass: usize,
+    /// Decisions of one pass, of which many may make one grant.
+    pub decisions_per_pass: usize,
     /// Grants without an answer; beyond that it waits for answers.
     pub unanswered: usize,
     /// About how long a slot that is granted to a job is busy with its tasks, where these are shorter than that: they
@@ -49,7 +51,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { grants_per_pass: 2_000, unanswered: 20_000, ahead: Span::from_millis(25) }
+        Self {
+            grants_per_pass: 2_000,
+            decisions_per_pass: 50_000,
+            unanswered: 20_000,
+            ahead: Span::from_millis(25),
+        }
     }
 }
 

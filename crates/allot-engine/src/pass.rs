@@ -55,11 +55,12 @@ pub(crate) fn run(
     let mut waiting = flight.count();
     let mut send = |pool: &mut Pool, draft: Draft| send_grant(pool, flight, draft, epoch, now, out);
     let mut draft: Option<Draft> = None;
-    let mut made = 0;
+    let (mut made, mut decided) = (0, 0);
     let goes_on = loop {
-        if made >= limits.grants_per_pass {
+        if made >= limits.grants_per_pass || decided >= limits.decisions_per_pass {
             break Some(now);
         }
+        decided += 1;
         // Answers to grants in flight start the next pass.
         if waiting >= limits.unanswered {
             break None;

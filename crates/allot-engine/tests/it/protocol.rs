@@ -270,6 +270,20 @@ fn beats_come_twice_a_second_and_the_next_wake_is_never_forgotten() {
 }
 
 #[test]
+fn an_array_that_is_decided_task_by_task_does_not_hold_up_the_engine() {
+    let limits = Limits { decisions_per_pass: 10, ..Limits::default() };
+    let mut cluster = Cluster::with_limits(policy("lottery"), limits);
+    cluster.agent("m1", "cpus=100").job(1, "a", 100, "cpus=1").job(2, "b", 100, "cpus=1");
+    cluster.flush();
+    let slots = |output: &Output| match output {
+        Output::Say(AllocatorMessage::Grant(grant)) => grant.placements.iter().map(|part| part.slots).sum(),
+        _ => 0,
+    };
+    let passes: Vec<u64> = (0..11).map(|_| cluster.wake().iter().map(slots).sum()).collect();
+    assert_eq!(passes, [10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 0]);
+}
+
+#[test]
 fn passes_are_bounded_and_the_next_goes_on() {
     let mut cluster = Cluster::with_limits(
         policy("fifo"),

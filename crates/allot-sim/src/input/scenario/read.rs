@@ -133,7 +133,7 @@ fn weight(value: &Tree) -> Read<u32> {
 }
 
 fn amounts(error: InvalidAmount) -> Fault {
-    Fault::new(error.to_string()).within(&error.name)
+    Fault::new(error.message).within(&error.name)
 }
 
 fn limit(value: &Tree) -> Read<QueueLimit> {

@@ -389,6 +389,13 @@ fn s_the_shortest_goes_first() {
 }
 
 #[test]
+fn s_the_earliest_deadline_goes_first() {
+    let jobs = [(0, 4, 99), (1, 4, 30), (2, 4, 20), (3, 4, 40), (4, 4, 10)];
+    assert_eq!(waits("deadline", &jobs), [0, 11, 6, 13, 0]);
+    assert_eq!(waits("drf:order=deadline", &jobs), [0, 11, 6, 13, 0]);
+}
+
+#[test]
 fn a1_agents_go_to_the_queue_with_the_least() {
     let mut cluster = Cluster::new(policy("drf"));
     cluster.agent("s1", "cpus=2 mem=1024").job(1, "r1", 1, "cpus=2 mem=1024");

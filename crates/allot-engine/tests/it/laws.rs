@@ -177,6 +177,8 @@ pub(crate) fn apply(cluster: &mut Cluster, event: &Event) {
                 priority: *priority,
                 submitted_at: Time::from_micros(*submitted * 700_000),
                 estimate: Some(Span::from_secs(*estimate)).filter(|estimate| *estimate > Span::ZERO),
+                deadline: [None, Some(Time::from_micros(u64::from(*tasks)))]
+                    [usize::from(id.is_multiple_of(2))],
                 constraints: constraints(zone.as_slice()),
                 ..job(id, QUEUES[*queue], *tasks, &asks)
             });

@@ -11,6 +11,7 @@ pub(crate) const ORDERS: &[Order] = &[
     Order::Priority,
     Order::Shortest,
     Order::Largest,
+    Order::Deadline,
     Order::Wfp3,
     Order::F1,
     Order::F2,
@@ -30,6 +31,7 @@ fn by_order(policy: &Policy, now: Time, a: &PoolJob, b: &PoolJob) -> Ordering {
         Order::Priority => aged(policy, now, b).cmp(&aged(policy, now, a)),
         Order::Shortest => none_last(a.estimate, b.estimate).unwrap_or_else(|| a.estimate.cmp(&b.estimate)),
         Order::Largest => size_milli(b).cmp(&size_milli(a)),
+        Order::Deadline => none_last(a.deadline, b.deadline).unwrap_or_else(|| a.deadline.cmp(&b.deadline)),
         Order::Wfp3 => none_last(a.estimate, b.estimate).unwrap_or_else(|| wfp3(now, b).cmp(&wfp3(now, a))),
         order => none_last(a.estimate, b.estimate).unwrap_or_else(|| by_formula(order, a, b)),
     }

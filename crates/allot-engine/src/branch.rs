@@ -75,8 +75,9 @@ pub(crate) struct Branch {
     members: Slab<Member>,
     /// The members with something to offer, by their first. What a branch offers may come later than its key.
     pub(crate) ranking: Ranked<LaneKey, Mask>,
-    /// Shapes of which one more task would be too much, as far as that was found out since something ended.
-    refused: Vec<(u32, Need)>,
+    /// Shapes of which as many more tasks as are placed at a time would be too much, as far as that was found out since
+    /// something ended.
+    refused: Vec<(u32, Need, u64)>,
     /// Their bits.
     pub(crate) full: Mask,
 }
@@ -163,18 +164,20 @@ impl Branch {
         (self.parent, self.seat)
     }
 
-    pub(crate) fn admits(&self, need: &Need) -> bool {
-        self.room(need) > 0
+    /// True where so many tasks more may go to it.
+    pub(crate) fn admits(&self, need: &Need, count: u64) -> bool {
+        self.room(need) >= count
     }
 
-    /// What is limited that one more task would be too much of: how much is allowed, held and asked for.
-    pub(crate) fn exceeded(&self, need: &Need, dims: &Dims) -> Option<(Limited, [u64; 3])> {
-        if let Some(most) = self.bound.tasks.filter(|most| self.held.tasks() >= *most) {
-            return Some((Limited::Tasks, [most, self.held.tasks(), 1]));
+    /// What is limited that so many tasks more would be too much of: how much is allowed, held and asked for.
+    pub(crate) fn exceeded(&self, need: &Need, count: u64, dims: &Dims) -> Option<(Limited, [u64; 3])> {
+        let left = |most: u64| most.saturating_sub(self.held.tasks());
+        if let Some(most) = self.bound.tasks.filter(|most| left(*most) < count) {
+            return Some((Limited::Tasks, [most, self.held.tasks(), count]));
         }
         let amounts = |(dim, most): &(Dim, u64)| {
             let asked = need.iter().find(|(asked, _)| asked == dim).map_or(0, |(_, amount)| amount);
-            (*dim, [*most, self.held.of(*dim), asked])
+            (*dim, [*most, self.held.of(*dim), asked.saturating_mul(count)])
         };
         let too_much =
             |(_, [most, held, asked]): &(Dim, [u64; 3])| *asked > 0 && held.saturating_add(*asked) > *most;
@@ -183,15 +186,15 @@ impl Branch {
     }
 
     /// Forgets refusals that do not hold any more; true where there were some.
-    fn reopen(&mut self, still: impl Fn(&Self, u32, &Need) -> bool) -> bool {
+    fn reopen(&mut self, still: impl Fn(&Self, u32, &Need, u64) -> bool) -> bool {
         let before = self.refused.len();
         if before == 0 {
             return false;
         }
         let mut refused = std::mem::take(&mut self.refused);
-        refused.retain(|(shape, need)| still(self, *shape, need));
+        refused.retain(|(shape, need, count)| still(self, *shape, need, *count));
         self.full = Mask::default();
-        refused.iter().for_each(|(shape, _)| self.full.join(&Mask::of(*shape)));
+        refused.iter().for_each(|(shape, ..)| self.full.join(&Mask::of(*shape)));
         self.refused = refused;
         self.refused.len() < before
     }
@@ -459,7 +462,7 @@ impl Tree {
             let here = self.get_mut(branch);
             here.held.replace(before, after);
             let (parent, limited) = (here.parent, !here.bound.is_none());
-            let reopened = here.reopen(|here, _, need| !here.admits(need));
+            let reopened = here.reopen(|here, _, need, count| !here.admits(need, count));
             self.all_touched |= limited;
             if self.nested {
                 self.measure(branch, measure);
@@ -485,16 +488,16 @@ impl Tree {
         let Some(branch) = self.by_queue.get(queue).copied() else { return };
         let here = self.get_mut(branch);
         here.bound = Bound::of(limit, dims);
-        here.reopen(|here, _, need| !here.admits(need));
+        here.reopen(|here, _, need, count| !here.admits(need, count));
         self.all_touched = true;
         self.tell_up(branch);
     }
 
-    /// One more task of the shape would be too much for a branch.
-    pub(crate) fn refuse(&mut self, branch: u32, shape: u32, need: &Need) {
+    /// So many tasks more of the shape would be too much for a branch.
+    pub(crate) fn refuse(&mut self, branch: u32, shape: u32, need: &Need, count: u64) {
         let here = self.get_mut(branch);
-        if !here.refused.iter().any(|(known, _)| *known == shape) {
-            here.refused.push((shape, need.clone()));
+        if !here.refused.iter().any(|(known, ..)| *known == shape) {
+            here.refused.push((shape, need.clone(), count));
             here.full.join(&Mask::of(shape));
             self.tell_up(branch);
         }
@@ -508,7 +511,7 @@ impl Tree {
         while at != WHOLE {
             let here = self.get_mut(at);
             let parent = here.parent;
-            if here.full.meets(bit) && here.reopen(|_, known, _| Mask::of(known) != bit) {
+            if here.full.meets(bit) && here.reopen(|_, known, _, _| Mask::of(known) != bit) {
                 self.tell_up(at);
             }
             at = parent;
@@ -520,9 +523,9 @@ impl Tree {
         self.up_from(branch).map(|branch| self.get(branch).room(need)).min().unwrap_or(u64::MAX)
     }
 
-    /// The nearest branch that has no room for one more task, going up.
-    pub(crate) fn refusing(&self, branch: u32, need: &Need) -> Option<u32> {
-        self.up_from(branch).find(|branch| !self.get(*branch).admits(need))
+    /// The nearest branch that has no room for so many tasks more, going up.
+    pub(crate) fn refusing(&self, branch: u32, need: &Need, count: u64) -> Option<u32> {
+        self.up_from(branch).find(|branch| !self.get(*branch).admits(need, count))
     }
 
     /// The keys of a member of a branch and of all branches that it is in, from the top down. Where queues rank, such lists

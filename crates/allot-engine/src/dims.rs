@@ -1,6 +1,7 @@
 //! Resources as vectors of plain numbers, for the paths that are walked often.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use allot_model::{Amount, Request, ResourceName, Resources};
 
@@ -39,6 +40,11 @@ impl Dims {
         self.names.push(name.clone());
         self.places.insert(name.clone(), self.names.len() - 1);
         self.names.len() - 1
+    }
+
+    /// How many resources have a place.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
     }
 
     /// The place of a resource that was named before.
@@ -126,9 +132,9 @@ impl Vector {
     }
 }
 
-/// Amounts per task, the places that are asked for only.
+/// Amounts per task, the places that are asked for only. Shared by all that hold them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Need(Box<[(Dim, u64)]>);
+pub(crate) struct Need(Arc<[(Dim, u64)]>);
 
 impl Need {
     pub(crate) fn get(&self, dim: Dim) -> u64 {

@@ -36,9 +36,10 @@ pub(crate) fn explain(pool: &Pool, policy: &Policy, id: JobId) -> Option<WhyView
 
 /// The nearest limit that one more task of the job would exceed.
 fn limit_reached(pool: &Pool, job: &Job) -> Option<LimitReached> {
-    let (queues, need) = (&pool.backlog.queues, &pool.shapes.get(job.shape).need);
-    let branch = queues.tree.get(queues.tree.refusing(queues.lane(job.lane).branch, need)?);
-    let (limited, [limit, held, asked]) = branch.exceeded(need, &pool.dims)?;
+    let (queues, shape) = (&pool.backlog.queues, pool.shapes.get(job.shape));
+    let (need, count) = (&shape.need, shape.count());
+    let branch = queues.tree.get(queues.tree.refusing(queues.lane(job.lane).branch, need, count)?);
+    let (limited, [limit, held, asked]) = branch.exceeded(need, count, &pool.dims)?;
     let words = |units| limited.to_json(units);
     let (limit, held, asked) = (words(limit), words(held), words(asked));
     Some(LimitReached { queue: branch.queue.clone()?, limited: limited.to_string(), limit, held, asked })

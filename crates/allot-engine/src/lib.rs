@@ -14,26 +14,33 @@
 //! - `pass`: the decisions. `engine`, `session`, `flight`: the protocol around them.
 //! - `explain`, `survey`: why a job waits, worked out when someone asks.
 
+mod arrivals;
 mod backlog;
 mod branch;
+mod candidates;
 mod check;
 mod choice;
+mod conservative;
 mod contest;
 mod cost;
 mod dims;
 mod draw;
+mod easy;
 mod engine;
 mod explain;
 mod fleet;
 mod flight;
+mod gang;
 mod lane;
 mod mix;
 mod name;
 mod order;
+mod outlook;
 mod pass;
 mod placement;
 mod policy;
 mod pool;
+mod profile;
 mod queues;
 mod rank;
 mod ranked;
@@ -49,6 +56,7 @@ mod standing;
 mod survey;
 mod tasks;
 mod tenants;
+mod timeline;
 mod turns;
 
 pub use engine::{Engine, Input, Limits, Output};

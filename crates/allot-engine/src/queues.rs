@@ -347,7 +347,10 @@ impl Queues {
     /// True where a lane has a job that could be next, going by which shapes fit somewhere.
     pub(crate) fn has_next_in(&self, lane: u32, shapes: &Shapes, mut fits: impl FnMut(u32) -> bool) -> bool {
         let lane = &self.lanes[lane];
-        let may_have = |shape: u32| self.tree.refusing(lane.branch, &shapes.get(shape).need).is_none();
+        let may_have = |shape: u32| {
+            let shape = shapes.get(shape);
+            self.tree.refusing(lane.branch, &shape.need, shape.count()).is_none()
+        };
         lane.next(self.backfill, |shape| may_have(shape) && fits(shape)).is_some()
     }
 

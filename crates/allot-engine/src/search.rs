@@ -1,5 +1,7 @@
 //! Which queue is next: the first in order that has a job which may fit somewhere and which it may have.
 
+use std::collections::BTreeSet;
+
 use crate::branch::{Member, WHOLE};
 use crate::dims::{Need, Vector};
 use crate::lane::Lane;
@@ -26,14 +28,26 @@ struct Found {
 /// What is looked for, and what was found out by the way.
 struct Search<'a> {
     shapes: &'a Shapes,
+    /// Where it is not enough to look at what fits now: the shapes that never fit.
+    hopeless: Option<&'a BTreeSet<u32>>,
     except: Option<u32>,
     /// Branches, and shapes of which they may have no more.
     refused: Vec<(u32, u32)>,
 }
 
 impl<'a> Search<'a> {
+    /// For what may fit somewhere now.
     fn new(shapes: &'a Shapes, except: Option<u32>) -> Self {
-        Self { shapes, except, refused: Vec::new() }
+        Self { shapes, hopeless: None, except, refused: Vec::new() }
+    }
+
+    /// The shapes that are looked for, and perhaps some more.
+    fn mask(&self) -> Mask {
+        if self.hopeless.is_some() { Mask::ALL } else { self.shapes.open() }
+    }
+
+    fn wants(&self, shape: u32) -> bool {
+        self.hopeless.map_or_else(|| self.shapes.is_open(shape), |hopeless| !hopeless.contains(&shape))
     }
 }
 
@@ -42,25 +56,39 @@ impl Queues {
     pub(crate) fn next(&mut self, shapes: &Shapes) -> Option<Place> {
         self.blend(shapes);
         loop {
-            let found = self.find_next(shapes)?;
+            let found = self.search(Search::new(shapes, None))?;
             if !self.draw_again(found.lane) {
                 return Some(found);
             }
         }
     }
 
-    fn find_next(&mut self, shapes: &Shapes) -> Option<Place> {
-        if self.are_keys_exact() {
-            return self.first_by_key(shapes, None);
-        }
-        let mut search = Search::new(shapes, None);
-        let found = self.first(&mut search);
-        for (branch, shape) in search.refused {
-            if shapes.is_alone(shape) {
-                self.tree.refuse(branch, shape, &shapes.get(shape).need);
+    /// What is first in line, whether it fits now or not, but for what never does.
+    pub(crate) fn head(&mut self, shapes: &Shapes, hopeless: &BTreeSet<u32>) -> Option<Place> {
+        self.blend(shapes);
+        loop {
+            let found = self.search(Search { hopeless: Some(hopeless), ..Search::new(shapes, None) })?;
+            if !self.draw_again(found.lane) {
+                return Some(found);
             }
         }
+    }
+
+    fn search(&mut self, mut search: Search<'_>) -> Option<Place> {
+        if self.are_keys_exact() {
+            return self.first_by_key(&search);
+        }
+        let found = self.first(&mut search);
+        self.note_refused(&search.refused, search.shapes);
         found
+    }
+
+    /// Notes of which shapes branches may have no more.
+    pub(crate) fn note_refused(&mut self, refused: &[(u32, u32)], shapes: &Shapes) {
+        for (branch, shape) in refused.iter().filter(|(_, shape)| shapes.is_alone(*shape)) {
+            let known = shapes.get(*shape);
+            self.tree.refuse(*branch, *shape, &known.need, known.count());
+        }
     }
 
     /// How many of `most` tasks of a lane go one after the other before another lane is preferred or a limit is
@@ -79,7 +107,7 @@ impl Queues {
         }
         let measure = self.measure(capacity);
         if self.are_keys_exact() {
-            let rival = self.first_by_key(shapes, Some(lane));
+            let rival = self.first_by_key(&Search::new(shapes, Some(lane)));
             let key = rival.and_then(|rival| self.ranked_key(rival.lane));
             return self.lane(lane).stretch(need, most, key, &measure);
         }
@@ -101,7 +129,7 @@ impl Queues {
             full.join(&self.tree.get(branch).full);
             full
         });
-        let open = search.shapes.open().without(full);
+        let open = search.mask().without(full);
         let (rival, _) = self.first_below(branch, open, Some(seat), search)?;
         self.tree.get(branch).ranking.key(rival)
     }
@@ -113,30 +141,30 @@ impl Queues {
     }
 
     /// The first lane that has something that may fit somewhere.
-    fn first_by_key(&self, shapes: &Shapes, except: Option<u32>) -> Option<Place> {
-        let (whole, open) = (self.tree.get(WHOLE), shapes.open());
+    fn first_by_key(&self, search: &Search<'_>) -> Option<Place> {
+        let (whole, wanted) = (self.tree.get(WHOLE), search.mask());
         let mut place = None;
         let has_next = |seat: u32| {
             if let Member::Lane(lane) = whole.member(seat)
-                && Some(lane) != except
+                && Some(lane) != search.except
             {
                 let known = self.lane(lane);
-                let cell = known.next(self.backfill, |shape| shapes.is_open(shape));
+                let cell = known.next(self.backfill, |shape| search.wants(shape));
                 place = cell.map(|cell| Place { lane, cell, shape: known.cell(cell).shape });
             }
             place.is_some()
         };
-        whole.ranking.find(|mask| mask.meets(open), has_next);
+        whole.ranking.find(|mask| mask.meets(wanted), has_next);
         place
     }
 
     fn first(&self, search: &mut Search<'_>) -> Option<Place> {
         if self.tree.is_nested() {
-            return self.first_below(WHOLE, search.shapes.open(), None, search).map(|(_, place)| place);
+            return self.first_below(WHOLE, search.mask(), None, search).map(|(_, place)| place);
         }
-        let found = self.first_in(WHOLE, search.shapes.open(), search)?.place;
+        let found = self.first_in(WHOLE, search.mask(), search)?.place;
         // Where nobody goes ahead of the first of the line, that may be one that fits nowhere.
-        search.shapes.is_open(found.shape).then_some(found)
+        search.wants(found.shape).then_some(found)
     }
 
     /// The first member of a branch that can be served, but for the one at a seat, and what of it is first.
@@ -168,9 +196,12 @@ impl Queues {
     /// The next job of a lane that can be served, as far as is known.
     fn next_of_lane(&self, slot: u32, search: &mut Search<'_>) -> Option<Place> {
         let lane = self.lane(slot);
-        let Search { shapes, refused, .. } = search;
-        let may_go = |shape| shapes.is_open(shape) && self.may_have(lane.branch, shape, shapes, refused);
-        let cell = lane.next(self.backfill, may_go)?;
+        let mut refused = Vec::new();
+        let may_go =
+            |shape| search.wants(shape) && self.may_have(lane.branch, shape, search.shapes, &mut refused);
+        let cell = lane.next(self.backfill, may_go);
+        search.refused.extend(refused);
+        let cell = cell?;
         Some(Place { lane: slot, cell, shape: lane.cell(cell).shape })
     }
 
@@ -204,7 +235,8 @@ impl Queues {
         };
         branch.ranking.find(|mask| mask.meets(wanted), is_last);
         let shape = best.as_ref()?.place.shape;
-        if strict && at != WHOLE && !branch.admits(&search.shapes.get(shape).need) {
+        let known = search.shapes.get(shape);
+        if strict && at != WHOLE && !branch.admits(&known.need, known.count()) {
             search.refused.push((at, shape));
             return None;
         }
@@ -214,27 +246,54 @@ impl Queues {
     /// The next job of a lane with this key, if it can be served.
     fn first_of_lane(&self, slot: u32, key: &LaneKey, search: &mut Search<'_>) -> Option<Found> {
         let lane = self.lane(slot);
-        let Search { shapes, except, refused } = search;
-        let cell = if *except == Some(slot) {
+        let mut refused = Vec::new();
+        let cell = if search.except == Some(slot) {
             None
         } else if self.is_strict_line() {
             lane.head().map(|(_, cell)| cell)
         } else {
             lane.next(self.backfill, |shape| {
-                shapes.is_open(shape) && self.may_have(lane.branch, shape, shapes, refused)
+                search.wants(shape) && self.may_have(lane.branch, shape, search.shapes, &mut refused)
             })
-        }?;
+        };
+        search.refused.extend(refused);
+        let cell = cell?;
         let waiting = lane.cell(cell);
         let place = Place { lane: slot, cell, shape: waiting.shape };
         let key = if self.rank() { key.clone() } else { waiting.first()?.0.as_lane_key() };
         Some(Found { key, place })
     }
 
-    fn may_have(&self, branch: u32, shape: u32, shapes: &Shapes, refused: &mut Vec<(u32, u32)>) -> bool {
+    /// Visits the lanes in which one of these shapes waits, in order, until `visit` returns true; all of them where queues
+    /// do not rank, as what a branch offers may come later than its place says.
+    pub(crate) fn each_lane(&self, wanted: Mask, visit: &mut impl FnMut(u32) -> bool) {
+        self.each_lane_in(WHOLE, wanted, self.rank(), visit);
+    }
+
+    /// True where it stopped.
+    fn each_lane_in(&self, at: u32, wanted: Mask, stops: bool, visit: &mut impl FnMut(u32) -> bool) -> bool {
+        let branch = self.tree.get(at);
+        let wanted = wanted.without(branch.full);
+        let is_last = |seat: u32| match branch.member(seat) {
+            Member::Lane(lane) => visit(lane) && stops,
+            Member::Branch(branch) => self.each_lane_in(branch, wanted, stops, visit),
+        };
+        branch.ranking.find(|mask| mask.meets(wanted), is_last).is_some()
+    }
+
+    /// True where a branch may have as many tasks of the shape as are placed at a time.
+    pub(crate) fn may_have(
+        &self,
+        branch: u32,
+        shape: u32,
+        shapes: &Shapes,
+        refused: &mut Vec<(u32, u32)>,
+    ) -> bool {
         if branch == WHOLE {
             return true;
         }
-        let refusing = self.tree.refusing(branch, &shapes.get(shape).need);
+        let known = shapes.get(shape);
+        let refusing = self.tree.refusing(branch, &known.need, known.count());
         refused.extend(refusing.map(|branch| (branch, shape)));
         refusing.is_none()
     }

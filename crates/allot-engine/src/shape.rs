@@ -2,6 +2,7 @@
 //! place for it now.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use allot_model::{Constraint, Request, Resources};
 
@@ -18,12 +19,33 @@ pub(crate) struct Shape {
     pub(crate) need: Need,
     /// Its constraints, as one of the [`Classes`].
     pub(crate) class: u32,
+    /// Set where tasks have to be placed together.
+    pub(crate) gang: Option<Gang>,
     pub(crate) hope: Hope,
     /// Its bit in the sieve, once it has been looked for often enough to have one.
     pub(crate) bit: Option<u32>,
     /// How many agents and groups of agents were looked at for it so far.
     effort: u64,
     users: u64,
+}
+
+/// How many tasks have to be placed together, if any are, and the attribute that their agents have to have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Gang {
+    pub(crate) tasks: u32,
+    pub(crate) same: Option<Arc<str>>,
+}
+
+impl Shape {
+    /// How many tasks are placed at a time at least.
+    pub(crate) fn count(&self) -> u64 {
+        self.gang.as_ref().map_or(1, |gang| u64::from(gang.tasks))
+    }
+
+    /// The attribute that all agents of a gang have to have in common.
+    pub(crate) fn same(&self) -> Option<&str> {
+        self.gang.as_ref()?.same.as_deref()
+    }
 }
 
 /// Where a shape may fit.
@@ -74,7 +96,7 @@ impl Summary for Mask {
 #[derive(Debug, Clone)]
 pub(crate) struct Shapes {
     shapes: Slab<Shape>,
-    by_ask: BTreeMap<(Request, u32), u32>,
+    by_ask: BTreeMap<(Request, u32, Option<Gang>), u32>,
     /// The shapes with hope; those without are not looked at until one of them gets some.
     open: Mask,
     open_per_bit: [u32; 128],
@@ -123,14 +145,21 @@ impl Shapes {
     }
 
     /// The shape of these asks for one more user.
-    pub(crate) fn use_for(&mut self, request: &Request, class: u32, dims: &mut Dims) -> u32 {
-        let ask = (request.clone(), class);
+    pub(crate) fn use_for(
+        &mut self,
+        request: &Request,
+        class: u32,
+        gang: Option<Gang>,
+        dims: &mut Dims,
+    ) -> u32 {
+        let ask = (request.clone(), class, gang);
         if let Some(shape) = self.by_ask.get(&ask).copied() {
             self.shapes[shape].users += 1;
             return shape;
         }
         let (slice, need) = (request.as_scalars(), dims.need(request));
-        let shape = Shape { request: request.clone(), slice, need, class, users: 1, ..Shape::default() };
+        let (request, gang) = (request.clone(), ask.2.clone());
+        let shape = Shape { request, slice, need, class, gang, users: 1, ..Shape::default() };
         let shape = self.shapes.insert(shape);
         self.by_ask.insert(ask, shape);
         self.per_bit[(shape % 128) as usize] += 1;
@@ -152,7 +181,7 @@ impl Shapes {
             self.set_hope(shape, Hope::None);
             let gone = self.shapes.remove(shape);
             self.per_bit[(shape % 128) as usize] -= 1;
-            self.by_ask.remove(&(gone.request, gone.class));
+            self.by_ask.remove(&(gone.request, gone.class, gone.gang));
         }
         forgotten
     }
@@ -197,6 +226,8 @@ impl Shapes {
                 continue;
             }
             let hope = match &known.hope {
+                // Where one task fits now, all of them may fit with what is free elsewhere.
+                _ if known.gang.is_some() => Hope::Anywhere,
                 Hope::Among(few) if few.contains(&agent) => continue,
                 Hope::Among(few) if few.len() >= FEW => Hope::Anywhere,
                 Hope::Among(few) => Hope::Among(few.iter().copied().chain([agent]).collect()),

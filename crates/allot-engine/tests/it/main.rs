@@ -1,6 +1,7 @@
 //! The engine from outside, against worked examples, a plain reference, its laws and its protocol.
 #![cfg(test)]
 
+mod ahead;
 mod explain;
 mod fairness;
 mod goldens;
@@ -11,5 +12,6 @@ mod orders;
 mod placing;
 mod protocol;
 mod ranks;
+mod real_logs;
 mod support;
 mod turns;

@@ -16,6 +16,7 @@ pub fn samples() -> Vec<Sample> {
         sample("feed.free", feed(None, free())),
         sample("feed.turns", feed(None, turns())),
         sample("feed.limits", feed(None, limits())),
+        sample("feed.gangs", feed(None, gangs())),
         sample("feed.draining", feed(None, vec![FeedItem::Agent(Arc::new(described(true)))])),
         sample("from_allocator", FromAllocator { instance: id("drf-1"), messages: messages() }),
         sample(
@@ -84,6 +85,16 @@ fn limits() -> Vec<FeedItem> {
         FeedItem::Queue { queue: id("research"), weight: 1, limit: limit() },
         FeedItem::Refused { epoch, grant, code: RefusalCode::OverLimit, message: "no more".to_owned() },
     ]
+}
+
+fn gangs() -> Vec<FeedItem> {
+    let (epoch, grant) = (Epoch(5), GrantId(78));
+    vec![FeedItem::Refused {
+        epoch,
+        grant,
+        code: RefusalCode::GangTooSmall,
+        message: "4 together, not 3".to_owned(),
+    }]
 }
 
 fn free() -> Vec<FeedItem> {

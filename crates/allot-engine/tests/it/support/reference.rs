@@ -1,10 +1,15 @@
 //! The policies once more, as plainly as they can be said: one task at a time, everything looked at each time.
 
-use std::collections::BTreeMap;
+pub(crate) mod ahead;
 
-use allot_engine::{Backfill, Policy, Rank};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use allot_engine::{Backfill, Placement, Policy, Rank};
 use allot_model::constraint::Candidate;
-use allot_model::{PoolAgent, PoolJob, QueueLimit, QueueName, Request, ResourceName, Time};
+use allot_model::{
+    AgentId, PoolAgent, PoolJob, QueueLimit, QueueName, Request, ResourceName, Resources, Time,
+};
 
 use super::orders::compare_jobs;
 use super::{AgentTruth, Cluster, JobTruth, Placed, holding, placing};
@@ -39,6 +44,7 @@ pub(crate) fn comes_before(policy: &Policy, now: Time, job: &JobTruth, other: &J
 /// What a queue, or a queue with all below it, is ranked by.
 pub(crate) type Fraction = (u128, u128);
 
+#[derive(Clone)]
 pub(crate) struct State<'a> {
     pub(crate) policy: &'a Policy,
     cluster: &'a Cluster,
@@ -90,10 +96,15 @@ impl<'a> State<'a> {
 
     /// The nearest queue at or above a job's that may not have one more task of it.
     fn limit_on(&self, job: usize) -> Option<QueueName> {
+        self.limit_on_many(job, 1)
+    }
+
+    /// The same for so many tasks.
+    fn limit_on_many(&self, job: usize, tasks: u64) -> Option<QueueName> {
         let facts = &self.jobs[job].facts;
         let exceeded = |(above, limit): &(&QueueName, &QueueLimit)| {
             let held = holding(self.jobs.iter(), above.as_str());
-            limit.exceeded(&held, &facts.resources.as_scalars(), 1).is_some()
+            limit.exceeded(&held, &facts.resources.as_scalars(), tasks).is_some()
         };
         let mut limits = facts.queue.lineage().filter_map(|above| self.limits.get_key_value(above));
         limits.find(exceeded).map(|(above, _)| above.clone())
@@ -248,6 +259,30 @@ impl<'a> State<'a> {
             |a: &usize| fits(&self.agents[*a], &facts.resources) && allows(&self.agents[*a].facts, facts);
         let fitting: Vec<usize> = (0..self.agents.len()).filter(fits).collect();
         placing::choose(self.policy.placement, &self.agents, &self.jobs, job, &fitting)
+    }
+
+    /// An agent's place among those with room: the smaller is preferred.
+    fn preference(&self, agent: usize) -> (u64, &AgentId) {
+        let agent = &self.agents[agent];
+        let free = match self.policy.placement {
+            Placement::BestFit => self.measure(&agent.free),
+            _ => 0,
+        };
+        (free, &agent.facts.agent)
+    }
+
+    /// A gang of the job has been placed: its other tasks go one by one.
+    fn set_placed(&mut self, job: usize) {
+        let facts = &mut self.jobs[job].facts;
+        if facts.min_tasks > 1 {
+            *facts = Arc::new(PoolJob { min_tasks: 1, ..(**facts).clone() });
+        }
+    }
+
+    /// What is free beside the largest agent, summed over all resources, in parts of 2^31.
+    fn measure(&self, free: &Resources) -> u64 {
+        let largest = |name| self.agents.iter().map(|agent| agent.facts.total.total(name)).max().unwrap();
+        free.iter().map(|(name, amount)| (amount.total() << 31) / largest(name)).sum()
     }
 }
 

@@ -4,7 +4,9 @@
 mod text;
 mod wire;
 
-pub use text::{constraint, ids, job_file, journal, openb, resources, span, subject, submission, swf, task_set};
+pub use text::{
+    constraint, ids, job_file, journal, openb, resources, span, subject, submission, swf, task_set,
+};
 pub use wire::wire;
 
 /// Settings from a file's worth of assignments, one a line.

@@ -70,7 +70,7 @@ impl Layer {
             "allot-bus" => Self::Bus,
             "allot-proto" | "allot-engine" | "allot-workload" => Self::Foundation,
             "allot-sim" | "allot-shell" => Self::Shell,
-            "allot-allocator" | "allot-testkit" => Self::Kit,
+            "allot-allocator" | "allot-report" | "allot-testkit" => Self::Kit,
             "allot" => Self::Cli,
             "xtask" | "allot-codegen" | "allot-e2e" => Self::Tool,
             _ if name.ends_with("-core") => Self::Core,
@@ -80,7 +80,7 @@ impl Layer {
 }
 
 fn is_pure(name: &str) -> bool {
-    name == "allot-sim" || Layer::of(name) <= Layer::Core
+    matches!(name, "allot-sim" | "allot-report") || Layer::of(name) <= Layer::Core
 }
 
 /// Checks all of it.

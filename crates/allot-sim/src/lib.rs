@@ -32,7 +32,7 @@ pub use input::openb::{InvalidList, OpenbSettings, openb};
 pub use input::scenario::Scenario;
 pub use output::document::{Document, RULES};
 pub use output::metrics::{Gpus, Measures, QueueState, queue_states};
-pub use output::outcome::{EarlyEnd, Fate, Outcome, Stay};
+pub use output::outcome::{EarlyEnd, Fate, Outcome, Requeued, Stay};
 pub use pool::simulator::{SimulationError, simulate};
 pub use pool::truth::WrongGrant;
 pub use seed::Seed;

@@ -16,6 +16,8 @@ pub struct Outcome {
     pub stays: Vec<Stay>,
     /// Tasks that ended before the others of their stay did.
     pub early: Vec<EarlyEnd>,
+    /// Tasks that lost their agent and waited again.
+    pub requeued: Vec<Requeued>,
     /// What each task of a stay holds that still runs, where that names items or ranges.
     pub named: BTreeMap<u32, Resources>,
     /// What became of each job, in the order of the workload.
@@ -46,6 +48,17 @@ pub struct Stay {
 pub struct EarlyEnd {
     /// The place of the stay in [`Outcome::stays`].
     pub stay: u32,
+    /// Which of its tasks.
+    pub tasks: TaskRange,
+    /// When.
+    pub at: Time,
+}
+
+/// Tasks that lost their agent and waited again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requeued {
+    /// The number of the job in the workload.
+    pub job: u32,
     /// Which of its tasks.
     pub tasks: TaskRange,
     /// When.

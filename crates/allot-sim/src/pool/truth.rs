@@ -15,7 +15,7 @@ use allot_model::{
     ProposedPlacement, Resources, Span, TaskRange, Time,
 };
 
-use crate::output::outcome::{EarlyEnd, Fate, Outcome, Stay};
+use crate::output::outcome::{EarlyEnd, Fate, Outcome, Requeued, Stay};
 use crate::workload::{Happening, Workload};
 use agent::AgentTruth;
 pub use check::WrongGrant;
@@ -38,6 +38,7 @@ pub(crate) struct Truth<'a> {
     /// Everything that was ever placed, in order.
     stays: Vec<Stay>,
     early: Vec<EarlyEnd>,
+    requeued: Vec<Requeued>,
     /// What the tasks of a stay hold where it names items or ranges.
     named: BTreeMap<u32, Resources>,
     /// What the queues hold, where any has a limit.
@@ -72,6 +73,7 @@ impl<'a> Truth<'a> {
             jobs: vec![JobTruth::default(); workload.jobs.len()],
             stays: Vec::with_capacity(workload.jobs.len()),
             early: Vec::new(),
+            requeued: Vec::new(),
             named: BTreeMap::new(),
             held: Held::of(workload),
             changed: Vec::new(),
@@ -161,6 +163,7 @@ impl<'a> Truth<'a> {
                 if let Some(truth) = self.jobs.get_mut(job as usize) {
                     truth.waiting.insert(tasks);
                 }
+                self.requeued.push(Requeued { job, tasks, at: now });
                 self.items.push(FeedItem::Pending { job: id(job), tasks });
             }
         }
@@ -345,11 +348,12 @@ impl<'a> Truth<'a> {
 
     /// What became of everything.
     pub(crate) fn outcome(self, policy: Policy, ended_at: Time) -> Outcome {
-        let Self { stays, early, named, jobs, .. } = self;
+        let Self { stays, early, requeued, named, jobs, .. } = self;
         Outcome {
             policy,
             stays,
             early,
+            requeued,
             named,
             jobs: jobs.into_iter().map(|job| job.fate).collect(),
             ended_at,

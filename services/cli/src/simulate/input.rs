@@ -28,6 +28,19 @@ impl Input {
     }
 }
 
+/// What people call what is simulated: the name of its file, without where it lies.
+pub(super) fn title(args: &SimulateArgs) -> String {
+    let name = |path: &Path| {
+        path.file_name()
+            .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    };
+    match (&args.nodes, &args.pods, &args.file) {
+        (Some(nodes), Some(pods), _) => format!("{} on {}", name(pods), name(nodes)),
+        (_, _, Some(file)) if file.as_os_str() != "-" => name(file),
+        _ => "stdin".to_owned(),
+    }
+}
+
 /// Reads a factor above 0.
 pub(super) fn demand(text: &str) -> Result<f64, String> {
     let factor = text.parse().ok().filter(|factor: &f64| *factor > 0.0 && *factor <= 100.0);

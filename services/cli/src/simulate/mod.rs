@@ -1,6 +1,7 @@
 //! `allot simulate`: what policies would do with a workload, on virtual time.
 
 mod input;
+mod report;
 mod table;
 
 use std::fs::File;
@@ -34,6 +35,7 @@ Examples:
   allot simulate scenario.yaml --policy fifo,drf,fair:resource=mem --json
   allot simulate KTH-SP2-1996-2.swf.gz --policy fifo --backfill none --starts starts.csv
   allot simulate log.swf --agents '100x{cpus: 1}' --queue-by user --policy drf,fifo --json --no-grants
+  allot simulate log.swf.gz --policy fifo,drf --report report
   allot simulate --nodes nodes.csv --pods pods.csv --demand 1.3 --seed 42 --policy fifo")]
 pub struct SimulateArgs {
     /// The scenario or log; `-` for stdin.
@@ -87,6 +89,9 @@ pub struct SimulateArgs {
     /// Write when each job started, as CSV; with several policies, one file each with its name before the ending.
     #[arg(long, value_name = "FILE")]
     starts: Option<PathBuf>,
+    /// Write a page with tables and charts that compare the policies to `index.html` in this folder, which is made.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 /// A policy and what came of it.
@@ -116,9 +121,13 @@ pub fn run(args: &SimulateArgs, output: &Output) -> Result<(), Failure> {
         }
         if json {
             print_json(&document(&input.workload, &run, args))?;
-        } else {
+        }
+        if !json || args.report.is_some() {
             runs.push(run);
         }
+    }
+    if let Some(folder) = &args.report {
+        report::write(folder, &input::title(args), &input.workload, &runs)?;
     }
     if json { Ok(()) } else { table::print(&input.workload, &runs, output) }
 }

@@ -129,7 +129,6 @@ class Allocator:
         def fits(job, agent):
             roomy = all(free[agent][name] >= units for name, units in job.resources_units.items())
             return roomy and agent in self.agents and all(holds(c, self.agents[agent]) for c in job.constraints)
-
         for place in self.flight.values(): take(place)
         while len(grants) < MOST_GRANTS and (jobs := [self.jobs[id] for id, tasks in waiting.items() if tasks]):
             job = min(jobs, key=key)

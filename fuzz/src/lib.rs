@@ -5,7 +5,7 @@ mod text;
 mod wire;
 
 pub use text::{
-    constraint, ids, job_file, journal, openb, resources, span, subject, submission, swf, task_set,
+    constraint, ids, job_file, journal, openb, resources, scenario, span, subject, submission, swf, task_set,
 };
 pub use wire::wire;
 

@@ -12,6 +12,7 @@ use allot_model::{
     QueueName, Request, ResourceName, Resources, Span, TaskId, TaskSet,
 };
 use allot_proto::{Wire, decode_submission};
+use allot_sim::Scenario;
 use allot_workload::{Filter, Log, openb};
 use serde_json::Value;
 
@@ -43,6 +44,16 @@ pub fn job_file(data: &[u8]) {
     let format = [Format::Toml, Format::Yaml, Format::Json][usize::from(which % 3)];
     match parse_file(bytes, format) {
         Ok(file) => is_sound(&file),
+        Err(error) => is_told(&error.to_string()),
+    }
+}
+
+/// A byte that says which format, and a scenario: read or refused.
+pub fn scenario(data: &[u8]) {
+    let Some((which, bytes)) = data.split_first() else { return };
+    let format = [Format::Toml, Format::Yaml, Format::Json][usize::from(which % 3)];
+    match Scenario::parse(bytes, format) {
+        Ok(scenario) => assert!(scenario.policy().is_ok()),
         Err(error) => is_told(&error.to_string()),
     }
 }

@@ -71,28 +71,44 @@ impl Dims {
     }
 }
 
-/// Amounts by place; nothing beyond its end.
+/// So many resources need no list of their own.
+const FEW: usize = 4;
+
+/// Amounts by place; nothing beyond its end. Those of the first few places, which mostly are all, stand in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Vector(Vec<u64>);
+pub(crate) struct Vector {
+    few: [u64; FEW],
+    more: Vec<u64>,
+}
 
 impl Vector {
     pub(crate) fn get(&self, dim: Dim) -> u64 {
-        self.0.get(dim).copied().unwrap_or(0)
+        let amount = self.few.get(dim).or_else(|| self.more.get(dim.checked_sub(FEW)?));
+        amount.copied().unwrap_or(0)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Dim, u64)> {
-        self.0.iter().copied().enumerate()
+        self.few.iter().chain(&self.more).copied().enumerate()
     }
 
     pub(crate) fn is_zero(&self) -> bool {
-        self.0.iter().all(|amount| *amount == 0)
+        self.few == [0; FEW] && self.more.iter().all(|amount| *amount == 0)
+    }
+
+    fn place(&mut self, dim: Dim) -> Option<&mut u64> {
+        match dim.checked_sub(FEW) {
+            None => self.few.get_mut(dim),
+            Some(beyond) => self.more.get_mut(beyond),
+        }
     }
 
     pub(crate) fn set(&mut self, dim: Dim, amount: u64) {
-        if self.0.len() <= dim {
-            self.0.resize(dim + 1, 0);
+        if self.place(dim).is_none() {
+            self.more.resize(dim + 1 - FEW, 0);
         }
-        self.0[dim] = amount;
+        if let Some(held) = self.place(dim) {
+            *held = amount;
+        }
     }
 
     pub(crate) fn add(&mut self, dim: Dim, amount: u64) {
@@ -100,7 +116,7 @@ impl Vector {
     }
 
     pub(crate) fn subtract(&mut self, dim: Dim, amount: u64) {
-        if let Some(held) = self.0.get_mut(dim) {
+        if let Some(held) = self.place(dim) {
             *held = held.saturating_sub(amount);
         }
     }

@@ -79,6 +79,8 @@ pub struct Engine {
     beat_at: Time,
     /// Since when there may be something to decide.
     work_since: Option<Time>,
+    /// Offers of the message that is being applied; kept so that its room is used again.
+    offers: Vec<FeedItem>,
 }
 
 impl Engine {
@@ -103,6 +105,7 @@ impl Engine {
             apart: false,
             beat_at: Time::ZERO,
             work_since: None,
+            offers: Vec::new(),
         }
     }
 
@@ -146,9 +149,39 @@ impl Engine {
         [self.next_pass(), self.pool.backlog.next_release(), self.next_step()].into_iter().flatten().min()
     }
 
+    /// Decides what there is to decide: [`Core::wake`] without what is only of use where messages can be lost.
+    pub fn decide(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.pool.advance(now);
+        if self.pool.backlog.next_release().is_some_and(|at| at <= now) {
+            self.pool.backlog.unhold(now);
+            self.work_since.get_or_insert(now);
+        }
+        if self.next_step().is_some_and(|at| at <= now) {
+            self.work_since.get_or_insert(now);
+        }
+        if let (Some(_), Some(epoch)) = (self.work_since, self.acting()) {
+            self.work_since =
+                crate::pass::run(&mut self.pool, &mut self.flight, &self.limits, epoch, now, out);
+        }
+    }
+
     /// When a priority ages with which something may be placed that could not be before.
     fn next_step(&self) -> Option<Time> {
         self.pool.backlog.next_step().filter(|_| self.is_active())
+    }
+
+    /// Takes a message of the feed as [`Input::Feed`] does, and leaves its list of items empty, to be filled again: for
+    /// drivers in the same process.
+    pub fn follow(&mut self, now: Time, feed: &mut Feed) {
+        self.pool.advance(now);
+        if self.session.follows(feed) {
+            self.on_items(now, &mut feed.items);
+            return;
+        }
+        let items = std::mem::take(&mut feed.items);
+        for change in self.session.take(now, Feed { items, ..feed.clone() }) {
+            self.apply(now, change);
+        }
     }
 
     fn apply(&mut self, now: Time, change: Apply) {
@@ -160,16 +193,42 @@ impl Engine {
                 self.flight.clear();
                 self.active = None;
             }
-            Apply::Items(items) => self.on_items(now, items),
+            Apply::Items(mut items) => self.on_items(now, &mut items),
         }
         self.work_since.get_or_insert(now);
     }
 
     /// Offers tell what is left after everything else in the message, so they come last, wherever they stand.
-    fn on_items(&mut self, now: Time, items: Vec<FeedItem>) {
-        let is_offer = |item: &FeedItem| matches!(item, FeedItem::Offer { .. } | FeedItem::Rescinded { .. });
-        let (offers, others): (Vec<_>, Vec<_>) = items.into_iter().partition(is_offer);
-        others.into_iter().chain(offers).for_each(|item| self.on_item(now, item));
+    fn on_items(&mut self, now: Time, items: &mut Vec<FeedItem>) {
+        let mut offers = std::mem::take(&mut self.offers);
+        for item in items.drain(..) {
+            if matches!(item, FeedItem::Offer { .. } | FeedItem::Rescinded { .. }) {
+                offers.push(item);
+            } else {
+                self.take(now, item);
+            }
+        }
+        offers.drain(..).for_each(|offer| self.take(now, offer));
+        self.offers = offers;
+    }
+
+    fn take(&mut self, now: Time, item: FeedItem) {
+        if self.may_open(&item) {
+            self.work_since.get_or_insert(now);
+        }
+        self.on_item(now, item);
+    }
+
+    /// True where there may be something to decide because of this. That a grant of this engine was committed changes
+    /// nothing, as it counted as taken already, unless it waited for answers.
+    fn may_open(&self, item: &FeedItem) -> bool {
+        match item {
+            FeedItem::Allocated { epoch, grant, .. } => {
+                let expected = self.flight.get(grant.0).is_some_and(|own| own.epoch == *epoch);
+                !expected || self.flight.count() >= self.limits.unanswered
+            }
+            _ => true,
+        }
     }
 
     fn on_item(&mut self, now: Time, item: FeedItem) {
@@ -263,19 +322,13 @@ impl Core for Engine {
     type Output = Output;
 
     fn handle(&mut self, now: Time, input: Input, _out: &mut Vec<Output>) {
-        self.pool.advance(now);
         match input {
-            Input::Feed(feed) => {
-                for change in self.session.take(now, feed) {
-                    self.apply(now, change);
-                }
-            }
+            Input::Feed(mut feed) => self.follow(now, &mut feed),
             Input::Unreadable => self.session.ask(now),
         }
     }
 
     fn wake(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.pool.advance(now);
         if self.answer_overdue().is_some_and(|at| at <= now) {
             self.session.ask(now);
         }
@@ -284,17 +337,7 @@ impl Core for Engine {
         }
         self.beat(now, out);
         self.pool.fleet.expire(now);
-        if self.pool.backlog.next_release().is_some_and(|at| at <= now) {
-            self.pool.backlog.unhold(now);
-            self.work_since.get_or_insert(now);
-        }
-        if self.next_step().is_some_and(|at| at <= now) {
-            self.work_since.get_or_insert(now);
-        }
-        if let (Some(_), Some(epoch)) = (self.work_since, self.acting()) {
-            self.work_since =
-                crate::pass::run(&mut self.pool, &mut self.flight, &self.limits, epoch, now, out);
-        }
+        self.decide(now, out);
     }
 
     fn next_wake(&self) -> Option<(Time, &'static str)> {

@@ -157,7 +157,7 @@ impl Fleet {
     }
 
     fn count(&mut self, slot: u32, total: Vector) {
-        for (dim, amount) in total.iter() {
+        for (dim, amount) in total.iter().filter(|(_, amount)| *amount > 0) {
             self.capacity.add(dim, amount);
             if self.totals.len() <= dim {
                 self.totals.resize(dim + 1, BTreeMap::new());
@@ -170,7 +170,7 @@ impl Fleet {
 
     fn uncount(&mut self, slot: u32) {
         let total = std::mem::take(&mut self.agents[slot].total);
-        for (dim, amount) in total.iter() {
+        for (dim, amount) in total.iter().filter(|(_, amount)| *amount > 0) {
             self.capacity.subtract(dim, amount);
             if let Some(agents) = self.totals[dim].get_mut(&amount) {
                 *agents -= 1;

@@ -15,6 +15,7 @@
 //! - `explain`, `survey`: why a job waits, worked out when someone asks.
 
 mod backlog;
+mod bits;
 mod branch;
 mod check;
 mod choice;

@@ -85,6 +85,17 @@ impl Session {
         self.buffered.clear();
     }
 
+    /// True where this is the message that follows; it counts as taken.
+    pub(crate) fn follows(&mut self, feed: &Feed) -> bool {
+        let State::Following(at) = self.state else { return false };
+        let next = Point { session: at.session, sequence: at.sequence.saturating_add(1) };
+        let is_next = feed.sync.is_none() && next == Point { session: feed.session, sequence: feed.sequence };
+        if is_next {
+            self.state = State::Following(next);
+        }
+        is_next
+    }
+
     /// Takes a message, which may be late, doubled, or of an earlier session.
     pub(crate) fn take(&mut self, now: Time, feed: Feed) -> Vec<Apply> {
         match feed.sync {
@@ -94,16 +105,14 @@ impl Session {
     }
 
     fn on_message(&mut self, now: Time, feed: Feed) -> Option<Apply> {
+        if self.follows(&feed) {
+            return Some(Apply::Items(feed.items));
+        }
         let State::Following(at) = self.state else {
             self.buffer(feed);
             return None;
         };
-        let next = Point { session: at.session, sequence: at.sequence.saturating_add(1) };
         let this = Point { session: feed.session, sequence: feed.sequence };
-        if this == next {
-            self.state = State::Following(next);
-            return Some(Apply::Items(feed.items));
-        }
         if this.session > at.session || (this.session == at.session && this.sequence > at.sequence) {
             // The account that is asked for covers this message, if there is such a message at all.
             self.ask(now);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use allot_model::{Constraint, Request, Resources};
 
+use crate::bits::Bits;
 use crate::dims::{Dims, Need};
 use crate::ranked::Summary;
 use crate::slab::Slab;
@@ -33,13 +34,36 @@ pub(crate) enum Hope {
     #[default]
     None,
     /// On one of these agents or nowhere: what was offered since it was found to fit nowhere.
-    Among(Vec<u32>),
+    Among(Few),
     /// Anywhere.
     Anywhere,
 }
 
 /// More agents than these are better searched through the index.
 const FEW: usize = 8;
+
+/// A few agents. Hope comes and goes with every task that ends, so that it needs no list of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Few {
+    agents: [u32; FEW],
+    count: usize,
+}
+
+impl std::ops::Deref for Few {
+    type Target = [u32];
+    fn deref(&self) -> &[u32] {
+        self.agents.get(..self.count).unwrap_or_default()
+    }
+}
+
+impl Few {
+    /// The same with one more, where there is room for it.
+    fn with(mut self, agent: u32) -> Option<Self> {
+        *self.agents.get_mut(self.count)? = agent;
+        self.count += 1;
+        Some(self)
+    }
+}
 
 /// A set of shapes as bits, where two shapes may share a bit: what it rules out is certain, what it lets pass is
 /// not. Exact for up to 128 shapes.
@@ -74,12 +98,15 @@ impl Summary for Mask {
 #[derive(Debug, Clone)]
 pub(crate) struct Shapes {
     shapes: Slab<Shape>,
-    by_ask: BTreeMap<(Request, u32), u32>,
+    /// By what is asked for, then by class.
+    by_ask: BTreeMap<Request, BTreeMap<u32, u32>>,
     /// The shapes with hope; those without are not looked at until one of them gets some.
     open: Mask,
     open_per_bit: [u32; 128],
-    /// How many shapes hope for a few agents only.
-    picky: usize,
+    /// The shapes that do not hope for any agent.
+    guarded: Bits,
+    /// Those of them that hope for a few.
+    picky: Bits,
     /// How many shapes in use have each bit of a [`Mask`].
     per_bit: [u32; 128],
     /// How often one has got hope or lost it.
@@ -93,7 +120,8 @@ impl Shapes {
             by_ask: BTreeMap::new(),
             open: Mask::default(),
             open_per_bit: [0; 128],
-            picky: 0,
+            guarded: Bits::default(),
+            picky: Bits::default(),
             per_bit: [0; 128],
             changes: 0,
         }
@@ -124,15 +152,14 @@ impl Shapes {
 
     /// The shape of these asks for one more user.
     pub(crate) fn use_for(&mut self, request: &Request, class: u32, dims: &mut Dims) -> u32 {
-        let ask = (request.clone(), class);
-        if let Some(shape) = self.by_ask.get(&ask).copied() {
+        if let Some(shape) = self.by_ask.get(request).and_then(|classes| classes.get(&class)).copied() {
             self.shapes[shape].users += 1;
             return shape;
         }
         let (slice, need) = (request.as_scalars(), dims.need(request));
         let shape = Shape { request: request.clone(), slice, need, class, users: 1, ..Shape::default() };
         let shape = self.shapes.insert(shape);
-        self.by_ask.insert(ask, shape);
+        self.by_ask.entry(request.clone()).or_default().insert(class, shape);
         self.per_bit[(shape % 128) as usize] += 1;
         self.set_hope(shape, Hope::Anywhere);
         shape
@@ -150,9 +177,15 @@ impl Shapes {
         let forgotten = *users == 0;
         if forgotten {
             self.set_hope(shape, Hope::None);
+            self.guarded.set(shape, false);
             let gone = self.shapes.remove(shape);
             self.per_bit[(shape % 128) as usize] -= 1;
-            self.by_ask.remove(&(gone.request, gone.class));
+            if let Some(classes) = self.by_ask.get_mut(&gone.request) {
+                classes.remove(&gone.class);
+                if classes.is_empty() {
+                    self.by_ask.remove(&gone.request);
+                }
+            }
         }
         forgotten
     }
@@ -172,9 +205,8 @@ impl Shapes {
     pub(crate) fn set_hope(&mut self, shape: u32, hope: Hope) {
         let bit = (shape % 128) as usize;
         let (was, is) = (self.shapes[shape].hope != Hope::None, hope != Hope::None);
-        let few = |hope: &Hope| usize::from(matches!(hope, Hope::Among(_)));
-        self.picky += few(&hope);
-        self.picky -= few(&self.shapes[shape].hope);
+        self.guarded.set(shape, hope != Hope::Anywhere);
+        self.picky.set(shape, matches!(hope, Hope::Among(_)));
         self.shapes[shape].hope = hope;
         self.changes += u64::from(was != is);
         match (was, is) {
@@ -191,28 +223,28 @@ impl Shapes {
 
     /// Something was offered on `agent`: the shapes that `fits` says have room there get hope.
     pub(crate) fn offered(&mut self, agent: u32, fits: impl Fn(&Shape) -> bool) {
-        for shape in self.shapes.slots() {
+        let mut from = 0;
+        while let Some(shape) = self.guarded.next(from) {
+            from = shape + 1;
             let known = &self.shapes[shape];
-            if known.users == 0 || known.hope == Hope::Anywhere || !fits(known) {
+            if !fits(known) {
                 continue;
             }
-            let hope = match &known.hope {
+            let few = match &known.hope {
                 Hope::Among(few) if few.contains(&agent) => continue,
-                Hope::Among(few) if few.len() >= FEW => Hope::Anywhere,
-                Hope::Among(few) => Hope::Among(few.iter().copied().chain([agent]).collect()),
-                _ => Hope::Among(vec![agent]),
+                Hope::Among(few) => *few,
+                _ => Few::default(),
             };
-            self.set_hope(shape, hope);
+            self.set_hope(shape, few.with(agent).map_or(Hope::Anywhere, Hope::Among));
         }
     }
 
     /// What was offered on `agent` was taken in part: the shapes that hoped for it alone and do not fit any more
     /// lose their hope.
     pub(crate) fn taken(&mut self, agent: u32, fits: impl Fn(&Shape) -> bool) {
-        if self.picky == 0 {
-            return;
-        }
-        for shape in self.shapes.slots() {
+        let mut from = 0;
+        while let Some(shape) = self.picky.next(from) {
+            from = shape + 1;
             let known = &self.shapes[shape];
             if matches!(&known.hope, Hope::Among(few) if few[..] == [agent]) && !fits(known) {
                 self.set_hope(shape, Hope::None);

@@ -37,11 +37,6 @@ impl<T: Default> Slab<T> {
     pub(crate) fn count(&self) -> usize {
         self.items.len()
     }
-
-    /// As many slots as were ever in use at once.
-    pub(crate) fn slots(&self) -> std::ops::Range<u32> {
-        0..u32::try_from(self.items.len()).unwrap_or(u32::MAX)
-    }
 }
 
 impl<T> Index<u32> for Slab<T> {

@@ -213,6 +213,9 @@ impl Resources {
     /// [`ResourceError`] on overflow, on an item or number held twice, or where the kinds differ; `self` is then
     /// as it was.
     pub fn add(&mut self, other: &Self) -> Result<(), ResourceError> {
+        if self.count_in_place(other, u64::checked_add) {
+            return Ok(());
+        }
         let mut sum = self.clone();
         for (name, amount) in &other.0 {
             match sum.0.get_mut(name) {
@@ -229,6 +232,9 @@ impl Resources {
     /// # Errors
     /// [`ResourceError`] where it is not all there or the kinds differ; `self` is then as it was.
     pub fn subtract(&mut self, other: &Self) -> Result<(), ResourceError> {
+        if self.count_in_place(other, u64::checked_sub) {
+            return Ok(());
+        }
         let mut rest = self.clone();
         for (name, amount) in &other.0 {
             let held = rest.0.get_mut(name).ok_or_else(|| ResourceError::TooLittle { name: name.clone() })?;
@@ -237,6 +243,27 @@ impl Resources {
         rest.0.retain(|_, amount| !amount.is_nothing());
         *self = rest;
         Ok(())
+    }
+
+    /// Changes plain amounts by those of `other` without a copy. False, and nothing done, where that is not enough: an
+    /// amount is not plain, absent, or would be nothing or too large.
+    fn count_in_place(&mut self, other: &Self, change: fn(u64, u64) -> Option<u64>) -> bool {
+        let counted = |held: &Amount, amount: &Amount| match (held, amount) {
+            (Amount::Scalar(held), Amount::Scalar(amount)) => change(*held, *amount).filter(|left| *left > 0),
+            _ => None,
+        };
+        let is_plain = |(name, amount)| self.0.get(name).is_some_and(|held| counted(held, amount).is_some());
+        let plain = other.0.iter().all(is_plain);
+        if plain {
+            for (name, amount) in &other.0 {
+                if let Some(held) = self.0.get_mut(name)
+                    && let Some(left) = counted(held, amount)
+                {
+                    *held = Amount::Scalar(left);
+                }
+            }
+        }
+        plain
     }
 
     /// Takes away what of `other` is there, and leaves the rest of it be.

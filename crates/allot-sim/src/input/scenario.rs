@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use allot_engine::{InvalidPolicy, Policy, PolicyChoices};
 use allot_model::document::{Fault, Tree, joined, readable, whole};
-use allot_model::{AgentId, Format, InvalidFile, PoolAgent, Rejection, Resources, Time};
+use allot_model::{AgentId, Format, InvalidFile, PoolAgent, QueueName, Rejection, Resources, Time};
 
 use super::build::Builder;
 use super::fleet::described;
-use crate::workload::{Asks, Happening, Job, Workload};
-use events::{AgentEvent, Event, What};
+use crate::workload::{Asks, Happening, Job, Queue, Workload};
+use events::{AgentEvent, Event, JobEvent, QueueSettings, What};
 
 /// A pool and what is to happen in it, and the policy that it says.
 #[derive(Debug, Clone)]
@@ -83,41 +83,15 @@ struct Story {
     /// The agents that are there, as they are.
     agents: BTreeMap<AgentId, PoolAgent>,
     jobs: BTreeMap<String, u32>,
+    /// The queues that have been entitled to something else than at the beginning, as they are.
+    entitled: BTreeMap<u32, Option<Queue>>,
 }
 
 impl Story {
     fn tell(&mut self, event: &Event) -> Result<(), Fault> {
         match &event.what {
             What::Agent(agent) => self.agent(event.at, agent),
-            What::Submit(job) => {
-                if self.jobs.contains_key(&job.name) {
-                    return Err(Fault::new(format!(
-                        "job `{}` is submitted twice: give each a name of its own",
-                        job.name
-                    ))
-                    .within("submit"));
-                }
-                let queue = self.builder.queue(&job.queue);
-                let slice = job.request.as_scalars();
-                let (request, constraints, same) =
-                    (job.request.clone(), job.constraints.clone(), job.same.clone());
-                let asks = self.builder.asks(Asks { request, slice, constraints, same });
-                self.builder.workload.names.push(Arc::from(job.name.as_str()));
-                let number = self.builder.submit(Job {
-                    submit: event.at,
-                    run: job.run,
-                    estimate: job.estimate,
-                    deadline: job.deadline.map(|within| event.at + within),
-                    number: 0,
-                    queue,
-                    asks,
-                    tasks: job.tasks,
-                    min_tasks: job.min_tasks,
-                    priority: job.priority,
-                });
-                self.jobs.insert(job.name.clone(), number);
-                Ok(())
-            }
+            What::Submit(job) => self.submit(event.at, job).map_err(|fault| fault.within("submit")),
             What::End { job, tasks } => {
                 let job = self.job(job).map_err(|fault| fault.within("end"))?;
                 self.builder.change(event.at, Happening::Ends { job, tasks: *tasks });
@@ -128,26 +102,51 @@ impl Story {
                 self.builder.change(event.at, Happening::Cancelled { job });
                 Ok(())
             }
-            What::Queue { queue: name, settings } => {
-                let queue = self.builder.queue(name);
-                let changes = self.builder.workload.changes.iter().rev();
-                let mut last = changes.filter_map(|change| match &change.what {
-                    Happening::Queue { queue: other, weight, limit, guarantee } if *other == queue => {
-                        Some((*weight, limit.clone(), guarantee.clone()))
-                    }
-                    _ => None,
-                });
-                let at_first = || {
-                    let queue = self.builder.workload.queues.get(queue as usize)?;
-                    Some((queue.weight, queue.limit.clone(), queue.guarantee.clone()))
-                };
-                let (mut weight, mut limit, mut guarantee) =
-                    last.next().or_else(at_first).unwrap_or((1, Default::default(), Default::default()));
-                settings.clone().apply(&mut weight, &mut limit, &mut guarantee);
-                self.builder.change(event.at, Happening::Queue { queue, weight, limit, guarantee });
+            What::Queue { queue, settings } => {
+                self.entitle(event.at, queue, settings);
                 Ok(())
             }
         }
+    }
+
+    fn submit(&mut self, at: Time, job: &JobEvent) -> Result<(), Fault> {
+        if self.jobs.contains_key(&job.name) {
+            let message = format!("job `{}` is submitted twice: give each a name of its own", job.name);
+            return Err(Fault::new(message));
+        }
+        let queue = self.builder.queue(&job.queue);
+        let asks = self.builder.asks(Asks {
+            request: job.request.clone(),
+            slice: job.request.as_scalars(),
+            constraints: job.constraints.clone(),
+            same: job.same.clone(),
+        });
+        self.builder.workload.names.push(Arc::from(job.name.as_str()));
+        let number = self.builder.submit(Job {
+            submit: at,
+            run: job.run,
+            estimate: job.estimate,
+            deadline: job.deadline.map(|within| at + within),
+            number: 0,
+            queue,
+            asks,
+            tasks: job.tasks,
+            min_tasks: job.min_tasks,
+            priority: job.priority,
+        });
+        self.jobs.insert(job.name.clone(), number);
+        Ok(())
+    }
+
+    /// A queue is entitled to something else; what is not said stays as it was.
+    fn entitle(&mut self, at: Time, name: &QueueName, settings: &QueueSettings) {
+        let queue = self.builder.queue(name);
+        let at_first = self.builder.workload.queues.get(queue as usize);
+        let Some(entitled) = self.entitled.entry(queue).or_insert_with(|| at_first.cloned()) else { return };
+        settings.clone().apply(&mut entitled.weight, &mut entitled.limit, &mut entitled.guarantee);
+        let (weight, limit, guarantee) =
+            (entitled.weight, entitled.limit.clone(), entitled.guarantee.clone());
+        self.builder.change(at, Happening::Queue { queue, weight, limit, guarantee });
     }
 
     fn job(&self, name: &str) -> Result<u32, Fault> {

@@ -1,6 +1,6 @@
 //! The engine and the modelled offers service in turns, one instant after the other.
 
-use allot_engine::{Engine, Input, Limits, Output, Policy};
+use allot_engine::{Engine, Limits, Output, Policy};
 use allot_model::{
     AllocatorMessage, Core, Epoch, Feed, FeedItem, InstanceId, InvalidId, Span, SyncPart, Time,
 };
@@ -80,7 +80,8 @@ struct Simulator<'a> {
     timeline: Timeline<'a>,
     /// What each queue is entitled to now, as it was told last.
     queues: Vec<FeedItem>,
-    sequence: u64,
+    /// The message under way.
+    feed: Feed,
     out: Vec<Output>,
     now: Time,
 }
@@ -102,7 +103,7 @@ impl<'a> Simulator<'a> {
             truth: Truth::new(workload),
             timeline: Timeline::new(workload),
             queues: workload.queues.iter().map(told).collect(),
-            sequence: 1,
+            feed: Feed { session: Epoch(1), sequence: 1, sync: None, part: 0, items: Vec::new() },
             out: Vec::new(),
             now: Time::ZERO,
         })
@@ -153,7 +154,7 @@ impl<'a> Simulator<'a> {
         let (mut granted, mut idle) = (false, 0);
         self.tell();
         loop {
-            self.engine.wake(self.now, &mut self.out);
+            self.engine.decide(self.now, &mut self.out);
             let grants = self.commit()?;
             self.tell();
             granted |= grants > 0;
@@ -189,11 +190,9 @@ impl<'a> Simulator<'a> {
 
     /// Tells the engine what has happened since it was told last.
     fn tell(&mut self) {
-        let items = self.truth.news();
-        if !items.is_empty() {
-            self.sequence += 1;
-            let items = std::mem::take(items);
-            self.send(None, items);
+        if self.truth.news(&mut self.feed.items) {
+            self.feed.sequence += 1;
+            self.engine.follow(self.now, &mut self.feed);
         }
         if !self.engine.is_active() {
             self.tell_all();
@@ -205,12 +204,9 @@ impl<'a> Simulator<'a> {
     fn tell_all(&mut self) {
         let active = FeedItem::Active { epoch: EPOCH, instance: self.me.clone() };
         let items = self.truth.account(self.now, active, self.queues.clone());
-        self.send(Some(SyncPart::Only), items);
-    }
-
-    fn send(&mut self, sync: Option<SyncPart>, items: Vec<FeedItem>) {
-        let feed = Feed { session: Epoch(1), sequence: self.sequence, sync, part: 0, items };
-        self.engine.handle(self.now, Input::Feed(feed), &mut self.out);
+        let (session, sequence) = (self.feed.session, self.feed.sequence);
+        let mut account = Feed { session, sequence, sync: Some(SyncPart::Only), part: 0, items };
+        self.engine.follow(self.now, &mut account);
     }
 
     fn policy(&self) -> String {

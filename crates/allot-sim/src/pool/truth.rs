@@ -43,6 +43,8 @@ pub(crate) struct Truth<'a> {
     named: BTreeMap<u32, Resources>,
     /// What the queues hold, where any has a limit.
     held: Option<Held>,
+    /// The job that was told last for each kind of asks.
+    last_told: Vec<Option<Arc<PoolJob>>>,
     /// Agents whose offer is to be told.
     changed: Vec<u32>,
     /// What is to be told.
@@ -76,20 +78,22 @@ impl<'a> Truth<'a> {
             requeued: Vec::new(),
             named: BTreeMap::new(),
             held: Held::of(workload),
+            last_told: vec![None; workload.asks.len()],
             changed: Vec::new(),
             items: Vec::new(),
             last_grant: GrantId(0),
         }
     }
 
-    /// What is to be told, with the offers of agents that have changed; nothing of it is to be told again.
-    pub(crate) fn news(&mut self) -> &mut Vec<FeedItem> {
+    /// Moves what is to be told to `items`, with the offers of agents that have changed. False where there is nothing.
+    pub(crate) fn news(&mut self, items: &mut Vec<FeedItem>) -> bool {
         for agent in self.changed.drain(..) {
             if let Some(truth) = self.agents.get_mut(agent as usize) {
                 self.items.extend(truth.offer());
             }
         }
-        &mut self.items
+        std::mem::swap(items, &mut self.items);
+        !items.is_empty()
     }
 
     /// A job is submitted.
@@ -103,9 +107,34 @@ impl<'a> Truth<'a> {
         truth.waiting = Waiting::Run(tasks);
         truth.is_open = true;
         truth.first_stay = u32::try_from(self.stays.len()).unwrap_or(u32::MAX);
-        let described = self.described(number);
-        self.items.extend(described.map(FeedItem::Job));
+        let told = self.told(number);
+        self.items.extend(told.map(FeedItem::Job));
         self.items.push(FeedItem::Pending { job: id(number), tasks });
+    }
+
+    /// A job as allocators are told of it: the one that was told last of those that ask for the same, changed where it
+    /// stands, unless an allocator still looks at it.
+    fn told(&mut self, number: u32) -> Option<Arc<PoolJob>> {
+        let job = self.workload.jobs.get(number as usize)?;
+        let queue = self.workload.queues.get(job.queue as usize)?;
+        if let Some(last) = self.last_told.get_mut(job.asks as usize).and_then(Option::as_mut)
+            && let Some(told) = Arc::get_mut(last)
+        {
+            told.job = id(number);
+            told.queue.clone_from(&queue.name);
+            told.submitted_at = job.submit;
+            told.priority = job.priority;
+            told.tasks = job.tasks;
+            told.estimate = job.estimate;
+            told.deadline = job.deadline;
+            told.min_tasks = job.min_tasks;
+            return Some(last.clone());
+        }
+        let told = self.described(number)?;
+        if let Some(last) = self.last_told.get_mut(job.asks as usize) {
+            *last = Some(told.clone());
+        }
+        Some(told)
     }
 
     /// A job as allocators are told of it.

@@ -142,6 +142,15 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn any_text_is_a_scenario_or_refused(text in "[-a-z:&*!|>{}\\[\\]\"'#=0-9\n ,.]{0,80}") {
+        for format in [Format::Toml, Format::Yaml, Format::Json] {
+            let _ = Scenario::parse(text.as_bytes(), format);
+        }
+    }
+}
+
 /// A scenario of agents that come, change and leave, and jobs that come and end.
 fn scenario(events: &[(u32, u64, u32, u32, u32)]) -> String {
     let mut lines = vec!["  - {at: 0, agent: m0, resources: {cpus: 4, mem: 4GB}}".to_owned()];

@@ -95,7 +95,8 @@ fn scenario(name: &str, bytes: &[u8], args: &SimulateArgs) -> Result<Input, Fail
     let format = Format::of_path(name).unwrap_or_else(|| file::guess(bytes));
     let scenario = Scenario::parse(bytes, format).map_err(|invalid| {
         file::told(name, 0, (bytes, format), &invalid, |rejection| {
-            format!("{rejection}; docs/simulate.md describes scenarios")
+            let allot_model::Rejection { field, message } = rejection;
+            if field.is_empty() { message.clone() } else { format!("{field}: {message}") }
         })
     })?;
     let Scenario { workload, policy, choices } = scenario;

@@ -1,6 +1,9 @@
 //! What is checked of every grant, as the offers service does.
 
-use allot_model::{Amount, Candidate, FeedItem, Grant, OfferVersion, Placement, Resources, TaskRange, Time};
+use allot_model::{
+    Amount, Candidate, FeedItem, Grant, OfferVersion, Placement, ProposedPlacement, Resources, TaskRange,
+    Time,
+};
 
 use super::{EPOCH, Truth};
 use crate::workload::Asks;
@@ -44,46 +47,35 @@ impl Truth<'_> {
 
     /// The first tasks of a job that wants some placed together are so many, in one grant, on agents that are alike.
     fn check_together(&self, grant: &Grant) -> Result<(), String> {
-        if let [only] = &grant.placements[..]
-            && let Some(job) =
-                super::number(only.job).and_then(|number| self.workload.jobs.get(number as usize))
-            && (job.min_tasks <= 1 || only.tasks.count() >= u64::from(job.min_tasks))
-        {
-            return Ok(());
-        }
         for placement in &grant.placements {
             let Some(number) = super::number(placement.job) else { continue };
-            let (Some(job), Some(truth)) =
-                (self.workload.jobs.get(number as usize), self.jobs.get(number as usize))
-            else {
-                continue;
-            };
-            if truth.running > 0 || job.min_tasks <= 1 {
-                continue;
-            }
-            let parts = grant.placements.iter().filter(|other| other.job == placement.job);
-            let tasks: u64 = parts.clone().map(|part| part.tasks.count()).sum();
+            let job = self.workload.jobs.get(number as usize);
+            let none_runs = self.jobs.get(number as usize).is_some_and(|job| job.running == 0);
+            let Some(job) = job.filter(|job| none_runs && job.min_tasks > 1) else { continue };
+            let parts = || grant.placements.iter().filter(|other| other.job == placement.job);
+            let tasks: u64 = parts().map(|part| part.tasks.count()).sum();
             if tasks < u64::from(job.min_tasks) {
                 return Err(format!(
                     "it places {tasks} tasks of job {}, which wants {} placed together",
                     placement.job, job.min_tasks
                 ));
             }
-            if let Some(attribute) =
-                self.workload.asks.get(job.asks as usize).and_then(|asks| asks.same.as_ref())
-            {
-                let mut values = parts.map(|part| {
-                    let agent =
-                        self.by_id.get(&part.agent).and_then(|agent| self.agents.get(*agent as usize));
-                    agent.and_then(|agent| agent.facts.as_ref()?.attributes.get(attribute))
-                });
-                let first = values.next().flatten();
-                if first.is_none() || values.any(|value| value != first) {
-                    return Err(format!("its agents are not of the same `{attribute}`"));
-                }
+            let same = self.workload.asks.get(job.asks as usize).and_then(|asks| asks.same.as_ref());
+            if let Some(attribute) = same.filter(|attribute| !self.are_alike(parts(), attribute)) {
+                return Err(format!("its agents are not of the same `{attribute}`"));
             }
         }
         Ok(())
+    }
+
+    /// True where the agents of all parts have the same value of an attribute.
+    fn are_alike<'p>(&self, parts: impl Iterator<Item = &'p ProposedPlacement>, attribute: &str) -> bool {
+        let mut values = parts.map(|part| {
+            let agent = self.by_id.get(&part.agent).and_then(|agent| self.agents.get(*agent as usize));
+            agent.and_then(|agent| agent.facts.as_ref()?.attributes.get(attribute))
+        });
+        let first = values.next().flatten();
+        first.is_some() && values.all(|value| value == first)
     }
 
     /// Everything that can be said of a placement by itself; takes what it holds.

@@ -8,8 +8,8 @@ use allot_bus::Subject;
 use allot_model::{
     AgentFacts, AgentId, AllocatorView, Answer, Attributes, Batch, Command, DispatcherRecord, Entry, Epoch,
     Executor, Incarnation, InstanceId, JobId, JobSpec, OffersRecord, OnUnreachable, Placement, PolicyName,
-    PolicyUseCommand, PolicyView, QueueLimit, Record, RegistryRecord, Request, Span, WhyView, Writer,
-    WriterStarted,
+    PolicyUseCommand, PolicyView, QueueGuarantee, QueueLimit, Record, RegistryRecord, Request, Span, WhyView,
+    Writer, WriterStarted,
 };
 use allot_proto::Wire;
 use allot_shell::{Bus, Shutdown, clock};
@@ -171,7 +171,12 @@ fn job(id: u64, queue: &str, tasks: u32, resources: Request) -> Record {
 
 fn weight(queue: &str, weight: u32) -> Record {
     let limit = QueueLimit::default();
-    Record::Dispatcher(DispatcherRecord::QueueSet { queue: queue.parse().unwrap(), weight, limit })
+    Record::Dispatcher(DispatcherRecord::QueueSet {
+        queue: queue.parse().unwrap(),
+        weight,
+        limit,
+        guarantee: QueueGuarantee::default(),
+    })
 }
 
 /// The pool and demands of the DRF paper.

@@ -1,7 +1,7 @@
 //! How fast the engine fills a cluster, how soon a freed task is granted again, and what a waiting job takes.
 //!
-//! `cargo bench -p allot-engine` runs all of it; `-- fill`, `-- freed`, `-- memory`, `-- growth`, `-- why`, `-- limits` runs one
-//! part.
+//! `cargo bench -p allot-engine` runs all of it; `-- fill`, `-- freed`, `-- memory`, `-- growth`, `-- why`, `-- limits`,
+//! `-- guarantees` runs one part.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use allot_engine::{Engine, Input, Limits, Output, Policy};
 use allot_model::{
     AgentId, AllocatorMessage, AttemptRun, Core, Epoch, Feed, FeedItem, Grant, GrantId, InstanceId, JobId,
-    OfferVersion, Placement, PoolAgent, PoolJob, QueueName, Request, ResourceName, Span, SyncPart, TaskRange,
-    Time,
+    OfferVersion, Placement, PoolAgent, PoolJob, QueueGuarantee, QueueLimit, QueueName, Request,
+    ResourceName, Span, SyncPart, TaskRange, Time,
 };
 
 const EPOCH: Epoch = Epoch(1);
@@ -30,13 +30,14 @@ const FULL: Scale = Scale { agents: 10_000, queues: 1_000, tasks: 1_000_000, tas
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 7] = [
         ("fill", fill),
         ("freed", freed),
         ("memory", memory),
         ("growth", growth),
         ("why", why),
         ("limits", limits),
+        ("guarantees", guarantees),
     ];
     for (name, run) in parts {
         if chosen.is_empty() || chosen.iter().any(|part| part == name) {
@@ -104,6 +105,41 @@ fn limits() {
     for policy in policies() {
         let mut world = World::empty(&policy);
         world.limit_queues(FULL);
+        world.add_agents_and_jobs(FULL);
+        let (grants, took) = world.fill();
+        let rate = per_second(tasks_of(&grants), took);
+        world.answer(&grants);
+        let mut times = world.free_one_by_one(&grants, 20_000);
+        times.sort_unstable();
+        let at = |part: usize| times[(times.len() - 1) * part / 1_000];
+        let (p50, p99, most) = (at(500), at(990), at(1_000));
+        println!(
+            "  {policy:8} {} tasks, {rate}/s; freed: p50 {p50:?}, p99 {p99:?}, max {most:?}",
+            tasks_of(&grants)
+        );
+    }
+}
+
+/// A queue for each of 3,000 agents, with a guarantee and a limit each, and 3,500 tasks; then the same as `limits` with
+/// half of each limit guaranteed.
+fn guarantees() {
+    println!("guarantees: 3,000 agents, 3,000 queues with a guarantee and a limit each, 3,500 tasks");
+    for (kind, most) in [("borrowed", 2), ("held back", 1)] {
+        for policy in policies() {
+            let mut world = World::empty(&policy);
+            world.guarantee_queues(3_000, 24_000, most * 24_000);
+            let scale = Scale { agents: 3_000, queues: 3_000, tasks: 3_500, tasks_per_job: 1 };
+            world.add_agents_and_jobs(scale);
+            let (grants, took) = world.fill();
+            println!("  {policy:8} {kind:9} {} placements in {took:.1?}", tasks_of(&grants));
+        }
+    }
+    println!(
+        "guarantees: 1,000 queues that are guaranteed a thousandth of half of the cpus each, full cluster"
+    );
+    for policy in policies() {
+        let mut world = World::empty(&policy);
+        world.guarantee_queues(FULL.queues, 800_000, 16_000_000);
         world.add_agents_and_jobs(FULL);
         let (grants, took) = world.fill();
         let rate = per_second(tasks_of(&grants), took);
@@ -204,15 +240,33 @@ impl World {
     fn limit_queues(&mut self, scale: Scale) {
         let below = |queue: u64| name(&format!("org{}.queue{queue:04}", queue % 10));
         self.queues = (0..scale.queues).map(below).collect();
-        let limit = |amounts: &[(&str, u64)]| allot_model::QueueLimit {
+        let limit = |amounts: &[(&str, u64)]| QueueLimit {
             tasks: None,
             resources: amounts.iter().map(|(resource, most)| (name(resource), *most)).collect(),
         };
         let mut limits: Vec<(QueueName, _)> =
             (0..10).map(|org| (name(&format!("org{org}")), limit(&[("cpus", 80_000_000)]))).collect();
         limits.extend(self.queues.iter().map(|queue| (queue.clone(), limit(&[("cpus", 1_000_000)]))));
-        let item = |(queue, limit)| FeedItem::Queue { queue, weight: 1, limit };
+        let item = |(queue, limit)| FeedItem::Queue {
+            queue,
+            weight: 1,
+            limit,
+            guarantee: QueueGuarantee::default(),
+        };
         self.feed(None, limits.into_iter().map(item).collect());
+    }
+
+    /// So many queues that are guaranteed so many thousandths of a cpu, and may have so many.
+    fn guarantee_queues(&mut self, queues: u64, least: u64, most: u64) {
+        self.queues = (0..queues).map(|queue| name(&format!("queue{queue:04}"))).collect();
+        let cpus = |amount| QueueLimit { tasks: None, resources: [(name("cpus"), amount)].into() };
+        let item = |queue: &QueueName| FeedItem::Queue {
+            queue: queue.clone(),
+            weight: 1,
+            limit: cpus(most),
+            guarantee: QueueGuarantee { least: cpus(least), ..QueueGuarantee::default() },
+        };
+        self.feed(None, self.queues.iter().map(item).collect());
     }
 
     fn empty(policy: &str) -> Self {

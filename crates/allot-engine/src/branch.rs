@@ -1,4 +1,5 @@
-//! The queue tree: each queue with a limit is a branch, and so is the whole; where queues rank, so is each with queues below it.
+//! The queue tree: each queue with a limit or a guarantee is a branch, and so is the whole; where queues rank, so is each
+//! with queues below it.
 //!
 //! A branch knows what all its tasks hold together, and ranks what it has to offer: the lanes of queues that are in no
 //! smaller branch, and the branches right below it. Where queues rank, each member's place is its own; in one line it is
@@ -7,16 +8,18 @@
 
 use std::collections::BTreeMap;
 
-use allot_model::{Limited, QueueLimit, QueueName};
+use allot_model::{Limited, QueueGuarantee, QueueLimit, QueueName};
 
-use crate::dims::{Dim, Dims, Need};
+use crate::bound::{Bound, Fence};
+use crate::dims::{Dim, Dims, Need, Vector};
+use crate::kept::Kept;
 use crate::lane::{LaneHeld, stretch};
 use crate::name::NameKey;
 use crate::policy::{JobKey, LaneKey};
 use crate::rank::hdrf::Blend;
 use crate::rank::lottery::Draws;
 use crate::rank::{Amounts, Measure, Rank, Standing};
-use crate::ranked::{Ranked, Summary};
+use crate::ranked::Ranked;
 use crate::shape::Mask;
 use crate::share::Share;
 use crate::slab::Slab;
@@ -37,13 +40,6 @@ impl Default for Member {
     }
 }
 
-/// The most that a branch may have.
-#[derive(Debug, Clone, Default)]
-struct Bound {
-    tasks: Option<u64>,
-    amounts: Box<[(Dim, u64)]>,
-}
-
 /// What the tasks of a branch hold, those granted and not yet answered among them: always the sum of its lanes, which
 /// does not fit into 64 bits where nonsense was told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,15 +49,20 @@ pub(crate) struct Held {
     tasks: u128,
 }
 
-/// A queue with a limit, and all below it.
+/// A queue and all below it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Branch {
-    /// Whose limit it is; nobody's for the whole.
+    /// Which; none for the whole.
     pub(crate) queue: Option<QueueName>,
     parent: u32,
     /// Its place among the members of its parent.
     seat: u32,
-    bound: Bound,
+    /// The most that it may have. Of the whole it is known only which shapes may have nothing but what is kept.
+    pub(crate) limit: Fence,
+    /// What is guaranteed to it, if something is.
+    pub(crate) guarantee: Option<Fence>,
+    /// True where what it does not use of its guarantee is kept free for it.
+    pub(crate) keeps: bool,
     pub(crate) held: Held,
     /// What it is entitled to beside the other members of its parent.
     pub(crate) weight: u32,
@@ -75,11 +76,26 @@ pub(crate) struct Branch {
     members: Slab<Member>,
     /// The members with something to offer, by their first. What a branch offers may come later than its key.
     pub(crate) ranking: Ranked<LaneKey, Mask>,
-    /// Shapes of which one more task would be too much, as far as that was found out since something ended.
-    refused: Vec<(u32, Need)>,
-    /// Their bits.
-    pub(crate) full: Mask,
+    /// The branches among them that offer something which is guaranteed, to them or to a branch in them.
+    pub(crate) assured: Ranked<LaneKey, Mask>,
 }
+
+/// What an operator has set for a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Settings {
+    pub(crate) limit: QueueLimit,
+    pub(crate) guarantee: QueueGuarantee,
+}
+
+impl Settings {
+    /// True where nothing is set.
+    pub(crate) fn is_none(&self) -> bool {
+        self.limit.is_none() && self.guarantee.is_none()
+    }
+}
+
+/// What a member of a branch offers: where it stands, and all shapes.
+type Offer = Option<(LaneKey, Mask)>;
 
 /// All branches.
 #[derive(Debug, Clone)]
@@ -94,6 +110,9 @@ pub(crate) struct Tree {
     pub(crate) touched: Vec<u32>,
     /// True where that may be any of them.
     pub(crate) all_touched: bool,
+    /// True where something is guaranteed to some branch.
+    assures: bool,
+    pub(crate) kept: Kept,
 }
 
 impl Branch {
@@ -119,28 +138,35 @@ impl Branch {
 
     /// True where nothing would be lost without it.
     fn is_needless(&self) -> bool {
-        self.bound.is_none() && self.members().next().is_none()
-    }
-
-    /// How many tasks more it may have.
-    fn room(&self, need: &Need) -> u64 {
-        let left = |dim: Dim| {
-            let most = self.bound.amounts.iter().find(|(limited, _)| *limited == dim)?.1;
-            Some(most.saturating_sub(self.held.of(dim)))
-        };
-        let tasks = self.bound.tasks.map(|most| most.saturating_sub(self.held.tasks()));
-        let asked = need.iter().filter(|(_, amount)| *amount > 0);
-        let resources = asked.filter_map(|(dim, amount)| Some(left(dim)? / amount));
-        resources.chain(tasks).min().unwrap_or(u64::MAX)
+        self.limit.bound.is_none() && self.guarantee.is_none() && self.members().next().is_none()
     }
 
     /// The shapes that wait in it and may be served, as far as is known.
     fn offers(&self) -> Mask {
-        self.ranking.all().without(self.full)
+        self.ranking.all().without(self.limit.full)
     }
 
-    fn first_key(&self) -> Option<&LaneKey> {
-        self.ranking.first().and_then(|first| self.ranking.key(first))
+    /// What it offers to the branch that it is in: there it stands where it is ranked itself, or where its first is.
+    fn offer(&self, nested: bool) -> Offer {
+        let mask = self.offers();
+        let key = self.key_of(&self.ranking, nested).filter(|_| mask != Mask::default());
+        key.map(|key| (key, mask))
+    }
+
+    /// What of it is guaranteed.
+    fn assured_offer(&self, nested: bool) -> Offer {
+        let (key, mask) = match &self.guarantee {
+            Some(guarantee) => {
+                let (key, mask) = self.offer(nested)?;
+                (key, mask.without(guarantee.full))
+            }
+            None => (self.key_of(&self.assured, nested)?, self.assured.all().without(self.limit.full)),
+        };
+        (mask != Mask::default()).then_some((key, mask))
+    }
+
+    fn key_of(&self, ranking: &Ranked<LaneKey, Mask>, nested: bool) -> Option<LaneKey> {
+        if nested { Some(self.key()) } else { ranking.key(ranking.first()?).cloned() }
     }
 
     /// How many of `most` tasks may go to it one after the other before a rival with this key is preferred. At least 1.
@@ -164,47 +190,42 @@ impl Branch {
     }
 
     pub(crate) fn admits(&self, need: &Need) -> bool {
-        self.room(need) > 0
+        self.limit.bound.room(&self.held, need) > 0
+    }
+
+    /// How many tasks more are guaranteed to it.
+    pub(crate) fn covers(&self, need: &Need) -> u64 {
+        self.guarantee.as_ref().map_or(0, |guarantee| guarantee.bound.covers(&self.held, need))
     }
 
     /// What is limited that one more task would be too much of: how much is allowed, held and asked for.
     pub(crate) fn exceeded(&self, need: &Need, dims: &Dims) -> Option<(Limited, [u64; 3])> {
-        if let Some(most) = self.bound.tasks.filter(|most| self.held.tasks() >= *most) {
-            return Some((Limited::Tasks, [most, self.held.tasks(), 1]));
-        }
-        let amounts = |(dim, most): &(Dim, u64)| {
-            let asked = need.iter().find(|(asked, _)| asked == dim).map_or(0, |(_, amount)| amount);
-            (*dim, [*most, self.held.of(*dim), asked])
-        };
-        let too_much =
-            |(_, [most, held, asked]): &(Dim, [u64; 3])| *asked > 0 && held.saturating_add(*asked) > *most;
-        let (dim, amounts) = self.bound.amounts.iter().map(amounts).find(too_much)?;
-        Some((Limited::Resource(dims.name(dim)?.clone()), amounts))
+        self.limit.bound.exceeded(&self.held, need, dims)
     }
 
-    /// Forgets refusals that do not hold any more; true where there were some.
-    fn reopen(&mut self, still: impl Fn(&Self, u32, &Need) -> bool) -> bool {
-        let before = self.refused.len();
-        if before == 0 {
-            return false;
-        }
-        let mut refused = std::mem::take(&mut self.refused);
-        refused.retain(|(shape, need)| still(self, *shape, need));
-        self.full = Mask::default();
-        refused.iter().for_each(|(shape, _)| self.full.join(&Mask::of(*shape)));
-        self.refused = refused;
-        self.refused.len() < before
+    /// What is kept for it, if something is.
+    fn kept(&self) -> Option<&Bound> {
+        self.guarantee.as_ref().filter(|_| self.keeps).map(|guarantee| &guarantee.bound)
+    }
+
+    /// Its tasks hold something else than they did: forgets what was found out and does not hold any more. True where
+    /// there was something.
+    fn reopen(&mut self) -> bool {
+        let held = &self.held;
+        let limit = self.limit.reopen(|bound, _, need| bound.room(held, need) == 0);
+        let beyond = |fence: &mut Fence| fence.reopen(|bound, _, need| bound.covers(held, need) == 0);
+        self.guarantee.as_mut().is_some_and(beyond) || limit
     }
 }
 
 impl Held {
     /// How much of a resource, as far as it can be said.
-    fn of(&self, dim: Dim) -> u64 {
+    pub(crate) fn of(&self, dim: Dim) -> u64 {
         let amount = self.amounts.get(dim).copied().unwrap_or(0);
         u64::try_from(amount).unwrap_or(u64::MAX)
     }
 
-    fn tasks(&self) -> u64 {
+    pub(crate) fn tasks(&self) -> u64 {
         u64::try_from(self.tasks).unwrap_or(u64::MAX)
     }
 
@@ -253,17 +274,6 @@ impl Amounts for Raised<'_> {
     }
 }
 
-impl Bound {
-    fn is_none(&self) -> bool {
-        self.tasks.is_none() && self.amounts.is_empty()
-    }
-
-    fn of(limit: &QueueLimit, dims: &mut Dims) -> Self {
-        let amounts = limit.resources.iter().map(|(name, most)| (dims.place(name), *most)).collect();
-        Self { tasks: limit.tasks, amounts }
-    }
-}
-
 impl Tree {
     /// The whole alone.
     pub(crate) fn new(rank: &Rank) -> Self {
@@ -276,18 +286,32 @@ impl Tree {
             blended: *rank == Rank::Hdrf,
             touched: Vec::new(),
             all_touched: true,
+            assures: false,
+            kept: Kept::default(),
         }
     }
 
-    /// A branch for each of these limits, with no lanes yet.
-    pub(crate) fn grow(&mut self, limits: &BTreeMap<QueueName, QueueLimit>, dims: &mut Dims) {
+    /// A branch for each queue that something is set for, with no lanes yet.
+    pub(crate) fn grow(&mut self, settings: &BTreeMap<QueueName, Settings>, dims: &mut Dims) {
         // A queue comes before those below it.
-        for (queue, limit) in limits {
+        for (queue, settings) in settings {
             for above in self.missing_above(queue) {
-                self.add(above, Bound::default());
+                self.part(above);
             }
-            self.add(queue.clone(), Bound::of(limit, dims));
+            self.branch_out(queue, settings, dims);
         }
+    }
+
+    fn branch_out(&mut self, queue: &QueueName, Settings { limit, guarantee }: &Settings, dims: &mut Dims) {
+        // Of guarantees within each other the outermost is kept: those within count within it.
+        let outermost = self.guaranteed_from(self.branch_of(queue)).next().is_none();
+        let branch = self.part(queue.clone());
+        let here = &mut self.branches[branch];
+        here.limit = Fence::of(limit, dims);
+        here.guarantee = (!guarantee.is_none()).then(|| Fence::of(&guarantee.least, dims));
+        here.keeps = outermost && here.guarantee.is_some() && guarantee.is_held_back(limit);
+        here.kept().into_iter().for_each(|least| self.kept.keep(least, &here.held));
+        self.assures |= here.guarantee.is_some();
     }
 
     /// The queues above this one that are no branches yet, where they have to be, from the top down.
@@ -301,20 +325,15 @@ impl Tree {
         missing
     }
 
-    /// A new branch in the smallest one that its queue is in.
-    fn add(&mut self, queue: QueueName, bound: Bound) -> u32 {
+    /// A new branch in the smallest one that its queue is in. Nothing is set for it.
+    pub(crate) fn part(&mut self, queue: QueueName) -> u32 {
         let (parent, name) = (self.branch_of(&queue), NameKey::new(queue.as_str()));
-        let here = Branch { parent, bound, name, weight: 1, queue: Some(queue.clone()), ..Branch::default() };
+        let here = Branch { parent, name, weight: 1, queue: Some(queue.clone()), ..Branch::default() };
         let branch = self.branches.insert(here);
         let seat = self.branches[parent].members.insert(Member::Branch(branch));
         self.branches[branch].seat = seat;
         self.by_queue.insert(queue, branch);
         branch
-    }
-
-    /// A new branch that is there for what is below it alone.
-    pub(crate) fn part(&mut self, queue: QueueName) -> u32 {
-        self.add(queue, Bound::default())
     }
 
     /// The branch that is this queue with all below it.
@@ -363,6 +382,17 @@ impl Tree {
         std::iter::successors(limited(branch), move |branch| limited(self.get(*branch).parent))
     }
 
+    /// Those of them that something is guaranteed to.
+    pub(crate) fn guaranteed_from(&self, branch: u32) -> impl Iterator<Item = u32> {
+        let from = if self.assures { branch } else { WHOLE };
+        self.up_from(from).filter(|branch| self.get(*branch).guarantee.is_some())
+    }
+
+    /// True where something is guaranteed to some queue.
+    pub(crate) fn assures(&self) -> bool {
+        self.assures
+    }
+
     /// A new member of a branch; returns its seat there.
     pub(crate) fn seat(&mut self, branch: u32, lane: u32) -> u32 {
         self.get_mut(branch).members.insert(Member::Lane(lane))
@@ -373,6 +403,7 @@ impl Tree {
         let here = self.get_mut(branch);
         here.members.remove(seat);
         here.ranking.remove(seat);
+        here.assured.remove(seat);
         self.tell_up(branch);
         if self.nested && branch != WHOLE && self.get(branch).is_needless() {
             let gone = self.branches.remove(branch);
@@ -423,28 +454,21 @@ impl Tree {
         while branch != WHOLE && !self.is_told(branch) {
             let here = self.get(branch);
             let (parent, seat) = (here.parent, here.seat);
-            let (mask, key) = (here.offers(), self.told_key(branch));
-            let above = &mut self.get_mut(parent).ranking;
-            match key.filter(|_| mask != Mask::default()) {
-                None => above.remove(seat),
-                Some(key) => above.set(seat, key, mask),
-            }
+            let (offer, assured) = (here.offer(self.nested), here.assured_offer(self.nested));
+            let above = self.get_mut(parent);
+            rank(&mut above.ranking, seat, offer);
+            rank(&mut above.assured, seat, assured);
             branch = parent;
         }
-    }
-
-    /// The key of a branch in its parent.
-    fn told_key(&self, branch: u32) -> Option<LaneKey> {
-        let here = self.get(branch);
-        if self.nested { Some(here.key()) } else { here.first_key().cloned() }
     }
 
     /// True where the parent of a branch ranks it as it is.
     pub(crate) fn is_told(&self, branch: u32) -> bool {
         let here = self.get(branch);
-        let (above, mask) = (&self.get(here.parent).ranking, here.offers());
-        let key = self.told_key(branch).filter(|_| mask != Mask::default());
-        branch == WHOLE || (above.key(here.seat) == key.as_ref() && above.says(here.seat) == mask)
+        let above = self.get(here.parent);
+        branch == WHOLE
+            || is_ranked(&above.ranking, here.seat, here.offer(self.nested).as_ref())
+                && is_ranked(&above.assured, here.seat, here.assured_offer(self.nested).as_ref())
     }
 
     /// What the tasks of a lane in this branch hold has changed.
@@ -456,10 +480,13 @@ impl Tree {
         measure: &Measure<'_>,
     ) {
         while branch != WHOLE {
-            let here = self.get_mut(branch);
+            let Self { branches, kept, .. } = self;
+            let here = &mut branches[branch];
+            here.kept().into_iter().for_each(|least| kept.unmiss(least, &here.held));
             here.held.replace(before, after);
-            let (parent, limited) = (here.parent, !here.bound.is_none());
-            let reopened = here.reopen(|here, _, need| !here.admits(need));
+            here.kept().into_iter().for_each(|least| kept.miss(least, &here.held));
+            let (parent, limited) = (here.parent, !here.limit.bound.is_none() || here.guarantee.is_some());
+            let reopened = here.reopen();
             self.all_touched |= limited;
             if self.nested {
                 self.measure(branch, measure);
@@ -484,18 +511,39 @@ impl Tree {
     pub(crate) fn set_limit(&mut self, queue: &QueueName, limit: &QueueLimit, dims: &mut Dims) {
         let Some(branch) = self.by_queue.get(queue).copied() else { return };
         let here = self.get_mut(branch);
-        here.bound = Bound::of(limit, dims);
-        here.reopen(|here, _, need| !here.admits(need));
+        here.limit.bound = Bound::of(limit, dims);
+        here.reopen();
         self.all_touched = true;
         self.tell_up(branch);
     }
 
-    /// One more task of the shape would be too much for a branch.
+    /// So much is free on all agents together: what was held back because of what is kept is looked at again.
+    pub(crate) fn look(&mut self, free: &Vector) {
+        self.all_touched = true;
+        let Self { branches, kept, .. } = self;
+        kept.look(free);
+        branches[WHOLE].limit.reopen(|_, _, need| kept.room(need, None) == 0);
+    }
+
+    /// So many tasks were given this each.
+    pub(crate) fn give(&mut self, need: &Need, count: u64) {
+        if !self.kept.is_idle() {
+            self.kept.give(need, count);
+            self.all_touched = true;
+        }
+    }
+
+    /// One more task of the shape would be too much for a branch. Of the whole it would take what is kept.
     pub(crate) fn refuse(&mut self, branch: u32, shape: u32, need: &Need) {
-        let here = self.get_mut(branch);
-        if !here.refused.iter().any(|(known, _)| *known == shape) {
-            here.refused.push((shape, need.clone()));
-            here.full.join(&Mask::of(shape));
+        if self.get_mut(branch).limit.refuse(shape, need) {
+            self.tell_up(branch);
+        }
+    }
+
+    /// One more task of the shape would be beyond what is guaranteed to a branch.
+    pub(crate) fn pass_by(&mut self, branch: u32, shape: u32, need: &Need) {
+        let guarantee = self.get_mut(branch).guarantee.as_mut();
+        if guarantee.is_some_and(|guarantee| guarantee.refuse(shape, need)) {
             self.tell_up(branch);
         }
     }
@@ -505,11 +553,15 @@ impl Tree {
     pub(crate) fn reconsider(&mut self, branch: u32, shape: u32) {
         let bit = Mask::of(shape);
         let mut at = branch;
-        while at != WHOLE {
+        loop {
             let here = self.get_mut(at);
             let parent = here.parent;
-            if here.full.meets(bit) && here.reopen(|_, known, _| Mask::of(known) != bit) {
+            let limit = here.limit.reconsider(bit);
+            if here.guarantee.as_mut().is_some_and(|guarantee| guarantee.reconsider(bit)) || limit {
                 self.tell_up(at);
+            }
+            if at == WHOLE {
+                return;
             }
             at = parent;
         }
@@ -517,7 +569,39 @@ impl Tree {
 
     /// How many tasks more may go to a lane in this branch.
     pub(crate) fn room(&self, branch: u32, need: &Need) -> u64 {
-        self.up_from(branch).map(|branch| self.get(branch).room(need)).min().unwrap_or(u64::MAX)
+        let room = |branch: u32| self.get(branch).limit.bound.room(&self.get(branch).held, need);
+        self.up_from(branch).map(room).min().unwrap_or(u64::MAX)
+    }
+
+    /// How many tasks go to a lane in this branch before it is another question whether the next is guaranteed, or
+    /// before nothing is left but what is kept for others.
+    pub(crate) fn steady(&self, branch: u32, need: &Need) -> u64 {
+        if !self.assures {
+            return u64::MAX;
+        }
+        let guaranteed = self.guaranteed_from(branch).map(|above| self.get(above).covers(need));
+        let covered = guaranteed.filter(|more| *more > 0).min().unwrap_or(u64::MAX);
+        let outermost = self.guaranteed_from(branch).last().map(|above| self.get(above));
+        let own = outermost.filter(|above| above.covers(need) > 0).and_then(Branch::kept);
+        covered.min(self.kept_room(need, own))
+    }
+
+    /// How many tasks may be given of what is not kept for others.
+    fn kept_room(&self, need: &Need, own: Option<&Bound>) -> u64 {
+        if self.kept.is_idle() { u64::MAX } else { self.kept.room(need, own) }
+    }
+
+    /// Of which resource it would take what is kept for others: free, kept, and asked for.
+    pub(crate) fn kept_from(&self, need: &Need, guaranteed_by: Option<u32>) -> Option<(Dim, [u64; 3])> {
+        let own = guaranteed_by.and_then(|branch| self.get(branch).kept());
+        self.kept.short_of(need, own).filter(|_| !self.kept.is_idle())
+    }
+
+    /// True where one more task of this would take what is kept for others, where it is guaranteed by this branch or
+    /// by none.
+    pub(crate) fn takes_kept(&self, need: &Need, guaranteed_by: Option<u32>) -> bool {
+        let own = guaranteed_by.and_then(|branch| self.get(branch).kept());
+        self.kept_room(need, own) == 0
     }
 
     /// The nearest branch that has no room for one more task, going up.
@@ -550,5 +634,22 @@ impl Tree {
         }
         lanes.sort();
         lanes.into_iter().map(|(_, lane)| lane).collect()
+    }
+}
+
+/// Says what a member has to offer now, and where it stands.
+fn rank(ranking: &mut Ranked<LaneKey, Mask>, seat: u32, offer: Offer) {
+    match offer {
+        None => ranking.remove(seat),
+        Some(offer) if is_ranked(ranking, seat, Some(&offer)) => {}
+        Some((key, mask)) => ranking.set(seat, key, mask),
+    }
+}
+
+/// True where this is what the ranking has of a member.
+fn is_ranked(ranking: &Ranked<LaneKey, Mask>, seat: u32, offer: Option<&(LaneKey, Mask)>) -> bool {
+    match offer {
+        None => !ranking.contains(seat),
+        Some((key, mask)) => ranking.says(seat) == *mask && ranking.key(seat) == Some(key),
     }
 }

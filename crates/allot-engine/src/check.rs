@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use allot_model::TaskRange;
 
-use crate::branch::{Branch, Held, Member};
+use crate::branch::{Branch, Held, Member, WHOLE};
 use crate::engine::Engine;
+use crate::kept::Kept;
 use crate::lane::{Lane, LaneHeld};
 use crate::pool::Pool;
 use crate::shape::Mask;
@@ -82,7 +83,19 @@ impl Engine {
                 ensure(cell.first().is_some(), || format!("lane {slot} keeps an empty cell"))?;
             }
         }
+        self.check_kept()?;
         queues.tree.iter().try_for_each(|(number, branch)| self.check_branch(number, branch))
+    }
+
+    /// What is missing to guarantees that are kept is what the branches lack, added up.
+    fn check_kept(&self) -> Result<(), String> {
+        let tree = &self.pool.backlog.queues.tree;
+        let mut sum = Kept::default();
+        for (_, branch) in tree.iter().filter(|(_, branch)| branch.keeps) {
+            branch.guarantee.iter().for_each(|fence| sum.keep(&fence.bound, &branch.held));
+        }
+        let same = (0..self.pool.dims.len()).all(|dim| sum.missing(dim) == tree.kept.missing(dim));
+        ensure(same, || format!("{sum:?} is missing, noted {:?}", tree.kept))
     }
 
     fn check_branch(&self, number: u32, branch: &Branch) -> Result<(), String> {
@@ -96,8 +109,12 @@ impl Engine {
             held.replace(&LaneHeld::default(), &lane.held);
             for cell in lane.waiting() {
                 let (bit, need) = (Mask::of(cell.shape), &shapes.get(cell.shape).need);
-                let hidden = branch.full.meets(bit) && branch.admits(need);
+                let hidden = number != WHOLE && branch.limit.full.meets(bit) && branch.admits(need);
                 ensure(!hidden, || format!("branch {number} hides lane {slot}, and has room for it"))?;
+                let passed = branch.guarantee.as_ref().is_some_and(|fence| fence.full.meets(bit));
+                ensure(!passed || branch.covers(need) == 0, || {
+                    format!("branch {number} passes lane {slot} by, which is guaranteed something")
+                })?;
             }
         }
         ensure(held.equals(&branch.held), || {

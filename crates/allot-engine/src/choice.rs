@@ -29,9 +29,11 @@ impl Fleet {
     /// Says what is free on an agent; nothing where it has no offer.
     pub(crate) fn refresh(&mut self, slot: u32, free: Option<Free>) {
         let listed = free.is_some();
+        self.spend(slot);
         self.agents[slot].free = free.unwrap_or_default();
         self.note_change(slot);
         if listed {
+            self.agents[slot].free.amounts.iter().for_each(|(dim, amount)| self.spare.add(dim, amount));
             self.reindex(slot);
         } else {
             self.index.remove(slot);
@@ -243,6 +245,7 @@ impl Fleet {
             self.filling = Some(slot);
         }
         self.agents[slot].free.subtract(&shape.need, count, named);
+        self.spare.subtract_need(&shape.need, count);
         self.move_in(slot, shape.need.get(GPUS), count);
         self.note_change(slot);
     }

@@ -46,6 +46,11 @@ impl Dims {
         self.places.get(name).copied()
     }
 
+    /// How many resources have a place.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
     /// The resource at a place.
     pub(crate) fn name(&self, dim: Dim) -> Option<&ResourceName> {
         self.names.get(dim)

@@ -5,6 +5,7 @@ use allot_model::{
     QueueName, RefusalCode, SetAside, Span, Time, WhyView,
 };
 
+use crate::branch::Settings;
 use crate::flight::{Flight, Unanswered};
 use crate::policy::Policy;
 use crate::pool::Pool;
@@ -135,7 +136,11 @@ impl Engine {
     pub fn queue_order(&mut self) -> Vec<Option<QueueName>> {
         self.pool.refresh(&self.flight);
         let queues = &self.pool.backlog.queues;
-        queues.tree.lanes_in_order().into_iter().map(|lane| queues.lane(lane).queue.clone()).collect()
+        queues
+            .lanes_in_order(&self.pool.shapes)
+            .into_iter()
+            .map(|lane| queues.lane(lane).queue.clone())
+            .collect()
     }
 
     fn acting(&self) -> Option<Epoch> {
@@ -234,8 +239,8 @@ impl Engine {
     fn on_item(&mut self, now: Time, item: FeedItem) {
         match item {
             FeedItem::Active { epoch, instance } => self.active = (instance == self.me).then_some(epoch),
-            FeedItem::Queue { queue, weight, limit } => {
-                if !self.pool.on_queue(&queue, weight, &limit) {
+            FeedItem::Queue { queue, weight, limit, guarantee } => {
+                if !self.pool.on_queue(&queue, weight, Settings { limit, guarantee }) {
                     self.apart = true;
                     self.session.ask(now);
                 }

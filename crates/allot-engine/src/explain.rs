@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use allot_model::view::lowest_terms;
-use allot_model::{JobId, LimitReached, PlaceInLine, QueueShare, WhyView};
+use allot_model::{Amount, JobId, KeptForOthers, LimitReached, PlaceInLine, QueueShare, WhyView};
 
 use crate::backlog::{Backlog, Job};
 use crate::policy::Policy;
 use crate::pool::Pool;
 use crate::queues::Queues;
+use crate::shape::Shapes;
 use crate::survey::survey;
 
 /// Where the tasks of a job stand. What was heard has to be taken in before.
@@ -17,7 +18,7 @@ pub(crate) fn explain(pool: &Pool, policy: &Policy, id: JobId) -> Option<WhyView
     let job = backlog.job(backlog.find(id)?);
     let found = survey(pool, pool.shapes.get(job.shape));
     let waiting = job.unplaced.count();
-    let ahead = lanes_ahead(&backlog.queues, job.lane);
+    let ahead = lanes_ahead(&backlog.queues, &pool.shapes, job.lane);
     Some(WhyView {
         job: id,
         policy: policy.name.clone(),
@@ -25,6 +26,7 @@ pub(crate) fn explain(pool: &Pool, policy: &Policy, id: JobId) -> Option<WhyView
         granted: job.wanted.count().saturating_sub(waiting),
         held: backlog.held(id),
         limit: if waiting > 0 { limit_reached(pool, job) } else { None },
+        kept: if waiting > 0 { kept_for_others(pool, job) } else { None },
         reasons: found.reasons,
         nearest: found.nearest,
         line: job.queued.then(|| place_in_line(backlog, job)),
@@ -44,6 +46,19 @@ fn limit_reached(pool: &Pool, job: &Job) -> Option<LimitReached> {
     Some(LimitReached { queue: branch.queue.clone()?, limited: limited.to_string(), limit, held, asked })
 }
 
+/// What too little is left of beside what is kept for other queues.
+fn kept_for_others(pool: &Pool, job: &Job) -> Option<KeptForOthers> {
+    let (queues, need) = (&pool.backlog.queues, &pool.shapes.get(job.shape).need);
+    if queues.is_strict_line() {
+        return None;
+    }
+    let guaranteed = queues.assured_by(job.lane, need);
+    let (dim, amounts) = queues.tree.kept_from(need, guaranteed)?;
+    let resource = pool.dims.name(dim)?.clone();
+    let [free, kept, asked] = amounts.map(|units| Amount::Scalar(units).to_json(&resource));
+    Some(KeptForOthers { resource, free, kept, asked })
+}
+
 fn place_in_line(backlog: &Backlog, job: &Job) -> PlaceInLine {
     let queues = &backlog.queues;
     let lanes = queues.lanes().filter(|(slot, _)| *slot == job.lane || !queues.rank());
@@ -59,15 +74,18 @@ fn place_in_line(backlog: &Backlog, job: &Job) -> PlaceInLine {
 }
 
 /// The lanes with waiting tasks that are preferred to this one, in order.
-fn lanes_ahead(queues: &Queues, lane: u32) -> Vec<u32> {
+fn lanes_ahead(queues: &Queues, shapes: &Shapes, lane: u32) -> Vec<u32> {
     if !queues.rank() {
         return Vec::new();
     }
+    let order = queues.lanes_in_order(shapes);
+    if let Some(place) = order.iter().position(|other| *other == lane) {
+        return order.into_iter().take(place).collect();
+    }
+    // One with nothing that waits stands nowhere.
     let path = |lane| queues.tree.path(queues.lane(lane).branch, queues.key(lane));
     let own = path(lane);
-    let mut ahead = queues.tree.lanes_in_order();
-    ahead.retain(|other| *other != lane && path(*other) < own);
-    ahead
+    order.into_iter().filter(|other| path(*other) < own).collect()
 }
 
 /// The first of these lanes with something that fits now, the first of all where none has.

@@ -68,6 +68,8 @@ pub(crate) struct Fleet {
     pub(crate) mix: TaskMix,
     /// Everything that all agents have.
     capacity: Vector,
+    /// What is free on all agents with an offer together.
+    pub(crate) spare: Vector,
     /// How many agents have how much of each resource, so that the largest is known.
     totals: Vec<BTreeMap<u64, u32>>,
     /// The most of each resource that any agent has in all.
@@ -93,6 +95,7 @@ impl Fleet {
             tenants: Tenants::default(),
             mix: TaskMix::default(),
             capacity: Vector::default(),
+            spare: Vector::default(),
             totals: Vec::new(),
             largest: Vector::default(),
             scale_changed: false,
@@ -111,6 +114,11 @@ impl Fleet {
 
     pub(crate) fn capacity(&self) -> &Vector {
         &self.capacity
+    }
+
+    /// What is free on all agents with an offer together.
+    pub(crate) fn spare(&self) -> &Vector {
+        &self.spare
     }
 
     /// How many agents there are.
@@ -149,6 +157,7 @@ impl Fleet {
     pub(crate) fn leave(&mut self, id: &AgentId) -> Vec<u64> {
         let Some(slot) = self.by_id.remove(id) else { return Vec::new() };
         self.uncount(slot);
+        self.spend(slot);
         self.index.remove(slot);
         self.note_change(slot);
         self.changed.remove(&slot);
@@ -281,6 +290,14 @@ impl Fleet {
     pub(crate) fn remove_class(&mut self, class: u32) {
         for slot in self.by_id.values() {
             self.agents[*slot].classes.remove(&class);
+        }
+    }
+
+    /// What is free on an agent does not count any more.
+    pub(crate) fn spend(&mut self, slot: u32) {
+        if self.index.contains(slot) {
+            let Self { agents, spare, .. } = self;
+            agents[slot].free.amounts.iter().for_each(|(dim, amount)| spare.subtract(dim, amount));
         }
     }
 

@@ -9,13 +9,16 @@
 //! - `shape`, `fleet`, `backlog`: what is asked for, what is free, and who waits. `rekey`: scores that move with time.
 //! - `placement`, `choice`: which agent gets a task. `cost`, `contest`, `mix`, `tenants`: the placements whose answer depends
 //!   on the task.
-//! - `queues`, `branch`, `search`: what each queue has and may have, and which is next.
+//! - `queues`, `branch`, `bound`, `kept`: what each queue has, may have and is to have.
 //!   `standing`: what some ranks keep of queues beside what these hold.
+//! - `search`, `assured`: which is next, and what goes first because it is guaranteed.
 //! - `pass`: the decisions. `engine`, `session`, `flight`: the protocol around them.
 //! - `explain`, `survey`: why a job waits, worked out when someone asks.
 
+mod assured;
 mod backlog;
 mod bits;
+mod bound;
 mod branch;
 mod check;
 mod choice;
@@ -27,6 +30,7 @@ mod engine;
 mod explain;
 mod fleet;
 mod flight;
+mod kept;
 mod lane;
 mod mix;
 mod name;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use allot_model::{
-    AgentId, JobId, Placement, PoolAgent, PoolJob, QueueLimit, QueueName, Resources, Span, TaskRange, Time,
+    AgentId, JobId, Placement, PoolAgent, PoolJob, QueueName, Resources, Span, TaskRange, Time,
 };
 
 use crate::backlog::{Backlog, Next};
+use crate::branch::Settings;
 use crate::dims::{Dims, GPUS};
 use crate::draw::Draws;
 use crate::fleet::Fleet;
@@ -65,11 +66,11 @@ impl Pool {
         self.backlog.queues.recall(memory, self.fleet.capacity());
     }
 
-    /// A queue was set. False where all has to be told from the start, see [`crate::queues::Queues::limit`].
-    pub(crate) fn on_queue(&mut self, queue: &QueueName, weight: u32, limit: &QueueLimit) -> bool {
+    /// A queue was set. False where all has to be told from the start, see [`crate::queues::Queues::bound`].
+    pub(crate) fn on_queue(&mut self, queue: &QueueName, weight: u32, settings: Settings) -> bool {
         let queues = &mut self.backlog.queues;
         queues.weigh(queue, weight, self.fleet.capacity());
-        queues.limit(queue, limit, &mut self.dims)
+        queues.bound(queue, settings, &mut self.dims)
     }
 
     pub(crate) fn on_job(&mut self, job: &PoolJob) {
@@ -220,6 +221,13 @@ impl Pool {
         found
     }
 
+    /// Some agent with room for a task of the shape.
+    fn find_room(&mut self, shape: u32) -> Option<u32> {
+        let (found, looked_at) = self.fleet.with_room(self.shapes.get(shape));
+        self.note_effort(shape, looked_at);
+        found
+    }
+
     /// A search for the shape took so much.
     fn note_effort(&mut self, shape: u32, looked_at: u64) {
         let is_known = self.shapes.get(shape).bit.is_some();
@@ -248,15 +256,26 @@ impl Pool {
                 self.shapes.offered(agent, |shape| may_fit(shape) && fleet.fits(agent, shape));
             }
         }
+        if !self.backlog.queues.tree.kept.is_idle() {
+            self.backlog.queues.tree.look(self.fleet.spare());
+        }
         self.witnesses.as_mut().into_iter().for_each(Witnesses::forget_all);
         self.confirm();
         self.backlog.queues.blend(&self.shapes);
     }
 
-    /// What is next. Where it decides how queues rank which shapes fit somewhere, that is made sure of before.
+    /// What is next. Where it decides how queues rank which shapes fit somewhere, that is made sure of before; where the
+    /// search leaned on some, afterwards.
     pub(crate) fn next(&mut self) -> Option<Next> {
-        self.confirm();
-        self.backlog.next(&self.shapes)
+        loop {
+            self.confirm();
+            let next = self.backlog.next(&self.shapes);
+            let leaned_on = std::mem::take(&mut self.backlog.queues.leaned_on);
+            let Some(shape) = leaned_on.into_iter().find(|shape| self.find_room(*shape).is_none()) else {
+                return next;
+            };
+            self.shapes.set_hope(shape, Hope::None);
+        }
     }
 
     /// Sees to it that each shape that is said to fit somewhere does.
@@ -265,9 +284,7 @@ impl Pool {
         let is_unsure = |shape: &u32| self.shapes.is_open(*shape) && !witnesses.has(*shape);
         let unsure: Vec<u32> = self.shapes.iter().map(|(shape, _)| shape).filter(is_unsure).collect();
         for shape in unsure {
-            let (found, looked_at) = self.fleet.with_room(self.shapes.get(shape));
-            self.note_effort(shape, looked_at);
-            match found {
+            match self.find_room(shape) {
                 Some(agent) => witnesses.note(shape, agent),
                 None => self.shapes.set_hope(shape, Hope::None),
             }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use allot_model::{QueueLimit, QueueName};
+use allot_model::QueueName;
 
-use crate::branch::{Tree, WHOLE};
+use crate::branch::{Settings, Tree, WHOLE};
 use crate::dims::{Dim, Dims, Need, Vector};
 use crate::lane::{Lane, LaneHeld};
 use crate::policy::{Backfill, JobKey, LaneKey, Policy};
@@ -27,11 +27,13 @@ pub(crate) struct Queues {
     pub(crate) lanes: Slab<Lane>,
     pub(crate) by_queue: BTreeMap<Option<QueueName>, u32>,
     weights: BTreeMap<QueueName, u32>,
-    limits: BTreeMap<QueueName, QueueLimit>,
+    settings: BTreeMap<QueueName, Settings>,
     /// The lanes with waiting jobs, in the order in which they are served.
     pub(crate) tree: Tree,
-    /// True where queues have got limits or lost them since the tree was grown.
+    /// True where queues have got limits or guarantees or lost them since the tree was grown.
     outgrown: bool,
+    /// Shapes that the last search leaned on: what it found is next only if they fit somewhere.
+    pub(crate) leaned_on: Vec<u32>,
     /// True where tasks hold something that was not noted, because nobody's share or limit was to be known.
     missed: bool,
 }
@@ -47,9 +49,10 @@ impl Queues {
             lanes: Slab::default(),
             by_queue: BTreeMap::new(),
             weights: BTreeMap::new(),
-            limits: BTreeMap::new(),
+            settings: BTreeMap::new(),
             tree: Tree::new(&policy.rank),
             outgrown: false,
+            leaned_on: Vec::new(),
             missed: false,
         }
     }
@@ -161,33 +164,33 @@ impl Queues {
         self.reweighed(queue);
     }
 
-    /// What a queue and all below it may have. False where it cannot be told what they have, because that was not noted:
+    /// What a queue and all below it may have and are to have. False where it cannot be told what they have, because that was not noted:
     /// all has to be told from the start then, to [`Queues::new`] with lanes apart.
-    pub(crate) fn limit(&mut self, queue: &QueueName, limit: &QueueLimit, dims: &mut Dims) -> bool {
-        let known = self.limits.get(queue);
-        if known.map_or(limit.is_none(), |known| known == limit) {
+    pub(crate) fn bound(&mut self, queue: &QueueName, settings: Settings, dims: &mut Dims) -> bool {
+        let known = self.settings.get(queue);
+        if known.map_or(settings.is_none(), |known| *known == settings) {
             return true;
         }
-        match (known, limit.is_none()) {
-            (Some(_), false) => self.tree.set_limit(queue, limit, dims),
+        match known.filter(|known| known.guarantee.is_none() && settings.guarantee.is_none()) {
+            Some(_) if !settings.is_none() => self.tree.set_limit(queue, &settings.limit, dims),
             _ => self.outgrown = true,
         }
-        if limit.is_none() {
-            self.limits.remove(queue);
+        if settings.is_none() {
+            self.settings.remove(queue);
             return true;
         }
-        self.limits.insert(queue.clone(), limit.clone());
+        self.settings.insert(queue.clone(), settings);
         self.apart |= self.by_queue.is_empty() && !self.missed;
         self.apart
     }
 
-    /// Grows the tree anew where queues have got limits or lost them.
+    /// Grows the tree anew where queues have got limits or guarantees or lost them.
     pub(crate) fn refresh(&mut self, dims: &mut Dims, capacity: &Vector) {
         if !std::mem::take(&mut self.outgrown) || !self.apart {
             return;
         }
         let before = std::mem::replace(&mut self.tree, Tree::new(&self.rank));
-        self.tree.grow(&self.limits, dims);
+        self.tree.grow(&self.settings, dims);
         for branch in self.tree.parts() {
             let queue = self.tree.get(branch).queue.clone();
             self.tree.get_mut(branch).weight = queue.map_or(1, |queue| self.weight_of(&queue));
@@ -275,6 +278,7 @@ impl Queues {
         leaves: Option<(u32, JobKey)>,
     ) {
         self.missed |= !self.apart;
+        self.tree.give(need, count);
         if self.apart {
             self.hold(lane, |lane, measure| lane.charge(need, count, measure), capacity);
         }
@@ -346,8 +350,8 @@ impl Queues {
 
     /// True where a lane has a job that could be next, going by which shapes fit somewhere.
     pub(crate) fn has_next_in(&self, lane: u32, shapes: &Shapes, mut fits: impl FnMut(u32) -> bool) -> bool {
+        let may_have = |shape: u32| self.may_go(lane, &shapes.get(shape).need);
         let lane = &self.lanes[lane];
-        let may_have = |shape: u32| self.tree.refusing(lane.branch, &shapes.get(shape).need).is_none();
         lane.next(self.backfill, |shape| may_have(shape) && fits(shape)).is_some()
     }
 

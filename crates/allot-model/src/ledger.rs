@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::agent::{AgentFacts, AttemptRun};
+use crate::guarantee::QueueGuarantee;
 use crate::id::{AgentId, Epoch, GrantId, InstanceId, JobId, PolicyName, QueueName};
 use crate::job::JobSpec;
 use crate::limit::QueueLimit;
@@ -271,6 +272,8 @@ pub enum DispatcherRecord {
         weight: u32,
         /// The most that its tasks and those of all queues below it may hold together.
         limit: QueueLimit,
+        /// What they are to have together, before others.
+        guarantee: QueueGuarantee,
     },
 }
 

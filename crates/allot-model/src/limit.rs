@@ -56,6 +56,14 @@ impl QueueLimit {
         }
     }
 
+    /// All that this or the other names; where both do, as this does.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let mut resources = other.resources.clone();
+        resources.extend(self.resources.iter().map(|(name, units)| (name.clone(), *units)));
+        Self { tasks: self.tasks.or(other.tasks), resources }
+    }
+
     /// All that is limited, and to how much; tasks first.
     pub fn iter(&self) -> impl Iterator<Item = (Limited, u64)> {
         let tasks = self.tasks.map(|count| (Limited::Tasks, count));

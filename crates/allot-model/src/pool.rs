@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::agent::Attributes;
 use crate::constraint::Constraint;
+use crate::guarantee::QueueGuarantee;
 use crate::id::{AgentId, Epoch, GrantId, InstanceId, JobId, OfferVersion, PolicyName, QueueName};
 use crate::ledger::Placement;
 use crate::limit::QueueLimit;
@@ -61,6 +62,8 @@ pub enum FeedItem {
         weight: u32,
         /// The most that its tasks and those of all queues below it may hold together.
         limit: QueueLimit,
+        /// What they are to have together, before others.
+        guarantee: QueueGuarantee,
     },
     /// A job was admitted and not all of it has ended.
     Job(Arc<PoolJob>),

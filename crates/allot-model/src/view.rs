@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Attributes;
+use crate::guarantee::HoldBack;
 use crate::id::{AgentId, AttemptId, Epoch, InstanceId, JobId, PolicyName, QueueName};
 use crate::ledger::Rejection;
 use crate::limit::{LimitChange, QueueLimit};
@@ -13,8 +14,8 @@ use crate::time::Time;
 mod why;
 
 pub use why::{
-    AgentCount, Hindrance, LimitReached, NearMiss, PlaceInLine, QueueShare, SetAside, Shortage, WhyQuery,
-    WhyView,
+    AgentCount, Hindrance, KeptForOthers, LimitReached, NearMiss, PlaceInLine, QueueShare, SetAside,
+    Shortage, WhyQuery, WhyView,
 };
 
 /// The fraction in lowest terms; 0 of 1 where both are 0.
@@ -304,7 +305,13 @@ pub struct QueueView {
     /// The most that its tasks and those of all queues below it may hold together; what is not named is not limited.
     #[serde(default)]
     pub limit: QueueLimit,
-    /// What they hold together of what is limited.
+    /// What they are to have together before others, where they want it; what is not named is not guaranteed.
+    #[serde(default)]
+    pub guarantee: QueueLimit,
+    /// When what they do not use of it is kept free for them.
+    #[serde(default)]
+    pub hold_back: HoldBack,
+    /// What they hold together of what is limited or guaranteed.
     #[serde(default)]
     pub held: QueueLimit,
     /// How many of its jobs have not ended.
@@ -336,6 +343,15 @@ pub struct QueueSetCommand {
     /// What its limit is to be, thing by thing.
     #[serde(default, skip_serializing_if = "LimitChange::is_empty")]
     pub limit: LimitChange,
+    /// True where nothing is to be guaranteed to it but what [`QueueSetCommand::guarantee`] names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_guarantee: bool,
+    /// What is to be guaranteed to it, thing by thing.
+    #[serde(default, skip_serializing_if = "LimitChange::is_empty")]
+    pub guarantee: LimitChange,
+    /// When what it does not use of its guarantee is to be kept free for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_back: Option<HoldBack>,
 }
 
 /// Who decides.

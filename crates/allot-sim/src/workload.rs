@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use allot_model::{AgentId, Constraint, PoolAgent, QueueLimit, QueueName, Request, Resources, Span, Time};
+use allot_model::{
+    AgentId, Constraint, PoolAgent, QueueGuarantee, QueueLimit, QueueName, Request, Resources, Span, Time,
+};
 
 /// What is to happen: jobs that are submitted, and all else that changes.
 #[derive(Debug, Clone, Default)]
@@ -41,8 +43,8 @@ pub struct Queue {
     pub weight: u32,
     /// The most that it and all queues below it may hold.
     pub limit: QueueLimit,
-    /// What it is to have whenever it wants it.
-    pub guarantee: QueueLimit,
+    /// What it and all queues below it are to have before others.
+    pub guarantee: QueueGuarantee,
 }
 
 /// What the tasks of some jobs ask for.
@@ -127,8 +129,8 @@ pub enum Happening {
         weight: u32,
         /// Its limit from now on.
         limit: QueueLimit,
-        /// What it is to have whenever it wants it, from now on.
-        guarantee: QueueLimit,
+        /// What is guaranteed to it from now on.
+        guarantee: QueueGuarantee,
     },
 }
 

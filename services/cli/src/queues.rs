@@ -1,8 +1,11 @@
 //! `allot queues` and `allot queue set`: who shares, and how.
 
 use allot_bus::Subject;
-use allot_model::view::{Done, QueueSetCommand, QueueView};
-use allot_model::{LimitChange, Limited, QueueName};
+use allot_model::view::{AgentUse, Done, QueueSetCommand, QueueView};
+use allot_model::{
+    Amount, HoldBack, Holding, LimitChange, Limited, QueueGuarantee, QueueLimit, QueueName, ResourceName,
+    Resources,
+};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 
@@ -10,10 +13,10 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{Output, Table, note, resources};
 
-/// List queues with their weights, what they run, their shares and their limits.
+/// List queues with their weights, what they run, their shares, limits and guarantees.
 ///
 /// The share is a queue's dominant share: the largest part that its tasks hold of any one resource of the pool, and
-/// which resource that is. Where a queue has a limit, what it and all queues below it hold together stands beside it.
+/// which resource that is. Where a queue has a limit or a guarantee, what it and all queues below it hold together stands beside it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +30,8 @@ pub struct QueuesArgs {}
 #[command(after_help = "\
 Examples:
   allot queue set research.vision --weight 3
-  allot queue set research --limit cpus=64 --limit tasks=200")]
+  allot queue set research --limit cpus=64 --limit tasks=200
+  allot queue set research --guarantee cpus=16")]
 pub struct QueueArgs {
     #[command(subcommand)]
     verb: QueueVerb,
@@ -35,7 +39,7 @@ pub struct QueueArgs {
 
 #[derive(Debug, Subcommand)]
 enum QueueVerb {
-    /// Set what a queue is entitled to beside others, and the most that it may have.
+    /// Set what a queue is entitled to beside others, the most that it may have, and what it is to have before others.
     ///
     /// A queue of weight 3 gets three times the share of a queue of weight 1 where both want more than there is. A
     /// queue that was never set has weight 1.
@@ -43,6 +47,11 @@ enum QueueVerb {
     /// A limit is the most that the tasks of a queue and of all queues below it may hold together; `tasks` limits how
     /// many run at a time. A queue below another never escapes the limit of that one. What is left out stays as it is,
     /// and tasks that run go on, even where they hold more than a new limit.
+    ///
+    /// A guarantee is what they get before others get more than is guaranteed to these. Others may use what a queue
+    /// leaves of its guarantee, and it gets that back as their tasks end. A queue whose limit is no more than its
+    /// guarantee borrows from nobody, and nobody borrows from it: what it does not use is kept free for it, unless
+    /// `--hold-back` says otherwise.
     Set(SetArgs),
 }
 
@@ -53,7 +62,9 @@ Examples:
   allot queue set research --limit cpus=64 --limit mem=256GB
   allot queue set research.vision --limit gpus=4,tasks=20
   allot queue set research --limit mem=none
-  allot queue set research --no-limit", group(ArgGroup::new("what").required(true).multiple(true)))]
+  allot queue set research --no-limit
+  allot queue set research --guarantee cpus=16,mem=64GB
+  allot queue set research --guarantee cpus=16 --hold-back always", group(ArgGroup::new("what").required(true).multiple(true)))]
 struct SetArgs {
     /// The queue.
     #[arg(value_name = "QUEUE")]
@@ -68,15 +79,31 @@ struct SetArgs {
     /// Take away every limit of it that `--limit` does not set.
     #[arg(long, group = "what")]
     no_limit: bool,
+    /// What it and those below it get of a resource, or how many `tasks` may run, before others get more than theirs;
+    /// `none` for no guarantee. Can be given more than once.
+    #[arg(long, value_name = "NAME=AMOUNT", group = "what")]
+    guarantee: Vec<LimitChange>,
+    /// Take away every guarantee of it that `--guarantee` does not set.
+    #[arg(long, group = "what")]
+    no_guarantee: bool,
+    /// When what they do not use of the guarantee is kept free for them: `fixed` where the limit is no more than the
+    /// guarantee, which is the default, `always`, or `never`.
+    #[arg(long, value_name = "WHEN", group = "what")]
+    hold_back: Option<HoldBack>,
 }
 
 impl SetArgs {
     fn command(self) -> Result<QueueSetCommand, Failure> {
-        let Self { queue, weight, limit, no_limit } = self;
-        let limit = limit.into_iter().try_fold(LimitChange::default(), LimitChange::and);
-        let limit = limit.map_err(|error| Failure::Usage(format!("--limit {error}")))?;
-        Ok(QueueSetCommand { queue, weight, no_limit, limit })
+        let Self { queue, weight, limit, no_limit, guarantee, no_guarantee, hold_back } = self;
+        let (limit, guarantee) = (in_one("--limit", limit)?, in_one("--guarantee", guarantee)?);
+        Ok(QueueSetCommand { queue, weight, no_limit, limit, no_guarantee, guarantee, hold_back })
     }
+}
+
+/// What all uses of a flag say together.
+fn in_one(flag: &str, changes: Vec<LimitChange>) -> Result<LimitChange, Failure> {
+    let change = changes.into_iter().try_fold(LimitChange::default(), LimitChange::and);
+    change.map_err(|error| Failure::Usage(format!("{flag} {error}")))
 }
 
 /// Lists queues.
@@ -89,7 +116,35 @@ pub async fn list(_: QueuesArgs, client: &Client, output: &Output) -> Result<(),
     if queues.is_empty() && !output.is_json() {
         note("no queue has jobs, and none was ever set");
     }
+    if queues.iter().any(|queue| !queue.guarantee.is_none()) && !output.is_json() {
+        // Who may not ask for agents goes without the warning.
+        let agents: Vec<AgentUse> = client.ask(&Subject::AgentsUsage, &json!({})).await.unwrap_or_default();
+        overcommitted(&queues, &agents).iter().for_each(|warning| note(warning));
+    }
     Ok(())
+}
+
+/// Of which resources more is guaranteed than all agents that take tasks have. A guarantee below another counts within
+/// that.
+fn overcommitted(queues: &[QueueView], agents: &[AgentUse]) -> Vec<String> {
+    let guaranteed: Vec<&QueueView> = queues.iter().filter(|queue| !queue.guarantee.is_none()).collect();
+    let is_below = |queue: &QueueView, other: &QueueView| {
+        queue.queue != other.queue && queue.queue.is_within(other.queue.as_str())
+    };
+    let mut sums = Holding::default();
+    for queue in guaranteed.iter().filter(|queue| !guaranteed.iter().any(|other| is_below(queue, other))) {
+        sums.add_all(&Holding { tasks: 0, resources: queue.guarantee.resources.clone() });
+    }
+    let mut pool = Holding::default();
+    for agent in agents.iter().filter(|agent| agent.available) {
+        Resources::from_json(&agent.total).into_iter().for_each(|total| pool.add(&total, 1));
+    }
+    let more = sums.resources.iter().filter(|(name, sum)| **sum > pool.of(name) && !agents.is_empty());
+    let words = |(name, sum): (&ResourceName, &u64)| {
+        let (sum, has) = (Amount::scalar_text(name, *sum), Amount::scalar_text(name, pool.of(name)));
+        format!("{name}: queues are guaranteed {sum} in all, and the agents that take tasks have {has}")
+    };
+    more.map(words).collect()
 }
 
 /// Changes a queue.
@@ -106,6 +161,8 @@ fn table(queues: &[QueueView], output: &Output) -> String {
     let mut columns = vec!["QUEUE", "WEIGHT#", "JOBS#", "RUNNING#", "PENDING#", "SHARE#", "OF", "ALLOCATED"];
     let are_limited = queues.iter().any(|queue| !queue.limit.is_none());
     columns.extend(are_limited.then_some("OF LIMIT"));
+    let are_guaranteed = queues.iter().any(|queue| !queue.guarantee.is_none());
+    columns.extend(are_guaranteed.then_some("OF GUARANTEE"));
     let mut table = Table::new(&columns);
     for queue in queues {
         let mut row = vec![
@@ -119,6 +176,7 @@ fn table(queues: &[QueueView], output: &Output) -> String {
             resources(&queue.allocated).into(),
         ];
         row.extend(are_limited.then(|| of_limit(queue).into()));
+        row.extend(are_guaranteed.then(|| of_guarantee(queue).into()));
         table.row(row);
     }
     if table.is_empty() { String::new() } else { output.draw(&table) }
@@ -127,10 +185,21 @@ fn table(queues: &[QueueView], output: &Output) -> String {
 /// `tasks 3/10, cpus 2.5/4`: what a queue and those below it hold of what is limited, and its limit; `-` where it has
 /// none.
 pub(crate) fn of_limit(queue: &QueueView) -> String {
-    let part = |(what, most): (Limited, u64)| {
-        format!("{what} {}/{}", what.text(queue.held.most(&what).unwrap_or(0)), what.text(most))
+    beside(&queue.held, &queue.limit)
+}
+
+/// The same of what is guaranteed, and where it is `held back` for it.
+pub(crate) fn of_guarantee(queue: &QueueView) -> String {
+    let guarantee = QueueGuarantee { least: queue.guarantee.clone(), hold_back: queue.hold_back };
+    let held_back = !guarantee.is_none() && guarantee.is_held_back(&queue.limit);
+    beside(&queue.held, &queue.guarantee) + if held_back { ", held back" } else { "" }
+}
+
+fn beside(held: &QueueLimit, amounts: &QueueLimit) -> String {
+    let part = |(what, amount): (Limited, u64)| {
+        format!("{what} {}/{}", what.text(held.most(&what).unwrap_or(0)), what.text(amount))
     };
-    let parts: Vec<String> = queue.limit.iter().map(part).collect();
+    let parts: Vec<String> = amounts.iter().map(part).collect();
     if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
 }
 
@@ -149,7 +218,6 @@ mod tests {
     use super::*;
     use crate::jobs::tests::NOW;
     use crate::output::Format;
-    use allot_model::QueueLimit;
     use clap::Parser;
 
     /// The command line of `allot queue`.
@@ -183,6 +251,11 @@ mod tests {
                 "queue set a --no-limit --limit gpus=0 --weight 2",
                 json!({"queue": "a", "weight": 2, "no_limit": true, "limit": {"gpus": 0}}),
             ),
+            (
+                "queue set a --guarantee cpus=8 --guarantee mem=64GiB --hold-back never",
+                json!({"queue": "a", "guarantee": {"cpus": 8, "mem": "64GiB"}, "hold_back": "never"}),
+            ),
+            ("queue set a --no-guarantee", json!({"queue": "a", "no_guarantee": true})),
         ];
         for (line, expected) in cases {
             assert_eq!(command(line), Ok(expected), "{line}");
@@ -192,10 +265,15 @@ mod tests {
     #[test]
     fn what_cannot_be_set_is_said_with_what_can() {
         let cases = [
-            ("queue set a", "--weight <N>|--limit <NAME=AMOUNT>|--no-limit"),
+            (
+                "queue set a",
+                "--weight <N>|--limit <NAME=AMOUNT>|--no-limit|--guarantee <NAME=AMOUNT>|--no-guarantee|--hold-back <WHEN>",
+            ),
             ("queue set a --weight 0", "0 is not in 1..=1000000"),
             ("queue set a --limit cpus", "such as `cpus=4`, `mem=16GB` or `tasks=10`"),
             ("queue set a --limit cpu=4", "did you mean `cpus`"),
+            ("queue set a --hold-back yes", "choose one of `fixed`, `always`, `never`"),
+            ("queue set a --guarantee cpus=4,cpus=5", "`cpus`: it is named twice"),
             ("queue set a --limit cpus=4 --limit cpus=5", "--limit `cpus`: it is named twice"),
         ];
         for (line, part) in cases {
@@ -204,12 +282,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn queues_are_listed_with_their_shares() {
-        let queue = |name: &str, weight, share, resource: Option<&str>| QueueView {
+    fn queue(name: &str, weight: u32, share: [u64; 2], resource: Option<&str>) -> QueueView {
+        QueueView {
             queue: QueueName::new(name).unwrap(),
             weight,
             limit: QueueLimit::default(),
+            guarantee: QueueLimit::default(),
+            hold_back: HoldBack::default(),
             held: QueueLimit::default(),
             jobs: 2,
             running: 10,
@@ -217,7 +296,34 @@ mod tests {
             allocated: json!({"cpus": 12}),
             dominant_resource: resource.map(str::to_owned),
             dominant_share: share,
+        }
+    }
+
+    #[test]
+    fn more_guaranteed_than_there_is_is_warned_of() {
+        let agent = |available| AgentUse {
+            agent: "a".parse().unwrap(),
+            total: json!({"cpus": 8, "mem": "4GB", "gpus": ["0", "1"]}),
+            allocated: json!({}),
+            free: json!({}),
+            available,
         };
+        let with = |name: &str, guarantee: &str| QueueView {
+            guarantee: limit(guarantee),
+            ..queue(name, 1, [0, 1], None)
+        };
+        let queues = [with("a", "cpus=6,gpus=2"), with("a.b", "cpus=6"), with("ab", "cpus=2,mem=4GB")];
+        assert_eq!(overcommitted(&queues, &[agent(true)]), Vec::<String>::new(), "a.b is within a");
+        let queues = [&queues[..], &[with("c", "cpus=.5")]].concat();
+        assert_eq!(
+            overcommitted(&queues, &[agent(true), agent(false)]),
+            ["cpus: queues are guaranteed 8.5 in all, and the agents that take tasks have 8"]
+        );
+        assert_eq!(overcommitted(&queues, &[]), Vec::<String>::new(), "nothing is known of agents");
+    }
+
+    #[test]
+    fn queues_are_listed_with_their_shares() {
         let mut queues = [queue("research", 3, [3, 8], Some("cpus")), queue("web", 1, [0, 0], None)];
         assert_eq!(
             table(&queues, &Output::plain(Format::Text, false, NOW)),
@@ -234,6 +340,17 @@ web            1     2       10     1200   0.0%  -     cpus 12"
 QUEUE     WEIGHT  JOBS  RUNNING  PENDING  SHARE  OF    ALLOCATED  OF LIMIT
 research       3     2       10     1200  37.5%  cpus  cpus 12    tasks 10/20, cpus 12/16, mem 0/64GB
 web            1     2       10     1200   0.0%  -     cpus 12    -"
+        );
+        queues[0].limit = QueueLimit::default();
+        queues[1].guarantee = limit("cpus=12");
+        queues[1].hold_back = HoldBack::Always;
+        queues[1].held = limit("cpus=8");
+        assert_eq!(
+            table(&queues, &Output::plain(Format::Text, false, NOW)),
+            "\
+QUEUE     WEIGHT  JOBS  RUNNING  PENDING  SHARE  OF    ALLOCATED  OF GUARANTEE
+research       3     2       10     1200  37.5%  cpus  cpus 12    -
+web            1     2       10     1200   0.0%  -     cpus 12    cpus 8/12, held back"
         );
     }
 

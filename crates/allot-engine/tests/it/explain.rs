@@ -11,7 +11,7 @@ use allot_model::{
 use proptest::prelude::*;
 
 use crate::laws::{any_policy, apply, some_events};
-use crate::support::reference::{allows, comes_before, fits, limit_on, share};
+use crate::support::reference::{allows, comes_before, fits, limit_on, share, takes_what_is_kept};
 use crate::support::{Cluster, TTL, agent_id, constraints, items, job, policy, pool_agent, queue, resources};
 
 fn why(cluster: &mut Cluster, job: u64) -> WhyView {
@@ -278,7 +278,9 @@ proptest! {
             prop_assert_eq!(view.agents(&Hindrance::Room), with_room);
             let limited = limit_on(&cluster, &job.facts).filter(|_| !job.pending.is_empty());
             prop_assert_eq!(view.limit.map(|limit| limit.queue), limited.clone());
-            let explained = limited.is_some() || job.pending.is_empty() || policy.backfill == Backfill::None;
+            let kept = takes_what_is_kept(&cluster, &job.facts) && !job.pending.is_empty();
+            prop_assert_eq!(view.kept.is_some(), kept);
+            let explained = kept || limited.is_some() || job.pending.is_empty() || policy.backfill == Backfill::None;
             prop_assert!(with_room == 0 || explained, "B: {id} would fit");
             prop_assert_eq!(view.nearest.is_none(), with_room > 0 || cluster.agents.is_empty());
             prop_assert_eq!(view.line.is_some(), !job.pending.is_empty());

@@ -1,7 +1,7 @@
 //! The properties that every policy keeps, by the letters of the crate's README, on random clusters.
 
 use allot_engine::{Backfill, Order, Placement, Policy, Rank};
-use allot_model::{Amount, PoolJob, Resources, Span, TaskRange, Time};
+use allot_model::{Amount, HoldBack, PoolJob, Resources, Span, TaskRange, Time};
 use proptest::prelude::*;
 
 use crate::support::orders::ORDERS;
@@ -51,6 +51,11 @@ pub(crate) enum Event {
         queue: usize,
         limit: String,
     },
+    Guarantee {
+        queue: usize,
+        least: String,
+        hold_back: HoldBack,
+    },
     Withdrawn {
         place: usize,
         first: u32,
@@ -79,10 +84,16 @@ fn event() -> impl Strategy<Value = Event> {
         4 => any::<usize>().prop_map(|place| Event::Ends { place }),
         1 => (0..QUEUES.len(), 1_u32..4).prop_map(|(queue, weight)| Event::Weight { queue, weight }),
         2 => (0..QUEUES.len(), limit()).prop_map(|(queue, limit)| Event::Limit { queue, limit }),
+        2 => (0..QUEUES.len(), limit(), hold_back())
+            .prop_map(|(queue, least, hold_back)| Event::Guarantee { queue, least, hold_back }),
         1 => (any::<usize>(), 0_u32..12, 1_u32..6)
             .prop_map(|(place, first, count)| Event::Withdrawn { place, first, count }),
         4 => Just(Event::Pass),
     ]
+}
+
+fn hold_back() -> impl Strategy<Value = HoldBack> {
+    prop_oneof![2 => Just(HoldBack::Fixed), 1 => Just(HoldBack::Always), 1 => Just(HoldBack::Never)]
 }
 
 fn limit() -> impl Strategy<Value = String> {
@@ -194,6 +205,9 @@ pub(crate) fn apply(cluster: &mut Cluster, event: &Event) {
         }
         Event::Limit { queue, limit } => {
             cluster.limit(QUEUES[*queue], limit);
+        }
+        Event::Guarantee { queue, least, hold_back } => {
+            cluster.guarantee(QUEUES[*queue], least, *hold_back);
         }
         Event::Withdrawn { place, first, count } => {
             if let Some(id) = nth(cluster.jobs.keys().map(|id| id.0).collect(), *place) {
@@ -316,6 +330,31 @@ proptest! {
             placed
         };
         prop_assert_eq!(run(false), run(true));
+    }
+
+    #[test]
+    fn l_every_queue_gets_what_is_guaranteed_to_it_and_wanted(
+        policy in any_policy(),
+        queues in proptest::collection::vec((0_u64..8, 0_u32..20, hold_back()), 3),
+        more in 0_u64..8,
+        others in 0_u32..30,
+    ) {
+        let mut cluster = Cluster::new(Policy { backfill: Backfill::Skip, ..policy });
+        let guaranteed: u64 = queues.iter().map(|(least, ..)| least).sum();
+        cluster.agent("m", &format!("cpus={}", guaranteed + more)).job(9, "0", others, "cpus=1");
+        for (place, (least, wanted, hold_back)) in queues.iter().enumerate() {
+            let name = ["a", "b", "b-c"][place];
+            cluster.guarantee(name, &format!("cpus={least}"), *hold_back);
+            cluster.job(place as u64 + 1, name, *wanted, "cpus=1");
+        }
+        cluster.pass();
+        let mut kept = 0;
+        for (place, (least, wanted, hold_back)) in queues.iter().enumerate() {
+            let has = cluster.running(place as u64 + 1);
+            prop_assert!(has >= (*least).min(u64::from(*wanted)), "queue {place} has {has}");
+            kept += if *hold_back == HoldBack::Always { least.saturating_sub(has) } else { 0 };
+        }
+        prop_assert!(guaranteed + more - cluster.used("cpus") >= kept, "{kept} are held back");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod explain;
 mod fairness;
 mod goldens;
+mod guarantees;
 mod laws;
 mod limits;
 mod openb;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use allot_engine::{Input, Limits, Output};
 use allot_model::{
-    AllocatorMessage, Core, Epoch, Feed, FeedItem, GrantId, JobId, OfferVersion, PoolJob, QueueLimit,
-    RefusalCode, Span, SyncPart, TaskRange, Time,
+    AllocatorMessage, Core, Epoch, Feed, FeedItem, GrantId, JobId, OfferVersion, PoolJob, QueueGuarantee,
+    QueueLimit, RefusalCode, Span, SyncPart, TaskRange, Time,
 };
 use proptest::prelude::*;
 
@@ -327,7 +327,12 @@ fn the_session_of_an_allocator_as_a_transcript() {
     let mut cluster = Cluster::new(policy("drf"));
     let mut transcript = Transcript::new(&mut cluster);
     let limit = QueueLimit::default();
-    transcript.says(vec![FeedItem::Queue { queue: queue("a"), weight: 2, limit }]);
+    transcript.says(vec![FeedItem::Queue {
+        queue: queue("a"),
+        weight: 2,
+        limit,
+        guarantee: QueueGuarantee::default(),
+    }]);
     transcript.says(vec![
         FeedItem::Agent(Arc::new(pool_agent("m1", resources("cpus=4"), &[]))),
         offer("m1", 1, "cpus=4"),
@@ -365,7 +370,12 @@ fn any_item() -> impl Strategy<Value = FeedItem> {
                     let resources = [("cpus".parse().unwrap(), cpus)].into_iter().filter(|_| mem == 0);
                     let tasks = (number > 1).then_some(number);
                     let limit = QueueLimit { tasks, resources: resources.collect() };
-                    FeedItem::Queue { queue, weight: u32::try_from(number).unwrap(), limit }
+                    FeedItem::Queue {
+                        queue,
+                        weight: u32::try_from(number).unwrap(),
+                        limit,
+                        guarantee: QueueGuarantee::default(),
+                    }
                 }
                 2 => {
                     FeedItem::Job(Arc::new(job(number, queue.as_str(), tasks.last.saturating_add(1), &asks)))

@@ -104,7 +104,7 @@ impl FromStr for LimitChange {
         for part in text.split(',') {
             let (name, amount) = part.split_once('=').ok_or_else(|| {
                 format!(
-                    "{part:?} is not a limit: write NAME=AMOUNT, such as `cpus=4`, `mem=16GB` or `tasks=10`, or \
+                    "{part:?} is given: write NAME=AMOUNT, such as `cpus=4`, `mem=16GB` or `tasks=10`, or \
                      NAME={NONE} to take it away"
                 )
             })?;

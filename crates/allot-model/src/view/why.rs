@@ -32,6 +32,9 @@ pub struct WhyView {
     pub held: Option<SetAside>,
     /// The limit that holds it back, if one does: of those of its queue and of the queues above it the nearest.
     pub limit: Option<LimitReached>,
+    /// Set where what is free is kept for queues that do not use all of what is guaranteed to them.
+    #[serde(default)]
+    pub kept: Option<KeptForOthers>,
     /// What is in the way on each agent of the pool, the most frequent first. The counts add up to all agents.
     pub reasons: Vec<AgentCount>,
     /// How little is missing, where no agent has room.
@@ -67,6 +70,19 @@ pub struct LimitReached {
     /// How much that queue and those below it hold, those tasks counted that are granted and not confirmed yet, as
     /// words.
     pub held: Value,
+    /// How much one more task takes, as words.
+    pub asked: Value,
+}
+
+/// Of what is free in all too little is left beside what is kept for other queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptForOthers {
+    /// Of what too little is left.
+    pub resource: ResourceName,
+    /// How much is free on all agents together, as words.
+    pub free: Value,
+    /// How much other queues lack to what is guaranteed to them and kept free for them, as words.
+    pub kept: Value,
     /// How much one more task takes, as words.
     pub asked: Value,
 }

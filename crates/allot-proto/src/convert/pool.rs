@@ -51,7 +51,9 @@ impl From<&FeedItem> for feed_item::Change {
             FeedItem::Active { epoch, instance } => {
                 Self::Active(feed_item::Active { epoch: epoch.0, instance: instance.to_string() })
             }
-            FeedItem::Queue { queue, weight, limit } => Self::Queue(queue_set(queue, *weight, limit)),
+            FeedItem::Queue { queue, weight, limit, guarantee } => {
+                Self::Queue(queue_set(queue, *weight, limit, guarantee))
+            }
             FeedItem::Job(job) => Self::Job((&**job).into()),
             FeedItem::Pending { job, tasks } => Self::Pending(job_tasks(*job, *tasks)),
             FeedItem::Withdrawn { job, tasks } => Self::Withdrawn(job_tasks(*job, *tasks)),
@@ -103,7 +105,7 @@ impl TryFrom<feed_item::Change> for FeedItem {
             }
             Wire::Queue(m) => {
                 let read = read_queue_set(m).map_err(|error| error.within("queue"));
-                read.map(|(queue, weight, limit)| Self::Queue { queue, weight, limit })?
+                read.map(|(queue, weight, limit, guarantee)| Self::Queue { queue, weight, limit, guarantee })?
             }
             Wire::Job(m) => Self::Job(Arc::new(m.try_into()?)),
             Wire::Pending(m) => read_job_tasks(&m).map(|(job, tasks)| Self::Pending { job, tasks })?,

@@ -1081,6 +1081,9 @@ pub struct QueueSet {
     /// The most that its tasks and those of all queues below it may hold together; no limit where absent.
     #[prost(message, optional, tag = "3")]
     pub limit: ::core::option::Option<QueueLimit>,
+    /// What they are to have together, before others; nothing is guaranteed where absent.
+    #[prost(message, optional, tag = "4")]
+    pub guarantee: ::core::option::Option<QueueGuarantee>,
 }
 /// The most that tasks may hold together. What is not named is not limited; 0 is a limit.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1094,6 +1097,16 @@ pub struct QueueLimit {
         ::prost::alloc::string::String,
         u64,
     >,
+}
+/// What the tasks of a queue and of all queues below it are to have together, where they want it, before others.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QueueGuarantee {
+    /// How much, in the form of a limit: up to so much, a task goes before those that are not guaranteed.
+    #[prost(message, optional, tag = "1")]
+    pub least: ::core::option::Option<QueueLimit>,
+    /// When what is not used of it is kept free for them.
+    #[prost(enumeration = "HoldBack", tag = "2")]
+    pub hold_back: i32,
 }
 /// Who writes: each has one subject of the ledger and one active instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1128,6 +1141,43 @@ impl Writer {
             "WRITER_REGISTRY" => Some(Self::Registry),
             "WRITER_OFFERS" => Some(Self::Offers),
             "WRITER_DISPATCHER" => Some(Self::Dispatcher),
+            _ => None,
+        }
+    }
+}
+/// When what a queue does not use of its guarantee is kept free for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HoldBack {
+    /// Not said: as HOLD_BACK_FIXED.
+    Unspecified = 0,
+    /// Where the queue may have no more than is guaranteed to it.
+    Fixed = 1,
+    /// Always.
+    Always = 2,
+    /// Never.
+    Never = 3,
+}
+impl HoldBack {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HOLD_BACK_UNSPECIFIED",
+            Self::Fixed => "HOLD_BACK_FIXED",
+            Self::Always => "HOLD_BACK_ALWAYS",
+            Self::Never => "HOLD_BACK_NEVER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HOLD_BACK_UNSPECIFIED" => Some(Self::Unspecified),
+            "HOLD_BACK_FIXED" => Some(Self::Fixed),
+            "HOLD_BACK_ALWAYS" => Some(Self::Always),
+            "HOLD_BACK_NEVER" => Some(Self::Never),
             _ => None,
         }
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use allot_model::{
-    Batch, DispatcherRecord, Entry, Epoch, GrantId, JobId, JobState, OffersRecord, Outcome, Placement,
-    QueueLimit, Reason, Record, RegistryRecord, Rejection, TaskState, Writer, WriterStarted,
+    Batch, DispatcherRecord, Entry, Epoch, GrantId, HoldBack, JobId, JobState, OffersRecord, Outcome,
+    Placement, QueueGuarantee, QueueLimit, Reason, Record, RegistryRecord, Rejection, TaskState, Writer,
+    WriterStarted,
 };
 
 use super::{Sample, at, facts, failed, full_spec, id, limit, run, sample, slice};
@@ -15,6 +16,10 @@ pub fn samples() -> Vec<Sample> {
         sample("batch.offers", batch(Writer::Offers, offers().into_iter().map(Record::Offers))),
         sample("batch.jobs", batch(Writer::Dispatcher, jobs().into_iter().map(Record::Dispatcher))),
         sample("batch.limits", batch(Writer::Dispatcher, limits().into_iter().map(Record::Dispatcher))),
+        sample(
+            "batch.guarantees",
+            batch(Writer::Dispatcher, guarantees().into_iter().map(Record::Dispatcher)),
+        ),
         sample("batch.tasks", batch(Writer::Dispatcher, tasks().into_iter().map(Record::Dispatcher))),
     ]
 }
@@ -74,13 +79,33 @@ fn jobs() -> Vec<DispatcherRecord> {
         DispatcherRecord::JobCancelled { job },
         DispatcherRecord::JobEnded { job, state: JobState::Dropped, reason: Some(Reason::DependencyFailed) },
         DispatcherRecord::JobEnded { job, state: JobState::Finished, reason: None },
-        DispatcherRecord::QueueSet { queue: id(queue), weight: 3, limit: QueueLimit::default() },
+        DispatcherRecord::QueueSet {
+            queue: id(queue),
+            weight: 3,
+            limit: QueueLimit::default(),
+            guarantee: QueueGuarantee::default(),
+        },
     ]
 }
 
 fn limits() -> Vec<DispatcherRecord> {
-    let set = |limit| DispatcherRecord::QueueSet { queue: id("research"), weight: 1, limit };
+    let set = |limit| {
+        let (queue, guarantee) = (id("research"), QueueGuarantee::default());
+        DispatcherRecord::QueueSet { queue, weight: 1, limit, guarantee }
+    };
     vec![set(limit()), set(QueueLimit { tasks: Some(0), ..QueueLimit::default() })]
+}
+
+fn guarantees() -> Vec<DispatcherRecord> {
+    let set =
+        |limit, guarantee| DispatcherRecord::QueueSet { queue: id("research"), weight: 1, limit, guarantee };
+    let held_back = |hold_back| QueueGuarantee { least: limit(), hold_back };
+    let nothing = QueueGuarantee { least: QueueLimit::default(), hold_back: HoldBack::Always };
+    vec![
+        set(limit(), held_back(HoldBack::Fixed)),
+        set(QueueLimit::default(), held_back(HoldBack::Never)),
+        set(QueueLimit::default(), nothing),
+    ]
 }
 
 fn tasks() -> Vec<DispatcherRecord> {

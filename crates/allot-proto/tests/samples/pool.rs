@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use allot_model::{
-    AllocatorMessage, Constraint, Epoch, Feed, FeedItem, FromAllocator, Grant, GrantId, JobId, OfferVersion,
-    Placement, PoolAgent, PoolJob, ProposedPlacement, QueueLimit, RefusalCode, Span, SyncPart, TaskRange,
+    AllocatorMessage, Constraint, Epoch, Feed, FeedItem, FromAllocator, Grant, GrantId, HoldBack, JobId,
+    OfferVersion, Placement, PoolAgent, PoolJob, ProposedPlacement, QueueGuarantee, QueueLimit, RefusalCode,
+    Span, SyncPart, TaskRange,
 };
 
 use super::{Sample, at, id, limit, request, run, sample, slice, total};
@@ -16,6 +17,7 @@ pub fn samples() -> Vec<Sample> {
         sample("feed.free", feed(None, free())),
         sample("feed.turns", feed(None, turns())),
         sample("feed.limits", feed(None, limits())),
+        sample("feed.guarantees", feed(None, guarantees())),
         sample("feed.draining", feed(None, vec![FeedItem::Agent(Arc::new(described(true)))])),
         sample("from_allocator", FromAllocator { instance: id("drf-1"), messages: messages() }),
         sample(
@@ -65,7 +67,12 @@ fn wanted() -> Vec<FeedItem> {
     };
     vec![
         FeedItem::Active { epoch: Epoch(5), instance: id("drf-1") },
-        FeedItem::Queue { queue: id("research"), weight: 3, limit: QueueLimit::default() },
+        FeedItem::Queue {
+            queue: id("research"),
+            weight: 3,
+            limit: QueueLimit::default(),
+            guarantee: QueueGuarantee::default(),
+        },
         FeedItem::Job(Arc::new(pool_job)),
         FeedItem::Pending { job, tasks },
         FeedItem::Withdrawn { job, tasks },
@@ -81,9 +88,19 @@ fn described(draining: bool) -> PoolAgent {
 fn limits() -> Vec<FeedItem> {
     let (epoch, grant) = (Epoch(5), GrantId(77));
     vec![
-        FeedItem::Queue { queue: id("research"), weight: 1, limit: limit() },
+        FeedItem::Queue {
+            queue: id("research"),
+            weight: 1,
+            limit: limit(),
+            guarantee: QueueGuarantee::default(),
+        },
         FeedItem::Refused { epoch, grant, code: RefusalCode::OverLimit, message: "no more".to_owned() },
     ]
+}
+
+fn guarantees() -> Vec<FeedItem> {
+    let guarantee = QueueGuarantee { least: limit(), hold_back: HoldBack::Always };
+    vec![FeedItem::Queue { queue: id("research"), weight: 1, limit: limit(), guarantee }]
 }
 
 fn free() -> Vec<FeedItem> {

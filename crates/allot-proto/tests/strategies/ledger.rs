@@ -13,7 +13,7 @@ use proptest::sample::select;
 
 use super::agent::facts;
 use super::job::{job_state, outcome, reason, rejection, spec, task_state};
-use super::{id, limit, number, queue, resources, run, text, time};
+use super::{guarantee, id, limit, number, queue, resources, run, text, time};
 
 fn writer() -> impl Strategy<Value = Writer> {
     select(Writer::ALL.to_vec())
@@ -93,11 +93,8 @@ fn jobs() -> BoxedStrategy<DispatcherRecord> {
             state,
             reason
         }),
-        (queue(), any::<u32>(), limit()).prop_map(|(queue, weight, limit)| R::QueueSet {
-            queue,
-            weight,
-            limit
-        }),
+        (queue(), any::<u32>(), limit(), guarantee())
+            .prop_map(|(queue, weight, limit, guarantee)| R::QueueSet { queue, weight, limit, guarantee }),
     ]
     .boxed()
 }

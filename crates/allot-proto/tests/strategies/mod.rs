@@ -10,7 +10,8 @@ use std::str::FromStr;
 
 use allot_model::resources::{Ranges, WHOLE};
 use allot_model::{
-    Amount, AttemptRun, JobId, QueueLimit, Request, ResourceName, Resources, Span, TaskRange, Time,
+    Amount, AttemptRun, HoldBack, JobId, QueueGuarantee, QueueLimit, Request, ResourceName, Resources, Span,
+    TaskRange, Time,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -65,6 +66,11 @@ pub fn limit() -> BoxedStrategy<QueueLimit> {
         limited.prop_map(|(tasks, resources)| QueueLimit { tasks, resources }),
     ]
     .boxed()
+}
+
+pub fn guarantee() -> BoxedStrategy<QueueGuarantee> {
+    let hold_back = prop_oneof![Just(HoldBack::Fixed), Just(HoldBack::Always), Just(HoldBack::Never)];
+    (limit(), hold_back).prop_map(|(least, hold_back)| QueueGuarantee { least, hold_back }).boxed()
 }
 
 fn resource() -> impl Strategy<Value = ResourceName> {

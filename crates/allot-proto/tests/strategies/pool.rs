@@ -13,7 +13,7 @@ use proptest::sample::select;
 
 use super::job::constraints;
 use super::ledger::placement;
-use super::{id, limit, number, queue, request, resources, span, tasks, text, texts, time};
+use super::{guarantee, id, limit, number, queue, request, resources, span, tasks, text, texts, time};
 
 fn epoch() -> impl Strategy<Value = Epoch> {
     number().prop_map(Epoch)
@@ -60,10 +60,8 @@ fn pool_agent() -> impl Strategy<Value = Arc<PoolAgent>> {
 fn wanted() -> BoxedStrategy<FeedItem> {
     prop_oneof![
         (epoch(), id()).prop_map(|(epoch, instance)| FeedItem::Active { epoch, instance }),
-        (queue(), any::<u32>(), limit()).prop_map(|(queue, weight, limit)| FeedItem::Queue {
-            queue,
-            weight,
-            limit
+        (queue(), any::<u32>(), limit(), guarantee()).prop_map(|(queue, weight, limit, guarantee)| {
+            FeedItem::Queue { queue, weight, limit, guarantee }
         }),
         pool_job().prop_map(FeedItem::Job),
         (job(), tasks()).prop_map(|(job, tasks)| FeedItem::Pending { job, tasks }),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use allot_model::{AgentId, PoolAgent, QueueLimit, QueueName, Request, Time};
+use allot_model::{AgentId, PoolAgent, QueueGuarantee, QueueLimit, QueueName, Request, Time};
 
 use crate::workload::{Agent, Asks, Change, Happening, Job, Queue, Workload};
 
@@ -28,7 +28,7 @@ impl Builder {
             return *number;
         }
         let number = next(&self.workload.queues);
-        let (name, limit, guarantee) = (name.clone(), QueueLimit::default(), QueueLimit::default());
+        let (name, limit, guarantee) = (name.clone(), QueueLimit::default(), QueueGuarantee::default());
         self.queues.insert(name.clone(), number);
         self.workload.queues.push(Queue { name, weight: 1, limit, guarantee });
         number

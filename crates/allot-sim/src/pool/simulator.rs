@@ -34,9 +34,6 @@ pub enum SimulationError {
         /// When.
         at: Time,
     },
-    /// The workload wants something that the engine does not do.
-    #[error("{0}")]
-    NotYet(String),
     /// The name of the simulated allocator cannot be made.
     #[error(transparent)]
     Name(#[from] InvalidId),
@@ -47,29 +44,9 @@ pub enum SimulationError {
 /// # Errors
 /// [`SimulationError`] where the engine does what it must not.
 pub fn simulate(workload: &Workload, policy: &Policy) -> Result<Outcome, SimulationError> {
-    refuse_guarantees(workload)?;
     let mut simulator = Simulator::new(workload, policy)?;
     simulator.run()?;
     Ok(simulator.outcome(policy))
-}
-
-/// Guarantees are read, and not kept by the engine yet: results without them would be wrong.
-fn refuse_guarantees(workload: &Workload) -> Result<(), SimulationError> {
-    let at_first = workload.queues.iter().find(|queue| !queue.guarantee.is_none()).map(|queue| &queue.name);
-    let later = || {
-        workload.changes.iter().find_map(|change| match &change.what {
-            Happening::Queue { queue, guarantee, .. } if !guarantee.is_none() => {
-                workload.queues.get(*queue as usize).map(|queue| &queue.name)
-            }
-            _ => None,
-        })
-    };
-    match at_first.or_else(later) {
-        Some(queue) => Err(SimulationError::NotYet(format!(
-            "queue {queue} has a guarantee, which no policy keeps yet: leave `guarantee` out"
-        ))),
-        None => Ok(()),
-    }
 }
 
 struct Simulator<'a> {
@@ -95,6 +72,7 @@ impl<'a> Simulator<'a> {
             queue: queue.name.clone(),
             weight: queue.weight,
             limit: queue.limit.clone(),
+            guarantee: queue.guarantee.clone(),
         };
         Ok(Self {
             workload,
@@ -136,11 +114,15 @@ impl<'a> Simulator<'a> {
             self.truth.end(self.now, stay);
         }
         while let Some(change) = self.timeline.change(self.now) {
-            if let Happening::Queue { queue, weight, limit, .. } = &change.what
-                && let Some(FeedItem::Queue { weight: told, limit: told_limit, .. }) =
-                    self.queues.get_mut(*queue as usize)
+            if let Happening::Queue { queue, weight, limit, guarantee } = &change.what
+                && let Some(FeedItem::Queue {
+                    weight: told,
+                    limit: told_limit,
+                    guarantee: told_guarantee,
+                    ..
+                }) = self.queues.get_mut(*queue as usize)
             {
-                (*told, *told_limit) = (*weight, limit.clone());
+                (*told, *told_limit, *told_guarantee) = (*weight, limit.clone(), guarantee.clone());
             }
             self.truth.change(self.now, &change.what);
         }

@@ -163,11 +163,12 @@ impl<'a> Truth<'a> {
             Happening::Cancelled { job } => self.cancel(now, *job),
             Happening::Agent { agent, facts } => self.describe_agent(*agent, facts),
             Happening::AgentLeaves { agent } => self.agent_leaves(now, *agent),
-            Happening::Queue { queue, weight, limit, .. } => {
+            Happening::Queue { queue, weight, limit, guarantee } => {
                 if let Some(queue) = self.workload.queues.get(*queue as usize) {
                     let queue = queue.name.clone();
                     self.held.iter_mut().for_each(|held| held.set(&queue, limit));
-                    self.items.push(FeedItem::Queue { queue, weight: *weight, limit: limit.clone() });
+                    let (weight, limit, guarantee) = (*weight, limit.clone(), guarantee.clone());
+                    self.items.push(FeedItem::Queue { queue, weight, limit, guarantee });
                 }
             }
         }

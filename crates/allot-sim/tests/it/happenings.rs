@@ -246,11 +246,36 @@ events:
 }
 
 #[test]
-fn a_guarantee_is_refused_as_long_as_nobody_keeps_it() {
-    let workload = yaml("queues: {A: {guarantee: {cpus: 2}}}\nevents: []\n").workload;
-    let policy = allot_engine::Policy::parse("drf").unwrap();
-    let error = allot_sim::simulate(&workload, &policy).unwrap_err().to_string();
-    assert!(error.contains("queue A has a guarantee"), "{error}");
+fn a_quota_is_held_back_and_what_is_guaranteed_otherwise_is_lent_until_it_is_wanted() {
+    let text = |settings: &str| {
+        format!(
+            "
+queues: {{rq: {{{settings}}}, other: {{}}}}
+events:
+  - {{at: 0, agent: s1, resources: {{cpus: 2}}}}
+  - {{at: 0, agent: s2, resources: {{cpus: 2}}}}
+  - {{at: 0, submit: J1, queue: other, tasks: 4, resources: {{cpus: 2}}, run: 10s}}
+  - {{at: 5, submit: J2, queue: rq, tasks: 1, resources: {{cpus: 2}}, run: 10s}}
+  - {{at: 30, queue: rq, guarantee: {{}}}}
+"
+        )
+    };
+    // J2's task starts at once where it was held back for, else when the first of the others end.
+    for (settings, start, others) in [
+        ("limit: {cpus: 2}, guarantee: {cpus: 2}", "5", "0 10 20 30"),
+        ("guarantee: {cpus: 2}, hold_back: always", "5", "0 10 20 30"),
+        ("limit: {cpus: 2}, guarantee: {cpus: 2}, hold_back: never", "10", "0 0 10 20"),
+        ("guarantee: {cpus: 2}", "10", "0 0 10 20"),
+        ("limit: {cpus: 2}", "20", "0 0 10 10"),
+    ] {
+        let outcome: serde_json::Value =
+            serde_json::from_str(&json(&yaml(&text(settings)).workload, "fifo")).unwrap();
+        let of = |job: &str| {
+            let grants = outcome["grants"].as_array().unwrap().iter().filter(|grant| grant["job"] == job);
+            grants.map(|grant| grant["t"].as_f64().unwrap().to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!((of("J2"), of("J1")), (start.to_owned(), others.to_owned()), "{settings}");
+    }
 }
 
 #[test]

@@ -194,10 +194,16 @@ fn dispatcher(record: &DispatcherRecord) -> Told {
             let words = format!("job {job} {}{because}", word(state));
             Told::new("job_ended", words, json!({"state": state, "reason": reason})).job(*job)
         }
-        DispatcherRecord::QueueSet { queue, weight, limit } => Told::new(
+        DispatcherRecord::QueueSet { queue, weight, limit, guarantee } => Told::new(
             "queue_set",
-            format!("queue {queue} has weight {weight} and {}", limit.in_words()),
-            json!({"queue": queue, "weight": weight, "limit": limit}),
+            format!("queue {queue} has {}", guarantee.with_settings_in_words(*weight, limit)),
+            json!({
+                "queue": queue,
+                "weight": weight,
+                "limit": limit,
+                "guarantee": guarantee.least,
+                "hold_back": guarantee.hold_back,
+            }),
         ),
     }
 }
@@ -248,7 +254,9 @@ fn ended(record: &DispatcherRecord) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use allot_model::{JobState, Outcome, QueueLimit, Reason, TaskRange, TaskState};
+    use allot_model::{
+        HoldBack, JobState, Outcome, QueueGuarantee, QueueLimit, Reason, TaskRange, TaskState,
+    };
 
     fn told(record: Record) -> Told {
         Told::of(9, Writer::Dispatcher, &Entry { at: Time::from_micros(5), record }).remove(0)
@@ -308,14 +316,25 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_limit_is_told_with_the_amounts() {
-        let set = |limit: QueueLimit| {
+    fn a_changed_limit_or_guarantee_is_told_with_the_amounts() {
+        let told_of = |limit: QueueLimit, guarantee: QueueGuarantee| {
             let queue = "research".parse().unwrap();
-            told(Record::Dispatcher(DispatcherRecord::QueueSet { queue, weight: 3, limit }))
+            told(Record::Dispatcher(DispatcherRecord::QueueSet { queue, weight: 3, limit, guarantee }))
         };
+        let set = |limit: QueueLimit| told_of(limit, QueueGuarantee::default());
         let limited = set(QueueLimit { tasks: Some(10), ..QueueLimit::default() });
         assert_eq!(limited.words, "queue research has weight 3 and limit tasks 10");
         assert_eq!(limited.fields["limit"], json!({"tasks": 10}));
         assert_eq!(set(QueueLimit::default()).words, "queue research has weight 3 and no limit");
+        let least = QueueLimit { tasks: Some(4), ..QueueLimit::default() };
+        let sure = told_of(least.clone(), QueueGuarantee { least, hold_back: HoldBack::Never });
+        assert_eq!(
+            sure.words,
+            "queue research has weight 3, limit tasks 4 and guarantee tasks 4 (never held back)"
+        );
+        assert_eq!(
+            (&sure.fields["guarantee"], &sure.fields["hold_back"]),
+            (&json!({"tasks": 4}), &json!("never"))
+        );
     }
 }

@@ -114,7 +114,7 @@ pub fn run(args: &SimulateArgs, output: &Output) -> Result<(), Failure> {
     let json = args.json || output.is_json();
     let mut runs = Vec::new();
     for policy in &policies {
-        let outcome = simulate(&input.workload, policy).map_err(failure)?;
+        let outcome = simulate(&input.workload, policy).map_err(|bug| failure(&bug))?;
         let run = Run { measures: Measures::of(&input.workload, &outcome), outcome };
         if let Some(path) = &args.starts {
             write_starts(&starts_path(path, policy, policies.len()), &document(&input.workload, &run, args))?;
@@ -132,11 +132,8 @@ pub fn run(args: &SimulateArgs, output: &Output) -> Result<(), Failure> {
     if json { Ok(()) } else { table::print(&input.workload, &runs, output) }
 }
 
-fn failure(error: SimulationError) -> Failure {
-    match error {
-        SimulationError::NotYet(message) => Failure::Usage(message),
-        bug => Failure::Failed(bug.to_string()),
-    }
+fn failure(bug: &SimulationError) -> Failure {
+    Failure::Failed(bug.to_string())
 }
 
 /// The policies to run, with the choices of the scenario where they make none, and those of the flags above all.

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use allot_model::view::{
-    AgentCount, LimitReached, NearMiss, PlaceInLine, QueueShare, QueueView, Shortage, TaskCounts, WhyView,
+    AgentCount, KeptForOthers, LimitReached, NearMiss, PlaceInLine, QueueShare, QueueView, Shortage,
+    TaskCounts, WhyView,
 };
 use allot_model::{Hindrance, JobId, JobState, TaskState};
 use serde_json::Value;
@@ -11,14 +12,14 @@ use serde_json::Value;
 use super::{Dependency, Task, Unexplained, Why};
 use crate::job::ending;
 use crate::output::{Output, Tone, length, resources};
-use crate::queues::{of_limit, percent};
+use crate::queues::{of_guarantee, of_limit, percent};
 use crate::states::{self, word};
 
 /// A headline, then what is known, in lines that align.
 pub(super) fn text(why: &Why, output: &Output) -> String {
     let mut text = headline(why, output);
     let blocks = match (&why.place, &why.unexplained) {
-        (Some(place), _) => vec![limit(place), reasons(place), standing(why, place, output)],
+        (Some(place), _) => vec![limit(place), kept(place), reasons(place), standing(why, place, output)],
         (None, Some(unexplained)) => vec![known(why, unexplained)],
         (None, None) => vec![facts(why, output)],
     };
@@ -100,6 +101,20 @@ fn of_job(why: &Why, output: &Output) -> String {
 /// The limit that leaves no room, whatever is free.
 fn limit(place: &WhyView) -> Facts {
     place.limit.iter().map(|reached| ("limit".to_owned(), limit_in_words(reached))).collect()
+}
+
+/// What is free and kept for others.
+fn kept(place: &WhyView) -> Facts {
+    let words = |KeptForOthers { resource, free, kept, asked }: &KeptForOthers| {
+        format!(
+            "of {resource} {} are free, {} are kept for queues that do not use all of their guarantee, and a task asks \
+             for {}",
+            resources(free),
+            resources(kept),
+            resources(asked)
+        )
+    };
+    place.kept.iter().map(|kept| ("kept".to_owned(), words(kept))).collect()
 }
 
 fn limit_in_words(LimitReached { queue, limited, limit, held, asked }: &LimitReached) -> String {
@@ -237,8 +252,13 @@ fn queue_in_words(queue: &QueueView) -> String {
     };
     let limit =
         if queue.limit.is_none() { String::new() } else { format!("; of its limit: {}", of_limit(queue)) };
+    let guarantee = if queue.guarantee.is_none() {
+        String::new()
+    } else {
+        format!("; of its guarantee: {}", of_guarantee(queue))
+    };
     format!(
-        "{} has {share}, weight {}; its tasks: {} running, {} pending{limit}",
+        "{} has {share}, weight {}; its tasks: {} running, {} pending{limit}{guarantee}",
         queue.queue, queue.weight, queue.running, queue.pending
     )
 }

@@ -138,8 +138,9 @@ impl DispatcherCore {
             DispatcherRecord::JobEnded { job, state, reason } => {
                 self.fold_job_ended(at, *job, *state, *reason)
             }
-            DispatcherRecord::QueueSet { queue, weight, limit } => {
-                self.queues.insert(queue.clone(), QueueSettings { weight: *weight, limit: limit.clone() });
+            DispatcherRecord::QueueSet { queue, weight, limit, guarantee } => {
+                let (limit, guarantee) = (limit.clone(), guarantee.clone());
+                self.queues.insert(queue.clone(), QueueSettings { weight: *weight, limit, guarantee });
             }
         }
     }

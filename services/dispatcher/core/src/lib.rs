@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentId, AgentOrder, Answer, AttemptRun, Core, DispatcherRecord, Done, Entry, Epoch, Incarnation, JobId,
-    JobList, JobQuery, JobSpec, JobView, JobsQuery, OrderBatch, QueueLimit, QueueName, QueueSetCommand,
-    Record, Rejection, ReplyTo, ReportBatch, Span, TaskRange, TaskSet, Time,
+    JobList, JobQuery, JobSpec, JobView, JobsQuery, OrderBatch, QueueGuarantee, QueueLimit, QueueName,
+    QueueSetCommand, Record, Rejection, ReplyTo, ReportBatch, Span, TaskRange, TaskSet, Time,
 };
 
 use job::Job;
@@ -115,11 +115,12 @@ impl Agent {
 struct QueueSettings {
     weight: u32,
     limit: QueueLimit,
+    guarantee: QueueGuarantee,
 }
 
 impl Default for QueueSettings {
     fn default() -> Self {
-        Self { weight: 1, limit: QueueLimit::default() }
+        Self { weight: 1, limit: QueueLimit::default(), guarantee: QueueGuarantee::default() }
     }
 }
 

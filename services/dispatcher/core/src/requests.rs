@@ -1,7 +1,9 @@
 //! Commands of people.
 
 use allot_model::view::{Refusal, RefusalKind};
-use allot_model::{Answer, DispatcherRecord, Done, JobId, QueueLimit, QueueSetCommand, ReplyTo, Time};
+use allot_model::{
+    Answer, DispatcherRecord, Done, JobId, QueueGuarantee, QueueLimit, QueueSetCommand, ReplyTo, Time,
+};
 
 use crate::{DispatcherCore, Output, QueueSettings};
 
@@ -61,10 +63,11 @@ impl DispatcherCore {
         let answer = match self.new_settings(&command) {
             Err(message) => refusal(RefusalKind::Invalid, message),
             Ok(settings) => {
-                let (queue, QueueSettings { weight, limit }) = (command.queue, settings.clone());
-                let message = format!("queue {queue} has weight {weight} and {}", limit.in_words());
+                let (queue, QueueSettings { weight, limit, guarantee }) = (command.queue, settings.clone());
+                let message =
+                    format!("queue {queue} has {}", guarantee.with_settings_in_words(weight, &limit));
                 if self.queues.get(&queue) != Some(&settings) {
-                    self.append(now, DispatcherRecord::QueueSet { queue, weight, limit }, out);
+                    self.append(now, DispatcherRecord::QueueSet { queue, weight, limit, guarantee }, out);
                 }
                 done(message)
             }
@@ -74,9 +77,11 @@ impl DispatcherCore {
 
     /// What the queue is set to once this is done.
     fn new_settings(&self, command: &QueueSetCommand) -> Result<QueueSettings, String> {
-        let QueueSetCommand { queue, weight, no_limit, limit } = command;
-        if weight.is_none() && !no_limit && limit.is_empty() {
-            return Err("nothing is to be set: give `weight`, `limit` or `no_limit`".to_owned());
+        let QueueSetCommand { queue, weight, no_limit, limit, no_guarantee, guarantee, hold_back } = command;
+        let changes = *no_limit || !limit.is_empty() || *no_guarantee || !guarantee.is_empty();
+        if weight.is_none() && !changes && hold_back.is_none() {
+            let allowed = "`weight`, `limit`, `no_limit`, `guarantee`, `no_guarantee` or `hold_back`";
+            return Err(format!("nothing is to be set: give {allowed}"));
         }
         let known = self.queues.get(queue).cloned().unwrap_or_default();
         let weight = weight.unwrap_or(known.weight);
@@ -84,11 +89,27 @@ impl DispatcherCore {
             return Err(format!("weight {weight}: a weight is a whole number from 1 to {MOST_WEIGHT}"));
         }
         let limit = limit.applied_to(if *no_limit { QueueLimit::default() } else { known.limit });
-        let (resources, most) = (limit.resources.len(), QueueLimit::MOST_RESOURCES);
-        if resources > most {
-            return Err(format!("limit: it would name {resources} resources, and can name at most {most}"));
+        let before = if *no_guarantee { QueueGuarantee::default() } else { known.guarantee };
+        let least = guarantee.applied_to(before.least);
+        for (field, amounts) in [("limit", &limit), ("guarantee", &least)] {
+            let (resources, most) = (amounts.resources.len(), QueueLimit::MOST_RESOURCES);
+            if resources > most {
+                return Err(format!(
+                    "{field}: it would name {resources} resources, and can name at most {most}"
+                ));
+            }
         }
-        Ok(QueueSettings { weight, limit })
+        let more = least.iter().find(|(what, least)| limit.most(what).is_some_and(|most| most < *least));
+        if let Some((what, least)) = more {
+            let most = limit.most(&what).unwrap_or(0);
+            return Err(format!(
+                "guarantee: {} {what} are more than the queue's limit of {}: lower the guarantee or raise the limit",
+                what.text(least),
+                what.text(most)
+            ));
+        }
+        let guarantee = QueueGuarantee { least, hold_back: hold_back.unwrap_or(before.hold_back) };
+        Ok(QueueSettings { weight, limit, guarantee })
     }
 }
 

@@ -21,7 +21,7 @@ fn what_cannot_be_set_is_refused_and_nothing_is_noted() {
         LimitChange::from_json(&serde_json::Value::Object(entries.collect())).unwrap()
     };
     let cases = [
-        (set("a"), "nothing is to be set: give `weight`, `limit` or `no_limit`"),
+        (set("a"), "nothing is to be set: give `weight`, `limit`, `no_limit`, `guarantee`"),
         (QueueSetCommand { weight: Some(0), ..set("a") }, "a weight is a whole number from 1 to 1000000"),
         (QueueSetCommand { weight: Some(1_000_001), ..set("a") }, "weight 1000001: a weight is"),
         (QueueSetCommand { limit: resources(33), ..set("a") }, "33 resources, and can name at most 32"),

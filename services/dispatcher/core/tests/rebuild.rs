@@ -48,10 +48,15 @@ fn step() -> impl Strategy<Value = Step> {
 fn queue_set() -> impl Strategy<Value = QueueSetCommand> {
     let limit = prop::sample::select(vec!["cpus=4", "cpus=none", "tasks=2,mem=1GB", "tasks=none"]);
     let limit = prop::option::of(limit.prop_map(|text| text.parse().unwrap()));
-    (prop::option::of(0_u32..3), any::<bool>(), limit).prop_map(|(weight, no_limit, limit)| QueueSetCommand {
+    let guarantee = prop::sample::select(vec!["cpus=2", "cpus=none", "tasks=1"]);
+    let guarantee = prop::option::of(guarantee.prop_map(|text| text.parse().unwrap()));
+    let given = (prop::option::of(0_u32..3), any::<bool>(), limit, any::<bool>(), guarantee);
+    given.prop_map(|(weight, no_limit, limit, no_guarantee, guarantee)| QueueSetCommand {
         weight,
         no_limit,
         limit: limit.unwrap_or_default(),
+        no_guarantee,
+        guarantee: guarantee.unwrap_or_default(),
         ..set("a")
     })
 }

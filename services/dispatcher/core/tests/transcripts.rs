@@ -62,13 +62,20 @@ fn described(spec: JobSpec, words: &[&str]) -> JobSpec {
     }
 }
 
-/// What is to be set: `weight N`, `limit cpus=4,mem=none`, `no limit`.
+/// What is to be set: `weight N`, `limit cpus=4,mem=none`, `no limit`, and the same of `guarantee`; `hold always`.
 fn settings(name: &str, words: &[&str]) -> QueueSetCommand {
     let command = |rest: &[&str]| settings(name, rest);
     match *words {
         [] => set(name),
         ["weight", weight, ref rest @ ..] => {
             QueueSetCommand { weight: Some(weight.parse().unwrap()), ..command(rest) }
+        }
+        ["no", "guarantee", ref rest @ ..] => QueueSetCommand { no_guarantee: true, ..command(rest) },
+        ["guarantee", guarantee, ref rest @ ..] => {
+            QueueSetCommand { guarantee: guarantee.parse().unwrap(), ..command(rest) }
+        }
+        ["hold", when, ref rest @ ..] => {
+            QueueSetCommand { hold_back: Some(when.parse().unwrap()), ..command(rest) }
         }
         ["no", "limit", ref rest @ ..] => QueueSetCommand { no_limit: true, ..command(rest) },
         ["limit", limit, ref rest @ ..] => QueueSetCommand { limit: limit.parse().unwrap(), ..command(rest) },

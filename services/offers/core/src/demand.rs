@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allot_model::{
-    AttemptRun, Holding, JobId, PoolJob, QueueLimit, QueueName, ResourceName, Resources, RunMap, TaskRange,
+    AttemptRun, Holding, JobId, PoolJob, QueueGuarantee, QueueLimit, QueueName, ResourceName, Resources,
+    RunMap, TaskRange,
 };
 
 use crate::limits::Limits;
@@ -104,11 +105,16 @@ impl Demand {
         true
     }
 
-    /// Sets what a queue is entitled to, and how much it may have.
-    pub(crate) fn set_queue(&mut self, queue: &QueueName, weight: u32, limit: &QueueLimit) {
+    /// Sets what a queue is entitled to, how much it may have, and how much it is to have.
+    pub(crate) fn set_queue(
+        &mut self,
+        queue: &QueueName,
+        weight: u32,
+        limit: &QueueLimit,
+        guarantee: &QueueGuarantee,
+    ) {
         self.account(queue, |account| account.weight = Some(weight));
-        let held = if limit.is_none() { Holding::default() } else { self.holding(queue) };
-        self.limits.set(queue, limit.clone(), held);
+        self.limits.set(queue, limit.clone(), guarantee.clone(), self.holding(queue));
     }
 
     /// What the tasks of a queue and of all queues below it hold, added up anew.

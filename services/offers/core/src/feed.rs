@@ -1,6 +1,8 @@
 //! What the allocators are told: changes to all of them, everything to one that says hello.
 
-use allot_model::{Amount, Epoch, Feed, FeedItem, GrantId, Placement, ReplyTo, Resources, SyncPart, Time};
+use allot_model::{
+    Amount, Epoch, Feed, FeedItem, GrantId, Placement, QueueName, ReplyTo, Resources, SyncPart, Time,
+};
 
 use crate::{OffersCore, Output};
 
@@ -45,14 +47,19 @@ impl OffersCore {
         }
     }
 
+    /// What an operator has set for a queue.
+    pub(crate) fn queue_item(&self, queue: &QueueName, weight: u32) -> FeedItem {
+        let (limit, guarantee) = (self.demand.limits.of(queue), self.demand.limits.guarantee(queue));
+        FeedItem::Queue { queue: queue.clone(), weight, limit, guarantee }
+    }
+
     fn everything(&self, now: Time) -> Vec<FeedItem> {
         let mut items = Vec::new();
         if let Some(active) = &self.allocators.active {
             items.push(FeedItem::Active { epoch: active.epoch, instance: active.instance.clone() });
         }
         for (queue, account) in self.demand.queues.iter().filter(|(_, account)| account.weight.is_some()) {
-            let (weight, limit) = (account.weight(), self.demand.limits.of(queue));
-            items.push(FeedItem::Queue { queue: queue.clone(), weight, limit });
+            items.push(self.queue_item(queue, account.weight()));
         }
         for (id, job) in &self.demand.jobs {
             items.push(FeedItem::Job(job.pool.clone()));
@@ -133,7 +140,10 @@ fn size_of(item: &FeedItem) -> usize {
         FeedItem::Allocated { placements, .. } => placements.iter().map(size_of_placement).sum(),
         FeedItem::Released { slice, queue, .. } => queue.as_str().len() + resources(slice),
         FeedItem::Refused { message, .. } => message.len(),
-        FeedItem::Queue { queue, limit, .. } => queue.as_str().len() + limit.iter().count() * RESOURCE,
+        FeedItem::Queue { queue, limit, guarantee, .. } => {
+            let amounts = limit.iter().count() + guarantee.least.iter().count();
+            queue.as_str().len() + amounts * RESOURCE
+        }
         _ => 64,
     }
 }

@@ -125,9 +125,9 @@ impl OffersCore {
                     self.say(FeedItem::JobEnded { job: *job });
                 }
             }
-            DispatcherRecord::QueueSet { queue, weight, limit } => {
-                self.demand.set_queue(queue, *weight, limit);
-                self.say(FeedItem::Queue { queue: queue.clone(), weight: *weight, limit: limit.clone() });
+            DispatcherRecord::QueueSet { queue, weight, limit, guarantee } => {
+                self.demand.set_queue(queue, *weight, limit, guarantee);
+                self.say(self.queue_item(queue, *weight));
             }
             DispatcherRecord::JobRejected { .. }
             | DispatcherRecord::TasksStarted { .. }

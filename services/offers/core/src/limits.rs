@@ -1,17 +1,18 @@
-//! The queues that have a limit, and what their tasks and those of all queues below them hold.
+//! The queues that have a limit or a guarantee, and what their tasks and those of all queues below them hold.
 
 use std::collections::BTreeMap;
 
-use allot_model::{Holding, Limited, Placement, QueueLimit, QueueName, Resources};
+use allot_model::{Holding, Limited, Placement, QueueGuarantee, QueueLimit, QueueName, Resources};
 
-/// All limits.
+/// All limits and guarantees. Only limits are kept here: whether guarantees are met is the allocator's to see to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Limits(BTreeMap<QueueName, Account>);
 
-/// A limit, and what it limits.
+/// What a queue may have and is to have, and what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Account {
     limit: QueueLimit,
+    guarantee: QueueGuarantee,
     held: Holding,
 }
 
@@ -25,12 +26,18 @@ pub(crate) struct OverLimit {
 }
 
 impl Limits {
-    /// Sets the limit of a queue, where it and those below it hold this now.
-    pub(crate) fn set(&mut self, queue: &QueueName, limit: QueueLimit, held: Holding) {
-        if limit.is_none() {
+    /// Sets the limit and the guarantee of a queue, where it and those below it hold this now.
+    pub(crate) fn set(
+        &mut self,
+        queue: &QueueName,
+        limit: QueueLimit,
+        guarantee: QueueGuarantee,
+        held: Holding,
+    ) {
+        if limit.is_none() && guarantee == QueueGuarantee::default() {
             self.0.remove(queue);
         } else {
-            self.0.insert(queue.clone(), Account { limit, held });
+            self.0.insert(queue.clone(), Account { limit, guarantee, held });
         }
     }
 
@@ -39,9 +46,15 @@ impl Limits {
         self.0.get(queue).map_or_else(QueueLimit::default, |account| account.limit.clone())
     }
 
-    /// What a queue and those below it hold of what its limit limits.
+    /// What is guaranteed to a queue itself.
+    pub(crate) fn guarantee(&self, queue: &QueueName) -> QueueGuarantee {
+        self.0.get(queue).map_or_else(QueueGuarantee::default, |account| account.guarantee.clone())
+    }
+
+    /// What a queue and those below it hold of what its limit and its guarantee name.
     pub(crate) fn held(&self, queue: &QueueName) -> QueueLimit {
-        self.0.get(queue).map_or_else(QueueLimit::default, |account| account.held.beside(&account.limit))
+        let beside = |account: &Account| account.held.beside(&account.limit.or(&account.guarantee.least));
+        self.0.get(queue).map_or_else(QueueLimit::default, beside)
     }
 
     /// So many tasks of a queue hold this each.
@@ -86,7 +99,7 @@ impl Limits {
 }
 
 impl OverLimit {
-    fn new(queue: &QueueName, what: Limited, Account { limit, held }: &Account) -> Self {
+    fn new(queue: &QueueName, what: Limited, Account { limit, held, .. }: &Account) -> Self {
         let of = |amounts: &QueueLimit| amounts.most(&what).unwrap_or(0);
         let (most, held) = (of(limit), of(&held.beside(limit)));
         Self { queue: queue.clone(), what, most, held }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use allot_model::view::lowest_terms;
-use allot_model::{AgentUse, Amount, QueueLimit, QueueName, QueueView, ResourceName, Resources};
+use allot_model::{
+    AgentUse, Amount, HoldBack, QueueGuarantee, QueueLimit, QueueName, QueueView, ResourceName, Resources,
+};
 
 use crate::OffersCore;
 use crate::agents::Standing;
@@ -25,7 +27,8 @@ impl OffersCore {
         let total = self.pool_total();
         let view = |(queue, account): (&QueueName, &Account)| {
             let (limit, held) = (self.demand.limits.of(queue), self.demand.limits.held(queue));
-            QueueView { limit, held, ..queue_view(queue, account, &total) }
+            let QueueGuarantee { least: guarantee, hold_back } = self.demand.limits.guarantee(queue);
+            QueueView { limit, guarantee, hold_back, held, ..queue_view(queue, account, &total) }
         };
         self.demand.queues.iter().map(view).collect()
     }
@@ -58,6 +61,8 @@ fn queue_view(queue: &QueueName, account: &Account, total: &BTreeMap<ResourceNam
         queue: queue.clone(),
         weight: account.weight(),
         limit: QueueLimit::default(),
+        guarantee: QueueLimit::default(),
+        hold_back: HoldBack::default(),
         held: QueueLimit::default(),
         jobs: account.jobs,
         running: account.running,

@@ -100,7 +100,12 @@ fn a_limit_below_what_is_held_takes_nothing_away() {
 fn a_limit_that_stands_before_an_allocation_in_the_ledger_may_be_read_after_it() {
     let mut pool = pool();
     let limit = QueueLimit { tasks: Some(2), ..QueueLimit::default() };
-    let record = DispatcherRecord::QueueSet { queue: queue("a"), weight: 1, limit };
+    let record = DispatcherRecord::QueueSet {
+        queue: queue("a"),
+        weight: 1,
+        limit,
+        guarantee: QueueGuarantee::default(),
+    };
     let set = Entry { at: pool.now, record: Record::Dispatcher(record) };
     pool.ledger.push(set.clone());
     assert_eq!(give(&mut pool, 2, 0, 3), Ok(()), "not read yet");
@@ -129,4 +134,23 @@ fn an_allocator_hears_of_limits_before_jobs_and_whenever_they_change() {
     let first = |is: fn(&FeedItem) -> bool| pool.synced.iter().position(is).unwrap();
     let queue = first(|item| matches!(item, FeedItem::Queue { .. }));
     assert!(queue < first(|item| matches!(item, FeedItem::Job(_))));
+}
+
+#[test]
+fn a_guarantee_is_told_and_shown_and_refuses_nothing() {
+    let mut pool = pool();
+    pool.guarantee("a", "cpus=2", HoldBack::Always);
+    let told = pool.heard.iter().any(|item| match item {
+        FeedItem::Queue { queue, guarantee, .. } => {
+            queue.as_str() == "a" && guarantee.in_words() == "guarantee cpus 2 (always held back)"
+        }
+        _ => false,
+    });
+    assert!(told);
+    assert_eq!(give(&mut pool, 2, 0, 3), Ok(()), "more than is guaranteed");
+    assert_eq!(give(&mut pool, 3, 0, 11), Ok(()), "the allocator sees to it that guarantees are kept");
+    let view = pool.view("a");
+    assert_eq!((view.guarantee.to_string(), view.held.to_string()), ("cpus 2".into(), "cpus 4".into()));
+    assert_eq!(view.hold_back, HoldBack::Always);
+    assert!(pool.rebuilt().same_state(&pool.core));
 }

@@ -92,7 +92,9 @@ fn take(pool: &mut Pool, step: Step, admitted: &mut [bool; 6]) {
         Step::Weight(q, weight, tasks) => {
             let queue = queue(QUEUES[usize::from(q)]);
             let limit = QueueLimit { tasks, ..QueueLimit::default() };
-            pool.record(Record::Dispatcher(DispatcherRecord::QueueSet { queue, weight, limit }));
+            let least = QueueLimit { tasks: tasks.filter(|_| weight > 1), ..QueueLimit::default() };
+            let guarantee = QueueGuarantee { least, ..QueueGuarantee::default() };
+            pool.record(Record::Dispatcher(DispatcherRecord::QueueSet { queue, weight, limit, guarantee }));
         }
         Step::Pass(ms) => pool.pass(Span::from_millis(ms)),
         Step::Beat(a) => pool.beat(&format!("a{a}"), "drf"),

@@ -152,6 +152,47 @@ async fn the_policy_changes_while_tasks_are_in_flight_and_none_is_lost_or_run_tw
 }
 
 #[tokio::test]
+async fn what_is_guaranteed_is_held_back_or_lent_and_comes_back_as_tasks_end() {
+    let cluster = Cluster::of("drf", 1, 4).await;
+    let set = async |command: Value| cluster.command(Subject::QueuesSet, command).await;
+    let (two, long) = (json!({"cpus": 2}), json!({"command": ["sleep", "60"], "resources": {"cpus": 1}}));
+    set(json!({"queue": "sure", "limit": two, "guarantee": two})).await;
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        others.push(cluster.user.submit("other", &long).await.unwrap());
+    }
+    let running = async |queue: &str, count: u64| {
+        eventually(&format!("{count} tasks of {queue} run"), PATIENCE, || async {
+            (cluster.queue(queue).await?.running == count).then_some(())
+        })
+        .await;
+    };
+    running("other", 2).await;
+    let kept = eventually("what is kept is told", PATIENCE, || async {
+        let subject = Subject::PoolWhy(PoolName::default_pool());
+        let view: Result<WhyView, _> = cluster.user.ask(subject, &json!({"job": others[3]})).await;
+        view.ok()?.kept
+    })
+    .await;
+    assert_eq!((kept.resource.as_str(), kept.free, kept.kept), ("cpus", json!(2), json!(2)));
+
+    set(json!({"queue": "sure", "hold_back": "never"})).await;
+    running("other", 4).await;
+    let mut sure = Vec::new();
+    for _ in 0..2 {
+        others.push(cluster.user.submit("other", &long).await.unwrap());
+        sure.push(cluster.user.submit("sure", &long).await.unwrap());
+    }
+    for (ended, running_then) in [(0, 1), (1, 2)] {
+        cluster.command(Subject::JobCancel(others[ended]), json!({})).await;
+        running("sure", running_then).await;
+        running("other", 4 - running_then).await;
+    }
+    let view = cluster.queue("sure").await.unwrap();
+    assert_eq!((view.guarantee.to_json(), view.held.to_json()), (two.clone(), two));
+}
+
+#[tokio::test]
 async fn a_standby_allocator_takes_over_from_one_that_is_killed() {
     let mut cluster = Cluster::start().await;
     cluster.standby("fifo").await;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use allot_engine::{Engine, Input, Limits, Output, Policy};
 use allot_model::{
     AgentId, AllocatorMessage, Amount, AttemptRun, Constraint, Core, Epoch, Feed, FeedItem, Grant, GrantId,
-    Holding, InstanceId, JobId, OfferVersion, Placement, PoolAgent, PoolJob, QueueLimit, QueueName, Request,
-    Resources, Span, SyncPart, TaskRange, TaskSet, Time,
+    HoldBack, Holding, InstanceId, JobId, OfferVersion, Placement, PoolAgent, PoolJob, QueueGuarantee,
+    QueueLimit, QueueName, Request, Resources, Span, SyncPart, TaskRange, TaskSet, Time,
 };
 use proptest::prelude::ProptestConfig;
 
@@ -58,6 +58,7 @@ pub(crate) struct Cluster {
     pub(crate) jobs: BTreeMap<JobId, JobTruth>,
     pub(crate) weights: BTreeMap<QueueName, u32>,
     pub(crate) limits: BTreeMap<QueueName, QueueLimit>,
+    pub(crate) guarantees: BTreeMap<QueueName, QueueGuarantee>,
     pub(crate) items: Vec<FeedItem>,
     /// Agents that were there at some time: none comes back under its name.
     pub(crate) names: BTreeSet<String>,
@@ -153,6 +154,7 @@ impl Cluster {
             jobs: BTreeMap::new(),
             weights: BTreeMap::new(),
             limits: BTreeMap::new(),
+            guarantees: BTreeMap::new(),
             items: Vec::new(),
             names: BTreeSet::new(),
             twice: false,
@@ -255,12 +257,22 @@ impl Cluster {
         self
     }
 
+    /// Guarantees something such as `cpus=4 tasks=2` in the smallest units, or `none`.
+    pub(crate) fn guarantee(&mut self, of: &str, least: &str, hold_back: HoldBack) -> &mut Self {
+        let least = read_limit(least);
+        self.guarantees.insert(queue(of), QueueGuarantee { least, hold_back });
+        self.weights.entry(queue(of)).or_insert(1);
+        self.items.push(self.queue_item(&queue(of)));
+        self
+    }
+
     fn queue_item(&self, queue: &QueueName) -> FeedItem {
         let weight = self.weights.get(queue).copied().unwrap_or(1);
         FeedItem::Queue {
             queue: queue.clone(),
             weight,
             limit: self.limits.get(queue).cloned().unwrap_or_default(),
+            guarantee: self.guarantees.get(queue).cloned().unwrap_or_default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use allot_engine::{Backfill, Policy, Rank};
 use allot_model::constraint::Candidate;
-use allot_model::{PoolAgent, PoolJob, QueueLimit, QueueName, Request, ResourceName, Time};
+use allot_model::{PoolAgent, PoolJob, QueueGuarantee, QueueLimit, QueueName, Request, ResourceName, Time};
 
 use super::orders::compare_jobs;
 use super::{AgentTruth, Cluster, JobTruth, Placed, holding, placing};
@@ -46,13 +46,14 @@ pub(crate) struct State<'a> {
     jobs: Vec<JobTruth>,
     weights: &'a BTreeMap<QueueName, u32>,
     limits: &'a BTreeMap<QueueName, QueueLimit>,
+    guarantees: &'a BTreeMap<QueueName, QueueGuarantee>,
 }
 
 impl<'a> State<'a> {
     pub(crate) fn of(policy: &'a Policy, cluster: &'a Cluster) -> Self {
         let (agents, jobs) = (cluster.agents.values().cloned(), cluster.jobs.values().cloned());
-        let Cluster { weights, limits, .. } = cluster;
-        Self { policy, cluster, agents: agents.collect(), jobs: jobs.collect(), weights, limits }
+        let Cluster { weights, limits, guarantees, .. } = cluster;
+        Self { policy, cluster, agents: agents.collect(), jobs: jobs.collect(), weights, limits, guarantees }
     }
 
     fn place_one(&mut self) -> Option<Placed> {
@@ -70,7 +71,10 @@ impl<'a> State<'a> {
     /// The first job that has a place and may have it, and where. Where the line is strict, nobody goes ahead of a job
     /// that fits nowhere, and of one that a limit holds back nobody to whom the same limit applies.
     fn next(&self) -> Option<(usize, usize)> {
-        let strict = self.policy.rank == Rank::Line && self.policy.backfill == Backfill::None;
+        let strict = self.is_strict();
+        if !strict && self.guarantees.values().any(|guarantee| !guarantee.is_none()) {
+            return self.next_with_guarantees();
+        }
         let mut closed: Vec<QueueName> = Vec::new();
         for job in self.candidates() {
             let queue = &self.jobs[job].facts.queue;
@@ -86,6 +90,127 @@ impl<'a> State<'a> {
             }
         }
         None
+    }
+
+    /// True where all stand in one line and nobody goes ahead of the first.
+    fn is_strict(&self) -> bool {
+        self.policy.rank == Rank::Line && self.policy.backfill == Backfill::None
+    }
+
+    /// The first job by what is guaranteed, of those that have a place and may have it.
+    fn next_with_guarantees(&self) -> Option<(usize, usize)> {
+        let candidates = self.candidates().into_iter();
+        let may = |j: &usize| self.limit_on(*j).is_none() && !self.takes_what_is_kept(*j);
+        let placeable: Vec<usize> = candidates.filter(|j| may(j) && self.agent_for(*j).is_some()).collect();
+        let one_line = self.policy.rank == Rank::Line;
+        let first =
+            if one_line { self.first_within(None, &placeable) } else { self.first_at("", &placeable) };
+        let job = first?;
+        Some((job, self.agent_for(job)?))
+    }
+
+    /// Which of these, that are in order, comes first in a queue, or in the whole: what is guaranteed to queues below it
+    /// before all else.
+    fn first_within(&self, queue: Option<&QueueName>, jobs: &[usize]) -> Option<usize> {
+        let place = |job: &usize| jobs.iter().position(|other| other == job);
+        let mut below: Vec<&QueueName> = jobs.iter().filter_map(|j| self.outermost(queue, *j)).collect();
+        below.sort();
+        below.dedup();
+        let of = |inner: &QueueName, only_covered: bool| {
+            let here = |j: &&usize| self.outermost(queue, **j) == Some(inner);
+            let covered = |j: &&usize| !only_covered || self.covers(inner, **j);
+            jobs.iter().filter(here).filter(covered).copied().collect::<Vec<_>>()
+        };
+        let first_of = |only_covered: bool| {
+            below.iter().filter_map(move |inner| self.first_within(Some(inner), &of(inner, only_covered)))
+        };
+        let assured = first_of(true).min_by_key(place);
+        let others = jobs.iter().copied().filter(|j| self.outermost(queue, *j).is_none());
+        assured.or_else(|| others.chain(first_of(false)).min_by_key(place))
+    }
+
+    /// Which of these comes first at or below a queue, which is none for all: part by part, and at each the parts in which
+    /// something is guaranteed before the others.
+    fn first_at(&self, above: &str, jobs: &[usize]) -> Option<usize> {
+        let below = |(name, own, jobs): (String, bool, Vec<usize>)| {
+            if own { jobs.first().copied() } else { self.first_at(&name, &jobs) }
+        };
+        let assured = self.first_assured_at(above, jobs);
+        assured.or_else(|| self.parts_in_order(above, jobs).into_iter().find_map(below))
+    }
+
+    /// The same of what is guaranteed to queues below.
+    fn first_assured_at(&self, above: &str, jobs: &[usize]) -> Option<usize> {
+        let below = |(name, own, jobs): (String, bool, Vec<usize>)| {
+            let guaranteed = self.guarantees.get_key_value(name.as_str()).filter(|(_, g)| !g.is_none());
+            match guaranteed {
+                _ if own => None,
+                None => self.first_assured_at(&name, &jobs),
+                Some((queue, _)) => {
+                    let covered: Vec<usize> = jobs.into_iter().filter(|j| self.covers(queue, *j)).collect();
+                    self.first_at(&name, &covered)
+                }
+            }
+        };
+        self.parts_in_order(above, jobs).into_iter().find_map(below)
+    }
+
+    /// The parts of a queue with these jobs, first to last, each with its jobs in order.
+    fn parts_in_order(&self, above: &str, jobs: &[usize]) -> Vec<(String, bool, Vec<usize>)> {
+        let mut queues: Vec<QueueName> = jobs.iter().map(|j| self.jobs[*j].facts.queue.clone()).collect();
+        queues.sort();
+        queues.dedup();
+        let mut parts = parts_of(above, &queues);
+        parts.sort_by(|(a, own_a, _), (b, own_b, _)| {
+            compare(self.key(a, *own_a), self.key(b, *own_b)).then_with(|| a.cmp(b))
+        });
+        let with_jobs = |(name, own, queues): (String, bool, Vec<QueueName>)| {
+            let here = jobs.iter().copied().filter(|j| queues.contains(&self.jobs[*j].facts.queue));
+            (name, own, here.collect())
+        };
+        parts.into_iter().map(with_jobs).collect()
+    }
+
+    /// The outermost queue with a guarantee above a job, below this queue.
+    fn outermost(&self, below: Option<&QueueName>, job: usize) -> Option<&QueueName> {
+        let above =
+            self.jobs[job].facts.queue.lineage().filter_map(|name| self.guarantees.get_key_value(name));
+        let guaranteed = above.filter(|(_, guarantee)| !guarantee.is_none()).map(|(name, _)| name);
+        let inside =
+            |name: &&QueueName| below.is_none_or(|below| name.is_within(below.as_str()) && *name != below);
+        guaranteed.filter(inside).min_by_key(|name| name.as_str().len())
+    }
+
+    /// True where a task of the job is within the guarantee of a queue.
+    fn covers(&self, queue: &QueueName, job: usize) -> bool {
+        let slice = self.jobs[job].facts.resources.as_scalars();
+        self.guarantees[queue].covers(&holding(self.jobs.iter(), queue.as_str()), &slice, 1)
+    }
+
+    /// True where a task of the job would take of what is kept for queues, its own aside where it is guaranteed.
+    fn takes_what_is_kept(&self, job: usize) -> bool {
+        let own = self.outermost(None, job).filter(|own| self.keeps(own) && self.covers(own, job));
+        let keeps = self.guarantees.keys().filter(|queue| self.keeps(queue));
+        let keeps: Vec<&QueueName> = keeps.collect();
+        let short = |(name, asked): (&ResourceName, u64)| {
+            let free: u64 = self.agents.iter().map(|agent| agent.free.total(name)).sum();
+            let lacks = |queue: &&QueueName| {
+                let least = self.guarantees[*queue].least.resources.get(name).copied().unwrap_or(0);
+                least.saturating_sub(holding(self.jobs.iter(), queue.as_str()).of(name))
+            };
+            let is_own = own.is_some_and(|own| self.guarantees[own].least.resources.contains_key(name));
+            let kept: u64 = keeps.iter().map(lacks).sum();
+            asked > 0 && !is_own && free.saturating_sub(kept) < asked
+        };
+        !keeps.is_empty() && self.jobs[job].facts.resources.iter().any(short)
+    }
+
+    /// True where what a queue does not use is kept for it: the outermost that has a guarantee.
+    fn keeps(&self, queue: &QueueName) -> bool {
+        let guaranteed = |name: &str| self.guarantees.get(name).is_some_and(|g| !g.is_none());
+        let limit = self.limits.get(queue).cloned().unwrap_or_default();
+        let outermost = !queue.lineage().any(|above| above != queue.as_str() && guaranteed(above));
+        outermost && guaranteed(queue.as_str()) && self.guarantees[queue].is_held_back(&limit)
     }
 
     /// The nearest queue at or above a job's that may not have one more task of it.
@@ -126,7 +251,8 @@ impl<'a> State<'a> {
             (0..self.jobs.len()).filter(|j| !self.jobs[*j].pending.is_empty()).collect();
         let now = self.cluster.now;
         waiting.sort_by(|a, b| compare_jobs(self.policy, now, &self.jobs[*a].facts, &self.jobs[*b].facts));
-        let can_go = |job: &usize| self.limit_on(*job).is_none() && self.agent_for(*job).is_some();
+        let may = |job: &usize| self.limit_on(*job).is_none() && !self.takes_what_is_kept(*job);
+        let can_go = |job: &usize| may(job) && self.agent_for(*job).is_some();
         !self.jobs_of(queue, &waiting).iter().any(can_go)
     }
 
@@ -304,8 +430,16 @@ pub(crate) fn limit_on(cluster: &Cluster, job: &PoolJob) -> Option<QueueName> {
     State::of(cluster.engine.policy(), cluster).limit_on(place)
 }
 
+/// True where a task of the job would take of what is kept for queues.
+pub(crate) fn takes_what_is_kept(cluster: &Cluster, job: &PoolJob) -> bool {
+    let state = State::of(cluster.engine.policy(), cluster);
+    let place = cluster.jobs.keys().position(|id| *id == job.job);
+    !state.is_strict() && place.is_some_and(|place| state.takes_what_is_kept(place))
+}
+
 /// True where a task of the job has room on some agent, and its queue may have it.
 pub(crate) fn fits_anywhere(cluster: &Cluster, job: &PoolJob) -> bool {
     limit_on(cluster, job).is_none()
+        && !takes_what_is_kept(cluster, job)
         && cluster.agents.values().any(|agent| fits(agent, &job.resources) && allows(&agent.facts, job))
 }

@@ -61,10 +61,10 @@ fn asks(request: &Request) -> String {
 fn said(item: &FeedItem) -> String {
     match item {
         FeedItem::Active { epoch, instance } => format!("{instance} decides in epoch {epoch}"),
-        FeedItem::Queue { queue, weight, limit } if limit.is_none() => {
+        FeedItem::Queue { queue, weight, limit, .. } if limit.is_none() => {
             format!("queue {queue} has weight {weight}")
         }
-        FeedItem::Queue { queue, weight, limit } => {
+        FeedItem::Queue { queue, weight, limit, .. } => {
             format!("queue {queue} has weight {weight} and {}", limit.in_words())
         }
         FeedItem::Job(job) => format!("job {} of {} asks for {}", job.job, job.queue, asks(&job.resources)),

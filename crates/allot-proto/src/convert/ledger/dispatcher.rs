@@ -63,7 +63,9 @@ impl From<&DispatcherRecord> for entry::Record {
                 state: state.number(),
                 reason: read::number_or_unspecified(*reason),
             }),
-            R::QueueSet { queue, weight, limit } => Self::QueueSet(queue_set(queue, *weight, limit)),
+            R::QueueSet { queue, weight, limit, guarantee } => {
+                Self::QueueSet(queue_set(queue, *weight, limit, guarantee))
+            }
         }
     }
 }
@@ -164,6 +166,7 @@ impl TryFrom<v1::QueueSet> for DispatcherRecord {
     type Error = WireError;
 
     fn try_from(message: v1::QueueSet) -> Result<Self, WireError> {
-        read_queue_set(message).map(|(queue, weight, limit)| Self::QueueSet { queue, weight, limit })
+        let (queue, weight, limit, guarantee) = read_queue_set(message)?;
+        Ok(Self::QueueSet { queue, weight, limit, guarantee })
     }
 }

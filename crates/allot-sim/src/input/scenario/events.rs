@@ -2,7 +2,9 @@
 
 use allot_model::agent::Attributes;
 use allot_model::document::Fault;
-use allot_model::{AgentId, Constraint, QueueLimit, QueueName, Request, Resources, Span, Time};
+use allot_model::{
+    AgentId, Constraint, HoldBack, QueueGuarantee, QueueLimit, QueueName, Request, Resources, Span, Time,
+};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +57,7 @@ pub(super) struct QueueSettings {
     pub(super) weight: Option<u32>,
     pub(super) limit: Option<QueueLimit>,
     pub(super) guarantee: Option<QueueLimit>,
+    pub(super) hold_back: Option<HoldBack>,
 }
 
 impl Event {
@@ -78,9 +81,10 @@ impl What {
 
 impl QueueSettings {
     /// Changes what is said to be changed.
-    pub(super) fn apply(self, weight: &mut u32, limit: &mut QueueLimit, guarantee: &mut QueueLimit) {
+    pub(super) fn apply(self, weight: &mut u32, limit: &mut QueueLimit, guarantee: &mut QueueGuarantee) {
         *weight = self.weight.unwrap_or(*weight);
         self.limit.into_iter().for_each(|said| *limit = said);
-        self.guarantee.into_iter().for_each(|said| *guarantee = said);
+        self.guarantee.into_iter().for_each(|said| guarantee.least = said);
+        self.hold_back.into_iter().for_each(|said| guarantee.hold_back = said);
     }
 }

@@ -11,7 +11,7 @@ use allot_model::{InvalidAmount, JobSpec, QueueLimit, QueueName, Request, Resour
 use super::events::{AgentEvent, Event, JobEvent, QueueSettings, What};
 
 const FIELDS: [&str; 7] = ["policy", "order", "placement", "backfill", "queues", "events", "until"];
-const QUEUE: [&str; 3] = ["weight", "limit", "guarantee"];
+const QUEUE: [&str; 4] = ["weight", "limit", "guarantee", "hold_back"];
 const AGENT: [&str; 6] = ["at", "agent", "resources", "attributes", "drains", "leaves"];
 const SUBMIT: [&str; 13] = [
     "at",
@@ -30,7 +30,7 @@ const SUBMIT: [&str; 13] = [
 ];
 const END: [&str; 3] = ["at", "end", "tasks"];
 const CANCEL: [&str; 2] = ["at", "cancel"];
-const QUEUE_EVENT: [&str; 5] = ["at", "queue", "weight", "limit", "guarantee"];
+const QUEUE_EVENT: [&str; 6] = ["at", "queue", "weight", "limit", "guarantee", "hold_back"];
 
 /// A scenario as it is written.
 #[derive(Debug, Clone, Default)]
@@ -121,6 +121,7 @@ fn setting(settings: &mut QueueSettings, name: &str, value: &Tree, known: &[&str
         "weight" => settings.weight = Some(weight(value)?),
         "limit" => settings.limit = Some(limit(value)?),
         "guarantee" => settings.guarantee = Some(limit(value)?),
+        "hold_back" => settings.hold_back = Some(parsed(value, "one of `fixed`, `always`, `never`")?),
         unknown => return Err(Fault::unknown(unknown, "a queue", known)),
     }
     Ok(())
@@ -364,7 +365,9 @@ fn queue(fields: &Fields) -> Read<What> {
     each(fields, "an event of a queue", &QUEUE_EVENT, |field, value| {
         match field {
             "queue" => queue = Some(parsed(value, "a queue such as `research.vision`")?),
-            "weight" | "limit" | "guarantee" => setting(&mut settings, field, value, &QUEUE_EVENT)?,
+            "weight" | "limit" | "guarantee" | "hold_back" => {
+                setting(&mut settings, field, value, &QUEUE_EVENT)?
+            }
             _ => return Ok(false),
         }
         Ok(true)

@@ -50,6 +50,7 @@ fn waiting() -> Why {
         granted: 1,
         held: None,
         limit: None,
+        kept: None,
         reasons: vec![
             count(busy.clone(), 40),
             count(Hindrance::TooSmall { resource: "mem".parse().unwrap() }, 12),
@@ -204,6 +205,8 @@ fn without_the_allocator_what_others_know_is_told() {
         queue: "research.vision".parse().unwrap(),
         weight: 2,
         limit: limit("cpus=4,tasks=9"),
+        guarantee: limit("cpus=2"),
+        hold_back: allot_model::HoldBack::Fixed,
         held: limit("cpus=3,tasks=3"),
         jobs: 1,
         running: 3,
@@ -222,7 +225,8 @@ fn without_the_allocator_what_others_know_is_told() {
 7 of the 10 tasks of job 12 have waited for a place for 3m12s
 
 why    no allocator decides: nothing is placed until one runs
-queue  research.vision has 37.5% of cpus, weight 2; its tasks: 3 running, 7 pending; of its limit: tasks 3/9, cpus 3/4"
+queue  research.vision has 37.5% of cpus, weight 2; its tasks: 3 running, 7 pending; of its limit: tasks 3/9, cpus 3/4; of its \
+guarantee: cpus 3/2"
     );
 }
 
@@ -246,6 +250,18 @@ fn a_limit_that_leaves_no_room_is_told_before_all_else() {
     assert_eq!(
         told("mem", [json!("16GB"), json!("12GB"), json!("8GB")]),
         "limit  queue research and those below it may hold 16GB mem: they hold 12GB now, and a task asks for 8GB"
+    );
+}
+
+#[test]
+fn what_is_kept_for_other_queues_is_told() {
+    let mut why = waiting();
+    let (resource, free) = ("cpus".parse().unwrap(), json!(12));
+    why.place.as_mut().unwrap().kept =
+        Some(KeptForOthers { resource, free, kept: json!(11.5), asked: json!(1) });
+    assert_eq!(
+        text(&why, &output()).lines().nth(2).unwrap(),
+        "kept  of cpus 12 are free, 11.5 are kept for queues that do not use all of their guarantee, and a task asks for 1"
     );
 }
 

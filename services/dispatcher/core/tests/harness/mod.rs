@@ -32,7 +32,15 @@ pub fn queue(text: &str) -> QueueName {
 
 /// A command that sets nothing yet.
 pub fn set(name: &str) -> QueueSetCommand {
-    QueueSetCommand { queue: queue(name), weight: None, no_limit: false, limit: LimitChange::default() }
+    QueueSetCommand {
+        queue: queue(name),
+        weight: None,
+        no_limit: false,
+        limit: LimitChange::default(),
+        no_guarantee: false,
+        guarantee: LimitChange::default(),
+        hold_back: None,
+    }
 }
 
 pub fn run(job: u64, first: u32, last: u32, attempt: u32) -> AttemptRun {
@@ -343,8 +351,11 @@ fn write(record: &DispatcherRecord) -> String {
         DispatcherRecord::JobEnded { job, state, .. } => {
             format!("job {job} {}", word(serde_json::to_value(state).unwrap()))
         }
-        DispatcherRecord::QueueSet { queue, weight, limit } => {
+        DispatcherRecord::QueueSet { queue, weight, limit, guarantee } if guarantee.is_none() => {
             format!("queue {queue} weight {weight}, {}", limit.in_words())
+        }
+        DispatcherRecord::QueueSet { queue, weight, limit, guarantee } => {
+            format!("queue {queue} weight {weight}, {}, {}", limit.in_words(), guarantee.in_words())
         }
     }
 }

@@ -161,7 +161,20 @@ impl Pool {
     pub fn limit(&mut self, name: &str, limit: &str) {
         let change: LimitChange = limit.parse().unwrap();
         let limit = change.applied_to(QueueLimit::default());
-        self.record(Record::Dispatcher(DispatcherRecord::QueueSet { queue: queue(name), weight: 1, limit }));
+        self.record(Record::Dispatcher(DispatcherRecord::QueueSet {
+            queue: queue(name),
+            weight: 1,
+            limit,
+            guarantee: QueueGuarantee::default(),
+        }));
+    }
+
+    /// Guarantees something such as `cpus=4`.
+    pub fn guarantee(&mut self, name: &str, least: &str, hold_back: HoldBack) {
+        let change: LimitChange = least.parse().unwrap();
+        let guarantee = QueueGuarantee { least: change.applied_to(QueueLimit::default()), hold_back };
+        let (queue, limit) = (queue(name), QueueLimit::default());
+        self.record(Record::Dispatcher(DispatcherRecord::QueueSet { queue, weight: 1, limit, guarantee }));
     }
 
     /// What people are shown of a queue.

@@ -30,6 +30,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info};
 
 pub use config::Config;
+pub use modelled::directed::{DirectedAgent, StageClock};
 
 use agent::Agent;
 use executor::Executor;

@@ -1,5 +1,9 @@
 //! Agents that are only modelled: they join, beat, and finish `noop` tasks as a real agent does, with the same core,
 //! and have no directory, no journal and no processes. Thousands fit in one process, to measure the control plane.
+//!
+//! The tasks of a [`directed`] one are any tasks; they end when whoever directs it says so.
+
+pub(crate) mod directed;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -17,13 +21,14 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::{Config, machine};
+use directed::Directions;
 
 /// Runs as many modelled agents as the configuration says, until told to stop.
 pub(crate) async fn run(bus: Bus, config: &Config, shutdown: Shutdown) -> anyhow::Result<()> {
     info!(agents = config.modelled, "modelling agents: they run nothing");
     let mut running = JoinSet::new();
     for number in 1..=config.modelled {
-        let agent = Modelled::new(bus.client().clone(), facts(config, number)?);
+        let agent = Modelled::new(bus.client().clone(), facts(config, number)?, None);
         running.spawn(agent.run(shutdown.clone()));
     }
     while let Some(ended) = running.join_next().await {
@@ -56,10 +61,12 @@ struct Modelled {
     welcomes: String,
     /// What the core wants done and is not done yet.
     wanted: Vec<Output>,
+    /// Who says when tasks end; they end at once, and are `noop` tasks only, where nobody does.
+    directions: Option<Directions>,
 }
 
 impl Modelled {
-    fn new(client: Client, facts: AgentFacts) -> Self {
+    fn new(client: Client, facts: AgentFacts, directions: Option<Directions>) -> Self {
         let id = facts.id.clone();
         let settings = Settings { noop: true, output_wait: Span::ZERO };
         Self {
@@ -71,6 +78,7 @@ impl Modelled {
             core: AgentCore::new(Arc::new(facts), settings),
             client,
             wanted: Vec::new(),
+            directions,
         }
     }
 
@@ -80,10 +88,15 @@ impl Modelled {
         self.give(Input::Resume);
         loop {
             self.carry_out().await?;
+            let pause = self.pause();
             tokio::select! {
                 Some(message) = orders.next() => self.on_orders(&message),
                 Some(message) = welcomes.next() => self.on_welcome(&message),
-                () = tokio::time::sleep(self.pause()) => self.core.wake(clock::now(), &mut self.wanted),
+                direction = directed::next(&mut self.directions) => match direction {
+                    Some(direction) => self.follow(direction),
+                    None => return Ok(()),
+                },
+                () = tokio::time::sleep(pause) => self.core.wake(clock::now(), &mut self.wanted),
                 () = shutdown.wait() => return Ok(()),
             }
         }
@@ -126,18 +139,21 @@ impl Modelled {
 
     async fn carry_out_one(&mut self, output: Output) -> anyhow::Result<()> {
         let (subject, reply, payload) = match output {
-            // There is nothing to be remembered after this life, and nothing that could be signalled.
-            Output::Journal(_) | Output::KillLeftovers(_) | Output::Signal { .. } => return Ok(()),
+            // There is nothing to be remembered after this life.
+            Output::Journal(_) | Output::KillLeftovers(_) => return Ok(()),
             Output::Spawn { attempt, .. } => {
-                let message = "a modelled agent runs tasks of the executor `noop` only".into();
-                self.give(Input::LaunchFailed { attempt, at: clock::now(), message });
+                self.spawn(attempt);
+                return Ok(());
+            }
+            Output::Signal { attempt, .. } => {
+                self.signal(attempt);
                 return Ok(());
             }
             Output::Refused { message } => {
                 warn!(message, "the registry does not take this agent");
                 return Ok(());
             }
-            Output::Hello(hello) => (&self.hello, Some(&self.welcomes), hello.encode()),
+            Output::Hello(hello) => (&self.hello, Some(&self.welcomes), self.introduced(hello).encode()),
             Output::Beat(beat) => (&self.beat, Some(&self.welcomes), beat.encode()),
             Output::Report(batch) => (&self.reports, None, batch.encode()),
         };

@@ -18,6 +18,7 @@ use crate::policy::PolicyArgs;
 use crate::queues::{QueueArgs, QueuesArgs};
 use crate::replay::ReplayArgs;
 use crate::run::RunArgs;
+use crate::scenario::ScenarioArgs;
 use crate::simulate::SimulateArgs;
 use crate::submit::SubmitArgs;
 use crate::up::UpArgs;
@@ -25,7 +26,7 @@ use crate::wait::WaitArgs;
 use crate::why::WhyArgs;
 use crate::{
     agents, bench, cancel, completions, doctor, events, job, jobs, logs, policy, queues, replay, run,
-    simulate, submit, up, wait, why,
+    scenario, simulate, submit, up, wait, why,
 };
 
 /// Schedule jobs on a cluster of machines, or on this one.
@@ -83,6 +84,7 @@ enum Command {
     Doctor(DoctorArgs),
     Replay(ReplayArgs),
     Simulate(SimulateArgs),
+    Scenario(ScenarioArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),
 }
@@ -129,6 +131,7 @@ impl Command {
             Self::Policy(args) => policy::run(args, client, output).await,
             Self::Events(args) => events::run(args, client, output).await,
             Self::Replay(args) => replay::run(args, client, output).await,
+            Self::Scenario(args) => scenario::run(args, client, output).await,
             Self::Bench(args) => bench::run(args, client, output).await,
             Self::Up(_) | Self::Completions(_) | Self::Doctor(_) | Self::Simulate(_) => Ok(()),
         }

@@ -24,6 +24,7 @@ pub mod queues;
 pub mod reference;
 pub mod replay;
 pub mod run;
+pub mod scenario;
 pub mod simulate;
 pub mod states;
 pub mod submit;

@@ -61,8 +61,8 @@ pub struct UpArgs {
     /// The port of nats-server; 0 for any that is free.
     #[arg(long, value_name = "PORT", default_value_t = 4222)]
     port: u16,
-    /// How many agents.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// How many agents; 0 for a cluster that others join, or that scenarios are played in.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=1_000))]
     agents: u32,
     /// What each agent has, such as cpus=4,mem=8GiB or {"gpus": ["0", "1"]}; its part of this machine unless given.
     #[arg(long, value_name = "RESOURCES", value_parser = machine::resources)]
@@ -194,7 +194,11 @@ struct Ready {
 impl Ready {
     fn text(&self) -> String {
         let Self { url, agents, policy, data_dir } = self;
-        let agents = if *agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") };
+        let agents = match agents {
+            0 => "no agents".to_owned(),
+            1 => "1 agent".to_owned(),
+            _ => format!("{agents} agents"),
+        };
         let at = if url.ends_with(":4222") { String::new() } else { format!(" --nats {url}") };
         format!(
             "ready at {url} with {agents} and policy {policy}, data in {}: submit with `allot{at} run -- hostname`",

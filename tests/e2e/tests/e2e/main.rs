@@ -12,4 +12,5 @@ mod offers;
 mod operators;
 mod processes;
 mod rejections;
+mod scenarios;
 mod submissions;

@@ -5,8 +5,22 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentId, AllocatorMessage, Epoch, Feed, FeedItem, FromAllocator, GrantId, InstanceId, JobId, Placement,
-    PoolAgent, QueueLimit, QueueName, TaskRange, TaskSet,
+    PoolAgent, QueueGuarantee, QueueLimit, QueueName, TaskRange, TaskSet,
 };
+
+/// What a queue is entitled to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entitled {
+    pub(super) weight: u32,
+    pub(super) limit: QueueLimit,
+    pub(super) guarantee: QueueGuarantee,
+}
+
+impl Default for Entitled {
+    fn default() -> Self {
+        Self { weight: 1, limit: QueueLimit::default(), guarantee: QueueGuarantee::default() }
+    }
+}
 
 /// What is known.
 #[derive(Debug, Default)]
@@ -14,7 +28,7 @@ pub(super) struct Known {
     at: (Epoch, u64),
     active: Option<(Epoch, InstanceId)>,
     /// The queues that were named.
-    queues: BTreeMap<QueueName, (u32, QueueLimit)>,
+    queues: BTreeMap<QueueName, Entitled>,
     waiting: BTreeMap<JobId, TaskSet>,
     pub(super) agents: BTreeMap<AgentId, Arc<PoolAgent>>,
     offered: BTreeSet<AgentId>,
@@ -73,8 +87,8 @@ impl Known {
         }
         match item {
             FeedItem::Active { epoch, instance } => self.active = Some((epoch, instance)),
-            FeedItem::Queue { queue, weight, limit } => {
-                self.queues.insert(queue, (weight, limit));
+            FeedItem::Queue { queue, weight, limit, guarantee } => {
+                self.queues.insert(queue, Entitled { weight, limit, guarantee });
             }
             FeedItem::Pending { job, tasks } => self.waiting.entry(job).or_default().insert(tasks),
             FeedItem::Withdrawn { job, tasks } => self.waits_no_more(job, tasks),
@@ -155,10 +169,7 @@ impl Known {
     }
 
     /// Whether a queue is entitled to this.
-    pub(super) fn is_entitled(&self, queue: &QueueName, weight: u32, limit: &QueueLimit) -> bool {
-        match self.queues.get(queue) {
-            Some((told, told_limit)) => *told == weight && told_limit == limit,
-            None => weight == 1 && limit.is_none(),
-        }
+    pub(super) fn is_entitled(&self, queue: &QueueName, to: &Entitled) -> bool {
+        self.queues.get(queue).map_or(*to == Entitled::default(), |told| told == to)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use allot_model::{AgentId, AttemptId, JobId, PolicyName, TaskRange, Time};
+use allot_model::{AgentId, AttemptId, JobId, PolicyName, QueueName, TaskRange, Time};
 use allot_sim::{Happening, Workload};
 
 use super::conductor::Conductor;
-use super::known::Known;
+use super::known::{Entitled, Known};
 use super::stage::Stage;
 use crate::client::Client;
 use crate::failure::Failure;
@@ -90,7 +90,8 @@ impl Play<'_> {
     async fn run(&mut self) -> Result<(), Failure> {
         self.conductor.hold().await?;
         for queue in &self.workload.queues {
-            self.queue(queue.name.clone(), queue.weight, queue.limit.clone()).await?;
+            let (weight, limit, guarantee) = (queue.weight, queue.limit.clone(), queue.guarantee.clone());
+            self.queue(queue.name.clone(), Entitled { weight, limit, guarantee }).await?;
         }
         let (mut changes, mut jobs) =
             (self.workload.changes.iter().peekable(), (0..).zip(&self.workload.jobs).peekable());
@@ -171,9 +172,10 @@ impl Play<'_> {
                 };
                 self.leave(id).await
             }
-            Happening::Queue { queue, weight, limit, .. } => {
+            Happening::Queue { queue, weight, limit, guarantee } => {
                 let Some(queue) = self.workload.queues.get(*queue as usize) else { return Ok(()) };
-                self.queue(queue.name.clone(), *weight, limit.clone()).await
+                let to = Entitled { weight: *weight, limit: limit.clone(), guarantee: guarantee.clone() };
+                self.queue(queue.name.clone(), to).await
             }
         }
     }
@@ -223,16 +225,11 @@ impl Play<'_> {
         self.conductor.until(&format!("agent {agent} has left, and its tasks wait again"), is_so).await
     }
 
-    async fn queue(
-        &mut self,
-        queue: allot_model::QueueName,
-        weight: u32,
-        limit: allot_model::QueueLimit,
-    ) -> Result<(), Failure> {
-        self.stage.queue(&queue, weight, &limit).await?;
+    async fn queue(&mut self, queue: QueueName, to: Entitled) -> Result<(), Failure> {
+        self.stage.queue(&queue, &to).await?;
         self.conductor
             .until(&format!("queue {queue} is entitled to what it is to be"), |known| {
-                known.is_entitled(&queue, weight, &limit)
+                known.is_entitled(&queue, &to)
             })
             .await
     }

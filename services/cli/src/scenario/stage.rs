@@ -8,11 +8,12 @@ use allot_bus::Subject;
 use allot_model::view::{AgentState, AgentView, Done, JobList, JobsQuery, PolicyView};
 use allot_model::{
     AgentFacts, AgentId, Amount, AttemptId, Command, Incarnation, JobFile, JobId, JobSpec, JobState,
-    PolicyName, PoolAgent, PoolName, QueueLimit, QueueName, Resources, Time,
+    PolicyName, PoolAgent, PoolName, QueueName, Resources, Time,
 };
 use allot_sim::{Asks, Happening, Job, Workload};
 use serde_json::{Value, json};
 
+use super::known::Entitled;
 use crate::client::Client;
 use crate::failure::Failure;
 
@@ -177,13 +178,17 @@ impl Stage {
     ///
     /// # Errors
     /// Where the dispatcher refuses or does not answer.
-    pub(super) async fn queue(
-        &self,
-        queue: &QueueName,
-        weight: u32,
-        limit: &QueueLimit,
-    ) -> Result<(), Failure> {
-        let command = json!({"queue": queue, "weight": weight, "no_limit": true, "limit": limit.to_json()});
+    pub(super) async fn queue(&self, queue: &QueueName, to: &Entitled) -> Result<(), Failure> {
+        let Entitled { weight, limit, guarantee } = to;
+        let command = json!({
+            "queue": queue,
+            "weight": weight,
+            "no_limit": true,
+            "limit": limit.to_json(),
+            "no_guarantee": true,
+            "guarantee": guarantee.least.to_json(),
+            "hold_back": guarantee.hold_back,
+        });
         self.command(Subject::QueuesSet, command).await
     }
 

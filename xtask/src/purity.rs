@@ -69,18 +69,18 @@ impl Layer {
             "allot-model" => Self::Model,
             "allot-bus" => Self::Bus,
             "allot-proto" | "allot-engine" | "allot-workload" => Self::Foundation,
-            "allot-sim" | "allot-shell" => Self::Shell,
+            "allot-sim" | "allot-cluster-sim" | "allot-shell" => Self::Shell,
             "allot-allocator" | "allot-report" | "allot-testkit" => Self::Kit,
             "allot" => Self::Cli,
             "xtask" | "allot-codegen" | "allot-e2e" => Self::Tool,
-            _ if name.ends_with("-core") => Self::Core,
+            _ if name.ends_with("-core") || name == "allot-writer" => Self::Core,
             _ => Self::Service,
         }
     }
 }
 
 fn is_pure(name: &str) -> bool {
-    matches!(name, "allot-sim" | "allot-report") || Layer::of(name) <= Layer::Core
+    matches!(name, "allot-sim" | "allot-cluster-sim" | "allot-report") || Layer::of(name) <= Layer::Core
 }
 
 /// Checks all of it.

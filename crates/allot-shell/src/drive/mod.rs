@@ -12,6 +12,7 @@ use allot_model::ledger::Entry;
 use allot_model::view::RefusalKind;
 use allot_model::{Core, Epoch, InstanceId, Time};
 use allot_proto::batch_epoch;
+use allot_writer::Outbox;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tracing::warn;
@@ -24,7 +25,6 @@ use crate::bus::Bus;
 use crate::clock;
 use crate::ledger::appender::{AppendError, Appender};
 use crate::ledger::inbox::{InboxReader, Submitted};
-use crate::ledger::outbox::Outbox;
 use crate::ledger::reader::Delivered;
 use crate::message::{Effect, Incoming, Malformed, StreamInfo, refusal};
 use crate::service::{Input, LedgerService, Output};
@@ -109,7 +109,7 @@ struct Driver<S: LedgerService> {
     service: S,
     core: S::Core,
     outputs: Vec<Output<S>>,
-    outbox: Outbox,
+    outbox: Outbox<Outgoing>,
     publishers: Publishers,
     appender: Appender,
     appending: Option<BoxFuture<'static, Result<u64, AppendError>>>,
@@ -308,7 +308,7 @@ impl<S: LedgerService> Driver<S> {
     /// Appends what has gathered, unless an append is in flight.
     fn start_append(&mut self) {
         if let Some(payload) = self.outbox.next_append() {
-            self.appending = Some(self.appender.clone().append(self.last, payload).boxed());
+            self.appending = Some(self.appender.clone().append(self.last, payload.into()).boxed());
         }
     }
 

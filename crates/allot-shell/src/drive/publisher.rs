@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use allot_model::view::RefusalKind;
+use allot_writer::Weigh;
 use async_nats::client::PublishErrorKind;
 use async_nats::{Client, HeaderMap, PublishError};
 use bytes::Bytes;
@@ -22,9 +23,8 @@ pub(crate) struct Outgoing {
     pub(crate) is_reply: bool,
 }
 
-impl Outgoing {
-    /// What it takes in memory, about.
-    pub(crate) fn size_bytes(&self) -> usize {
+impl Weigh for Outgoing {
+    fn size_bytes(&self) -> usize {
         size_of::<Self>() + self.subject.len() + self.payload.len()
     }
 }

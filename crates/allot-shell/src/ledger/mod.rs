@@ -7,7 +7,6 @@ use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 
 pub(crate) mod appender;
 pub(crate) mod inbox;
-pub(crate) mod outbox;
 pub mod reader;
 pub(crate) mod stored;
 

@@ -6,38 +6,43 @@ use std::collections::VecDeque;
 use allot_model::Epoch;
 use allot_model::ledger::{Entry, Writer};
 use allot_proto::BatchEncoder;
-use bytes::Bytes;
 
-use crate::drive::publisher::Outgoing;
+/// What can wait for an append.
+pub trait Weigh {
+    /// What it takes in memory, about.
+    fn size_bytes(&self) -> usize;
+}
 
 /// The most that one append holds: below the server's `max_payload` of 1 MiB, headers included.
 const MOST_BATCH_BYTES: usize = 900 * 1024;
 
 /// One append, and the effects that leave once it is acknowledged.
-#[derive(Debug)]
-struct Group {
+#[derive(Debug, Clone)]
+struct Group<E> {
     batch: BatchEncoder,
-    effects: Vec<Outgoing>,
+    effects: Vec<E>,
 }
 
-/// The queue of outputs that wait for the ledger.
-#[derive(Debug)]
-pub(crate) struct Outbox {
+/// The queue of outputs that wait for the ledger; effects are of type `E`.
+#[derive(Debug, Clone)]
+pub struct Outbox<E> {
     writer: Writer,
     epoch: Epoch,
     /// The first is in flight where `in_flight` is set.
-    groups: VecDeque<Group>,
+    groups: VecDeque<Group<E>>,
     in_flight: bool,
     waiting_bytes: usize,
 }
 
-impl Outbox {
-    pub(crate) fn new(writer: Writer, epoch: Epoch) -> Self {
+impl<E: Weigh> Outbox<E> {
+    /// Of this writer, in this generation; nothing waits yet.
+    #[must_use]
+    pub fn new(writer: Writer, epoch: Epoch) -> Self {
         Self { writer, epoch, groups: VecDeque::new(), in_flight: false, waiting_bytes: 0 }
     }
 
     /// Puts a record at the end of the queue.
-    pub(crate) fn append(&mut self, entry: &Entry) {
+    pub fn append(&mut self, entry: &Entry) {
         if let Some(last) = self.open_group() {
             let before = last.batch.size_bytes();
             if last.batch.push(entry, MOST_BATCH_BYTES) {
@@ -53,21 +58,21 @@ impl Outbox {
     }
 
     /// The group that still takes records.
-    fn open_group(&mut self) -> Option<&mut Group> {
+    fn open_group(&mut self) -> Option<&mut Group<E>> {
         let closed = usize::from(self.in_flight);
         if self.groups.len() > closed { self.groups.back_mut() } else { None }
     }
 
-    /// Puts a message at the end of the queue; hands it back where nothing is before it, to leave at once.
-    pub(crate) fn send(&mut self, message: Outgoing) -> Option<Outgoing> {
-        let Some(last) = self.groups.back_mut() else { return Some(message) };
-        self.waiting_bytes += message.size_bytes();
-        last.effects.push(message);
+    /// Puts an effect at the end of the queue; hands it back where nothing is before it, to leave at once.
+    pub fn send(&mut self, effect: E) -> Option<E> {
+        let Some(last) = self.groups.back_mut() else { return Some(effect) };
+        self.waiting_bytes += effect.size_bytes();
+        last.effects.push(effect);
         None
     }
 
     /// The next append, which is in flight from now on; nothing where one is in flight or nothing waits.
-    pub(crate) fn next_append(&mut self) -> Option<Bytes> {
+    pub fn next_append(&mut self) -> Option<Vec<u8>> {
         if self.in_flight {
             return None;
         }
@@ -75,24 +80,26 @@ impl Outbox {
         let batch = std::mem::replace(&mut group.batch, BatchEncoder::new(self.writer, self.epoch));
         self.waiting_bytes -= batch.size_bytes();
         self.in_flight = true;
-        Some(batch.finish().into())
+        Some(batch.finish())
     }
 
     /// The append in flight is durable: what was waiting for it leaves.
-    pub(crate) fn acknowledged(&mut self) -> Vec<Outgoing> {
+    pub fn acknowledged(&mut self) -> Vec<E> {
         self.in_flight = false;
         let effects = self.groups.pop_front().map(|group| group.effects).unwrap_or_default();
-        self.waiting_bytes -= effects.iter().map(Outgoing::size_bytes).sum::<usize>();
+        self.waiting_bytes -= effects.iter().map(Weigh::size_bytes).sum::<usize>();
         effects
     }
 
     /// How much waits for an append.
-    pub(crate) fn waiting_bytes(&self) -> usize {
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
     }
 
     /// True where nothing waits and nothing is in flight.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 }
@@ -114,16 +121,18 @@ mod tests {
         Entry { at: Time::from_micros(job), record }
     }
 
-    fn message(subject: &str) -> Outgoing {
-        Outgoing { subject: subject.to_owned(), headers: None, payload: Bytes::new(), is_reply: false }
+    impl Weigh for &'static str {
+        fn size_bytes(&self) -> usize {
+            self.len()
+        }
     }
 
-    fn outbox() -> Outbox {
+    fn outbox() -> Outbox<&'static str> {
         Outbox::new(Writer::Dispatcher, Epoch(1))
     }
 
     /// The jobs of the next append.
-    fn next(outbox: &mut Outbox) -> Option<Vec<u64>> {
+    fn next(outbox: &mut Outbox<&'static str>) -> Option<Vec<u64>> {
         let batch = Batch::decode(&outbox.next_append()?).unwrap();
         let job = |entry: Entry| match entry.record {
             Record::Dispatcher(DispatcherRecord::JobRejected { job, .. }) => job.0,
@@ -132,29 +141,25 @@ mod tests {
         Some(batch.entries.into_iter().map(job).collect())
     }
 
-    fn subjects(messages: Vec<Outgoing>) -> Vec<String> {
-        messages.into_iter().map(|message| message.subject).collect()
+    #[test]
+    fn with_nothing_before_it_an_effect_leaves_at_once() {
+        assert!(outbox().send("a").is_some());
     }
 
     #[test]
-    fn with_nothing_before_it_a_message_leaves_at_once() {
-        assert!(outbox().send(message("a")).is_some());
-    }
-
-    #[test]
-    fn a_message_leaves_with_the_append_of_the_last_record_before_it() {
+    fn an_effect_leaves_with_the_append_of_the_last_record_before_it() {
         let mut outbox = outbox();
         outbox.append(&record(1, 0));
-        assert!(outbox.send(message("after 1")).is_none());
+        assert!(outbox.send("after 1").is_none());
         assert_eq!(next(&mut outbox), Some(vec![1]));
-        assert!(outbox.send(message("also after 1")).is_none());
+        assert!(outbox.send("also after 1").is_none());
         outbox.append(&record(2, 0));
-        assert!(outbox.send(message("after 2")).is_none());
+        assert!(outbox.send("after 2").is_none());
         outbox.append(&record(3, 0));
         assert_eq!(next(&mut outbox), None, "one append in flight at a time");
-        assert_eq!(subjects(outbox.acknowledged()), ["after 1", "also after 1"]);
+        assert_eq!(outbox.acknowledged(), ["after 1", "also after 1"]);
         assert_eq!(next(&mut outbox), Some(vec![2, 3]));
-        assert_eq!(subjects(outbox.acknowledged()), ["after 2"]);
+        assert_eq!(outbox.acknowledged(), ["after 2"]);
         assert!(outbox.is_empty() && outbox.waiting_bytes() == 0);
     }
 

@@ -104,7 +104,7 @@ fn mistakes_are_told_with_their_place_and_what_is_allowed() {
             "bad.yaml:4:5: events[0].resuorces: unknown field `resuorces`: did you mean `resources`?\n  4 |",
         ),
         (&["none.yaml"], "none.yaml cannot be read"),
-        (&["scenario.yaml", "--policy", "dfr"], "policy `dfr`: there is no policy \"dfr\": choose one of"),
+        (&["scenario.yaml", "--policy", "dfr"], "there is no policy \"dfr\": choose one of"),
         (&["scenario.yaml", "--agents", "3x{cpus: 1}"], "--agents is for logs"),
         (&["log.swf", "--agents", "three"], "write how many, `x`, and what each has"),
         (&["--nodes", "nodes.csv"], "--pods <FILE>"),

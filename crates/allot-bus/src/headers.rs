@@ -11,6 +11,11 @@ pub const NATS_BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
 /// Of the last message of an atomic batch: `1`, which stores all of it.
 pub const NATS_BATCH_COMMIT: &str = "Nats-Batch-Commit";
 
+/// Of a message of a key-value bucket that removes a key: [`KV_DELETE`].
+pub const KV_OPERATION: &str = "KV-Operation";
+/// The value of [`KV_OPERATION`] that removes a key.
+pub const KV_DELETE: &str = "DEL";
+
 /// Of a submission: [`JSON`] or [`PROTOBUF`]. Where it is absent the first byte decides.
 pub const CONTENT_TYPE: &str = "Content-Type";
 /// Of an answer to a log query: the place in the output of the first byte of the payload.

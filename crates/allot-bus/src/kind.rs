@@ -9,6 +9,7 @@ pub enum Kind {
     Submit,
     Ledger,
     Output,
+    Lease,
     AgentHello,
     AgentBeat,
     AgentOrders,
@@ -121,7 +122,7 @@ impl Party {
 }
 
 /// All rows, in the order of [`Kind`].
-pub const TABLE: [Row; 23] = [
+pub const TABLE: [Row; 24] = [
     Row {
         kind: Kind::Submit,
         form: "allot.v1.submit.<queue>",
@@ -151,6 +152,16 @@ pub const TABLE: [Row; 23] = [
         message: "raw bytes",
         answer: None,
         about: "The last 64 KiB that an ended attempt wrote to `stdout` or `stderr`.",
+    },
+    Row {
+        kind: Kind::Lease,
+        form: "$KV.ALLOT_LEASES.<writer>",
+        from: Party::Writers,
+        to: Party::Writers,
+        exchange: Exchange::Stored(Stream::Leases),
+        message: "JSON: `instance`, `since`, `takeover_after`",
+        answer: None,
+        about: "Which instance of a writer is active, renewed several times a second. Standbys try to take over where it is not. It keeps no writer from writing: the ledger does.",
     },
     Row {
         kind: Kind::AgentHello,

@@ -13,6 +13,8 @@ pub enum Stream {
     Ledger,
     /// The last of what ended attempts wrote.
     Output,
+    /// Which instance of each writer is active: a key-value bucket.
+    Leases,
 }
 
 /// What a stream does when it is full.
@@ -47,13 +49,15 @@ pub struct StreamSettings {
     pub duplicate_window: Span,
     /// Whether it takes many messages as one atomic batch.
     pub takes_batches: bool,
+    /// Whether a message may say itself after how long it is forgotten.
+    pub takes_ttls: bool,
     /// Whether any replica may answer a read. A reader that has to see the newest message needs the leader.
     pub read_from_any_replica: bool,
 }
 
 impl Stream {
     /// All streams.
-    pub const ALL: [Self; 3] = [Self::Inbox, Self::Ledger, Self::Output];
+    pub const ALL: [Self; 4] = [Self::Inbox, Self::Ledger, Self::Output, Self::Leases];
 
     /// The largest submission: a job of [`allot_model::JobSpec::MOST_BYTES`], and 16 KiB for headers. An admitted job has to fit
     /// into one ledger message beside other records, and those are bounded by the server's `max_payload` of 1 MiB.
@@ -66,6 +70,7 @@ impl Stream {
             Self::Inbox => "ALLOT_INBOX",
             Self::Ledger => "ALLOT_LEDGER",
             Self::Output => "ALLOT_OUTPUT",
+            Self::Leases => "KV_ALLOT_LEASES",
         }
     }
 
@@ -76,6 +81,7 @@ impl Stream {
             Self::Inbox => Kind::Submit,
             Self::Ledger => Kind::Ledger,
             Self::Output => Kind::Output,
+            Self::Leases => Kind::Lease,
         }
     }
 
@@ -98,6 +104,13 @@ impl Stream {
                 read_from_any_replica: true,
                 ..plain
             },
+            // In files like all others: a server that restarts forgets a stream in memory, with its sequence numbers.
+            Self::Leases => StreamSettings {
+                max_message_bytes: Some(4 * 1024),
+                max_messages_per_subject: Some(1),
+                takes_ttls: true,
+                ..plain
+            },
         }
     }
 
@@ -114,6 +127,7 @@ impl Stream {
             discard: Discard::New,
             duplicate_window: Span::from_secs(120),
             takes_batches: false,
+            takes_ttls: false,
             read_from_any_replica: false,
         }
     }
@@ -123,6 +137,7 @@ impl Stream {
             Self::Inbox => "submitted jobs; a message's sequence number is the job's id",
             Self::Ledger => "everything that happened, in order",
             Self::Output => "the last 64 KiB of what each ended attempt wrote",
+            Self::Leases => "which instance of each service is active; the key-value bucket ALLOT_LEASES",
         }
     }
 }

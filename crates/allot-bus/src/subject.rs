@@ -15,6 +15,7 @@ pub enum Subject {
     Submit(QueueName),
     Ledger(Writer),
     Output(AttemptId, LogStream),
+    Lease(Writer),
     AgentHello(AgentId),
     AgentBeat(AgentId),
     AgentOrders(AgentId),
@@ -56,8 +57,10 @@ pub enum InvalidSubject {
     },
 }
 
-/// What every subject begins with.
+/// What every subject begins with, but for those of key-value buckets.
 const ROOT: &str = "allot.v1.";
+/// What the keys of the bucket of leases begin with, as NATS names them.
+const LEASES: &str = "$KV.ALLOT_LEASES.";
 
 impl Subject {
     /// Reads a subject; the same as [`str::parse`].
@@ -88,6 +91,7 @@ impl Subject {
             Self::Submit(_) => Kind::Submit,
             Self::Ledger(_) => Kind::Ledger,
             Self::Output(..) => Kind::Output,
+            Self::Lease(_) => Kind::Lease,
             Self::AgentHello(_) => Kind::AgentHello,
             Self::AgentBeat(_) => Kind::AgentBeat,
             Self::AgentOrders(_) => Kind::AgentOrders,
@@ -114,8 +118,12 @@ impl Subject {
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Lease(writer) = self {
+            return write!(f, "{LEASES}{}", writer.as_str());
+        }
         f.write_str(ROOT)?;
         match self {
+            Self::Lease(_) => Ok(()),
             Self::Submit(queue) => write!(f, "submit.{queue}"),
             Self::Ledger(writer) => write!(f, "ledger.{}", writer.as_str()),
             Self::Output(AttemptId { task, attempt }, stream) => {
@@ -151,6 +159,9 @@ impl FromStr for Subject {
     fn from_str(text: &str) -> Result<Self, InvalidSubject> {
         let given = || text.chars().take(400).collect();
         let unknown = || InvalidSubject::Unknown { given: given() };
+        if let Some(writer) = text.strip_prefix(LEASES) {
+            return read_writer(writer).map(Subject::Lease).ok_or_else(unknown);
+        }
         let rest = text.strip_prefix(ROOT).ok_or_else(unknown)?;
         let read = read(rest).map_err(|source| InvalidSubject::Part { given: given(), source })?;
         // Numbers can be written in several ways (`07`, `+7`): one way only is a subject.
@@ -163,7 +174,7 @@ fn read(rest: &str) -> Result<Option<Subject>, InvalidId> {
     let tokens: Vec<&str> = rest.split('.').collect();
     Ok(match *tokens {
         ["submit", _, ..] => Some(Subject::Submit(rest["submit.".len()..].parse()?)),
-        ["ledger", writer] => Writer::ALL.into_iter().find(|w| w.as_str() == writer).map(Subject::Ledger),
+        ["ledger", writer] => read_writer(writer).map(Subject::Ledger),
         ["output", job, task, attempt, stream] => read_output(job, task, attempt, stream)?,
         ["agent", agent, verb] => read_agent(agent, verb)?,
         ["agents", "list"] => Some(Subject::AgentsList),
@@ -176,6 +187,10 @@ fn read(rest: &str) -> Result<Option<Subject>, InvalidId> {
         ["pool", pool, verb] => read_pool(pool, verb)?,
         _ => None,
     })
+}
+
+fn read_writer(name: &str) -> Option<Writer> {
+    Writer::ALL.into_iter().find(|writer| writer.as_str() == name)
 }
 
 fn read_output(job: &str, task: &str, attempt: &str, stream: &str) -> Result<Option<Subject>, InvalidId> {

@@ -45,6 +45,7 @@ fn subjects() -> impl Strategy<Value = Subject> {
         "[A-Za-z0-9_-]{1,12}(\\.[A-Za-z0-9_-]{1,12}){0,5}"
             .prop_map(|q| Subject::Submit(QueueName::new(&q).unwrap())),
         prop::sample::select(Writer::ALL.to_vec()).prop_map(Subject::Ledger),
+        prop::sample::select(Writer::ALL.to_vec()).prop_map(Subject::Lease),
         outputs(),
         agent_subjects(),
         pool_subjects(),
@@ -149,7 +150,9 @@ fn the_inbox_has_room_for_the_largest_job_and_its_headers() {
 #[test]
 fn patterns_cover_exactly_what_the_streams_store() {
     let stored: Vec<_> = Stream::ALL.iter().flat_map(|stream| stream.settings().subjects).collect();
-    assert_eq!(stored, ["allot.v1.submit.>", "allot.v1.ledger.*", "allot.v1.output.*.*.*.*"]);
+    let expected =
+        ["allot.v1.submit.>", "allot.v1.ledger.*", "allot.v1.output.*.*.*.*", "$KV.ALLOT_LEASES.*"];
+    assert_eq!(stored, expected);
     assert_eq!(Kind::AgentReports.pattern(), Subject::pattern_agent_reports());
 }
 

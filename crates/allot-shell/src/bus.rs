@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 use crate::denial::Denial;
 use crate::nats_config::{NatsConfig, Secret};
 use crate::retry::Backoff;
+use crate::standing::{Standing, StandingCell};
 
 /// How many messages a subscription holds that nobody has looked at yet. What comes beyond is lost.
 const SUBSCRIPTION_CAPACITY: usize = 1 << 18;
@@ -78,6 +79,8 @@ pub struct Bus {
     connections: watch::Receiver<u64>,
     denials: broadcast::Sender<Denial>,
     origin: Arc<Origin>,
+    /// What the service behind it tells of itself.
+    standing: StandingCell,
     /// What was counted on the connections that were made from this one.
     others: Arc<Mutex<Vec<Arc<Statistics>>>>,
 }
@@ -129,7 +132,15 @@ impl Bus {
         denials: broadcast::Sender<Denial>,
     ) -> Self {
         let jetstream = ContextBuilder::new().timeout(API_TIMEOUT).build(client.clone());
-        Self { client, jetstream, connections, denials, origin: Arc::new(origin), others: Arc::default() }
+        Self {
+            client,
+            jetstream,
+            connections,
+            denials,
+            origin: Arc::new(origin),
+            standing: StandingCell::default(),
+            others: Arc::default(),
+        }
     }
 
     /// Another connection to the same NATS, for one purpose alone: what happens to it does not happen to this one.
@@ -185,6 +196,17 @@ impl Bus {
     #[must_use]
     pub fn jetstream(&self) -> &jetstream::Context {
         &self.jetstream
+    }
+
+    /// What the service behind it is just now; nothing where it does not write to the ledger.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        self.standing.read()
+    }
+
+    /// Where the service behind it writes that down.
+    pub(crate) fn standing_cell(&self) -> &StandingCell {
+        &self.standing
     }
 
     pub(crate) fn replicas(&self) -> usize {

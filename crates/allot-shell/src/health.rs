@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use crate::bus::Bus;
 use crate::identity::{host_name, instance_id};
-use crate::services::PROCESS;
+use crate::services::{PROCESS, Told};
+use crate::standing::StandingCell;
 use crate::usage::Usage;
 
 /// How long a health check waits for an answer.
@@ -32,21 +33,26 @@ pub async fn list(bus: &Bus, name: &str, version: &str, about: &str) -> anyhow::
     let about_us = [(HOST, host_name()), (INSTANCE, instance_id().to_string())];
     let metadata = about_us.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
     let builder = bus.client().service_builder().description(about).metadata(metadata);
-    let builder = builder.stats_handler(|_endpoint, _stats| told());
+    let standing = bus.standing_cell().clone();
+    let told = move || told(&standing);
+    let in_statistics = told.clone();
+    let builder = builder.stats_handler(move |_endpoint, _stats| in_statistics());
     let failed = |error| anyhow::anyhow!("cannot list {name}: {error}");
     let service = builder.start(name, version).await.map_err(failed)?;
     // NATS has statistics of endpoints only, so there is one; its subject is this process's own, where any may listen.
     let endpoint = service.endpoint_builder().name(PROCESS).add(bus.client().new_inbox()).await;
-    tokio::spawn(answer(endpoint.map_err(failed)?));
+    tokio::spawn(answer(endpoint.map_err(failed)?, told));
     Ok(Listed { _service: service })
 }
 
-fn told() -> serde_json::Value {
-    serde_json::to_value(Usage::of_this_process()).unwrap_or_default()
+/// What the process has cost, and what its service is among others of its kind.
+fn told(standing: &StandingCell) -> serde_json::Value {
+    let told = Told { usage: Usage::of_this_process(), standing: standing.read() };
+    serde_json::to_value(told).unwrap_or_default()
 }
 
 /// Tells whoever asks this process alone.
-async fn answer(mut endpoint: Endpoint) {
+async fn answer(mut endpoint: Endpoint, told: impl Fn() -> serde_json::Value) {
     while let Some(request) = endpoint.next().await {
         // Nobody is left to be told where this fails.
         let _ = request.respond(Ok(told().to_string().into())).await;

@@ -11,12 +11,15 @@ pub type Input<S> = <<S as LedgerService>::Core as Core>::Input;
 pub type Output<S> = <<S as LedgerService>::Core as Core>::Output;
 
 /// The edge between one core and the bus: turns messages into inputs, and outputs into effects.
-pub trait LedgerService: Sized + Send {
+pub trait LedgerService: Clone + Send {
     /// The state machine.
     type Core: Core<Input: Send, Output: Send> + Send;
 
     /// Whose subject of the ledger it writes.
     const WRITER: Writer;
+
+    /// A core that knows nothing yet.
+    fn core(&self) -> Self::Core;
 
     /// A record of any writer from before this instance took over.
     fn replay(entry: Entry) -> Input<Self>;

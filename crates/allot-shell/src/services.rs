@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
 use crate::bus::Bus;
+use crate::standing::Standing;
 use crate::usage::Usage;
 
 /// What the name of every service of allot begins with.
@@ -38,6 +39,18 @@ pub struct RunningService {
     /// What its process has cost.
     #[serde(flatten)]
     pub usage: Usage,
+    /// What it is among the instances of its kind, where only one of them is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+}
+
+/// What a service tells of itself in its statistics.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Told {
+    #[serde(flatten)]
+    pub(crate) usage: Usage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) standing: Option<Standing>,
 }
 
 /// Asks which services of allot run, wherever they are, and what each has cost; by name, then by id. Takes a quarter of
@@ -56,8 +69,8 @@ pub async fn running(bus: &Bus) -> anyhow::Result<Vec<RunningService>> {
 fn read(payload: &[u8]) -> Option<RunningService> {
     let Stats { name, id, version, endpoints, .. } = serde_json::from_slice(payload).ok()?;
     let process = endpoints.into_iter().find(|endpoint| endpoint.name == PROCESS)?;
-    let usage = serde_json::from_value(process.data?).ok()?;
-    name.starts_with(OURS).then_some(RunningService { name, id, version, usage })
+    let Told { usage, standing } = serde_json::from_value(process.data?).ok()?;
+    name.starts_with(OURS).then_some(RunningService { name, id, version, usage, standing })
 }
 
 /// Asks whoever listens on a subject, and returns all that answer.

@@ -105,6 +105,7 @@ pub fn differences(stream: Stream, present: &Config) -> Vec<Difference> {
             ("duplicate_window", age(config.duplicate_window), Mend::Start),
             ("allow_direct", config.allow_direct.to_string(), Mend::Start),
             ("allow_atomic", config.allow_atomic_publish.to_string(), Mend::Start),
+            ("allow_msg_ttl", config.allow_message_ttl.to_string(), Mend::Start),
         ]
     };
     let pairs = settings(present).into_iter().zip(settings(&wanted));
@@ -152,6 +153,7 @@ fn stream_config(settings: &StreamSettings, replicas: usize) -> Config {
         duplicate_window: settings.duplicate_window.to_std(),
         allow_atomic_publish: settings.takes_batches,
         allow_direct: settings.read_from_any_replica,
+        allow_message_ttl: settings.takes_ttls,
         ..Config::default()
     }
 }
@@ -175,6 +177,7 @@ fn merge(present: &Config, wanted: Config) -> Config {
         duplicate_window: wanted.duplicate_window,
         allow_atomic_publish: wanted.allow_atomic_publish,
         allow_direct: wanted.allow_direct,
+        allow_message_ttl: wanted.allow_message_ttl,
         ..present.clone()
     }
 }

@@ -8,21 +8,11 @@ use allot_bus::Subject;
 use allot_model::ledger::{Batch, Entry, Record, RegistryRecord, Writer};
 use allot_model::{AgentId, Epoch, Time};
 use allot_proto::Wire;
-use allot_shell::{Bus, DriveError, NatsConfig, Secret};
+use allot_shell::{Bus, NatsConfig, Secret};
 use allot_testkit::{NatsServer, PATIENCE, eventually, within};
 use futures::StreamExt;
 
-use support::{
-    BLOCK, COUNT, Counter, HUGE, RANG, READ, RING, Running, arrived, ask, counted, counts, read_answer,
-};
-
-/// Publishes `count` wishes to be counted, whose answers go to `inbox`.
-async fn flood(bus: &Bus, inbox: &str, count: u64) {
-    for _ in 0..count {
-        bus.client().publish_with_reply(COUNT, inbox.to_owned(), "".into()).await.unwrap();
-    }
-    bus.client().flush().await.unwrap();
-}
+use support::{BLOCK, COUNT, Counter, HUGE, RANG, READ, RING, Running, ask, counted, counts, flood};
 
 #[tokio::test]
 async fn requests_are_answered_and_everything_decided_is_in_the_ledger() {
@@ -41,7 +31,7 @@ async fn a_service_answers_where_nats_lets_it_do_nothing_but_answer() {
     let users = r#"authorization { users: [
         { user: asker, password: x }
         { user: service, password: x, permissions: {
-            publish: ["allot.v1.ledger.>", "$JS.API.>", "$JS.FC.>"]
+            publish: ["allot.v1.ledger.>", "$KV.ALLOT_LEASES.>", "$JS.API.>", "$JS.FC.>"]
             subscribe: ["test.>", "_INBOX.>"]
             allow_responses: { max: -1, expires: "1m" }
         } }
@@ -145,55 +135,6 @@ async fn append_as_registry(bus: &Bus) {
     let batch = Batch { writer: Writer::Registry, epoch: Epoch(1), entries };
     let subject = Subject::Ledger(Writer::Registry).to_string();
     bus.jetstream().publish(subject, batch.encode().into()).await.unwrap().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_second_instance_stops_the_first_and_nothing_it_decided_since_has_left_it() {
-    let server = NatsServer::start().await.unwrap();
-    let bus = server.bus_with_streams().await.unwrap();
-    let first = Running::start(&server.config(), Counter::default()).await;
-    ask(&bus, READ, "").await;
-    let inbox = bus.client().new_inbox();
-    let mut answers = bus.client().subscribe(inbox.clone()).await.unwrap();
-    flood(&bus, &inbox, 5_000).await;
-    let second = Running::start(&server.config(), Counter::default()).await;
-    let stopped = within("the first stops", first.task).await.unwrap().unwrap_err();
-    assert!(matches!(stopped.downcast_ref(), Some(DriveError::Fenced { .. })), "{stopped:#}");
-    flood(&bus, &inbox, 1_000).await;
-    let last = ask(&bus, COUNT, "").await;
-    second.stop().await;
-    let ledger = counts(&bus).await;
-    let answered = arrived(&mut answers).await;
-    assert!(answered.len() >= 1_000, "{} answers", answered.len());
-    for answer in answered {
-        assert!(ledger.contains(&answer), "{answer:?} was answered and is not in the ledger");
-    }
-    assert_eq!(read_answer(&last), *ledger.last().unwrap());
-    assert_eq!(
-        ledger.iter().map(|(_, n)| *n).collect::<Vec<_>>(),
-        (1..=ledger.len() as u64).collect::<Vec<_>>()
-    );
-}
-
-#[tokio::test]
-async fn several_instances_that_start_at_once_leave_one_writer() {
-    let server = NatsServer::start().await.unwrap();
-    let bus = server.bus_with_streams().await.unwrap();
-    let mut tasks = Vec::new();
-    for _ in 0..4 {
-        tasks.push(Running::start(&server.config(), Counter::default()).await);
-    }
-    let still_running = eventually("one is left", PATIENCE, || {
-        let running: Vec<usize> = (0..4).filter(|i| !tasks[*i].task.is_finished()).collect();
-        async move { (running.len() == 1).then(|| running[0]) }
-    });
-    let winner = tasks.swap_remove(still_running.await);
-    assert_eq!(read_answer(&ask(&bus, COUNT, "").await).1, 1);
-    winner.stop().await;
-    for loser in tasks {
-        let error = loser.task.await.unwrap().unwrap_err();
-        assert!(error.downcast_ref::<DriveError>().is_some(), "{error:#}");
-    }
 }
 
 #[tokio::test]

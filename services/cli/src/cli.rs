@@ -19,6 +19,7 @@ use crate::queues::{QueueArgs, QueuesArgs};
 use crate::replay::ReplayArgs;
 use crate::run::RunArgs;
 use crate::scenario::ScenarioArgs;
+use crate::services::ServicesArgs;
 use crate::simulate::SimulateArgs;
 use crate::submit::SubmitArgs;
 use crate::up::UpArgs;
@@ -26,7 +27,7 @@ use crate::wait::WaitArgs;
 use crate::why::WhyArgs;
 use crate::{
     agents, bench, cancel, completions, doctor, events, job, jobs, logs, policy, queues, replay, run,
-    scenario, simulate, submit, up, wait, why,
+    scenario, services, simulate, submit, up, wait, why,
 };
 
 /// Schedule jobs on a cluster of machines, or on this one.
@@ -80,6 +81,7 @@ enum Command {
     Queues(QueuesArgs),
     Queue(QueueArgs),
     Policy(PolicyArgs),
+    Services(ServicesArgs),
     Events(EventsArgs),
     Doctor(DoctorArgs),
     Replay(ReplayArgs),
@@ -129,6 +131,7 @@ impl Command {
             Self::Queues(args) => queues::list(args, client, output).await,
             Self::Queue(args) => queues::run(args, client, output).await,
             Self::Policy(args) => policy::run(args, client, output).await,
+            Self::Services(args) => services::run(args, client, output).await,
             Self::Events(args) => events::run(args, client, output).await,
             Self::Replay(args) => replay::run(args, client, output).await,
             Self::Scenario(args) => scenario::run(args, client, output).await,

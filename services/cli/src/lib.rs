@@ -25,6 +25,7 @@ pub mod reference;
 pub mod replay;
 pub mod run;
 pub mod scenario;
+pub mod services;
 pub mod simulate;
 pub mod states;
 pub mod submit;

@@ -3,17 +3,24 @@
 use std::sync::Arc;
 
 use allot_bus::{Kind, Subject, headers};
-use allot_dispatcher_core::{DispatcherCore, Input, Output, Submission};
+use allot_dispatcher_core::{DispatcherCore, Input, Options, Output, Submission};
 use allot_model::{Entry, Epoch, JobId, QueueName, Rejection, ReportBatch, Time, Writer};
 use allot_proto::Wire;
 use allot_shell::{Effect, Incoming, LedgerService, Malformed, StreamInfo};
 
-pub(crate) struct Edge;
+#[derive(Debug, Clone)]
+pub(crate) struct Edge {
+    pub(crate) options: Options,
+}
 
 impl LedgerService for Edge {
     type Core = DispatcherCore;
 
     const WRITER: Writer = Writer::Dispatcher;
+
+    fn core(&self) -> DispatcherCore {
+        DispatcherCore::new(self.options)
+    }
 
     fn replay(entry: Entry) -> Input {
         Input::Replay(entry)

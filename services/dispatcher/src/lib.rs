@@ -2,9 +2,9 @@
 
 mod edge;
 
-use allot_dispatcher_core::{DispatcherCore, Options};
+use allot_dispatcher_core::Options;
 use allot_model::Span;
-use allot_shell::{Bus, Shutdown};
+use allot_shell::{Bus, Shutdown, StandbyConfig};
 use serde::{Deserialize, Serialize};
 
 use edge::Edge;
@@ -19,21 +19,23 @@ pub struct Config {
     pub keep_tasks: u64,
     /// How long an agent has to start or end a task before it is told again.
     pub repeat_after: Span,
+    /// How a standby takes over from the active instance.
+    pub standby: StandbyConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let Options { keep_jobs, keep_tasks, repeat_after } = Options::default();
-        Self { keep_jobs, keep_tasks, repeat_after }
+        Self { keep_jobs, keep_tasks, repeat_after, standby: StandbyConfig::default() }
     }
 }
 
 /// Serves until shutdown.
 ///
 /// # Errors
-/// Where another instance took over, or NATS is out of reach for too long.
+/// Where a setting cannot be, or NATS is out of reach for too long.
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Config { keep_jobs, keep_tasks, repeat_after } = config;
-    let core = DispatcherCore::new(Options { keep_jobs, keep_tasks, repeat_after });
-    allot_shell::drive(bus, Edge, core, allot_shell::instance_id(), shutdown).await
+    let Config { keep_jobs, keep_tasks, repeat_after, standby } = config;
+    let edge = Edge { options: Options { keep_jobs, keep_tasks, repeat_after } };
+    allot_shell::drive(bus, edge, standby, allot_shell::instance_id(), shutdown).await
 }

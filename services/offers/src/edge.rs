@@ -2,17 +2,19 @@
 
 use allot_bus::Subject;
 use allot_model::{Entry, Epoch, FromAllocator, PoolName, Time, Writer};
-use allot_offers_core::{Input, OffersCore, Output};
+use allot_offers_core::{Input, OffersCore, Options, Output};
 use allot_proto::Wire;
 use allot_shell::{Effect, Incoming, LedgerService, Malformed};
 
+#[derive(Debug, Clone)]
 pub(crate) struct Edge {
     pool: PoolName,
+    options: Options,
 }
 
-impl Default for Edge {
-    fn default() -> Self {
-        Self { pool: PoolName::default_pool() }
+impl Edge {
+    pub(crate) fn new(options: Options) -> Self {
+        Self { pool: PoolName::default_pool(), options }
     }
 }
 
@@ -20,6 +22,10 @@ impl LedgerService for Edge {
     type Core = OffersCore;
 
     const WRITER: Writer = Writer::Offers;
+
+    fn core(&self) -> OffersCore {
+        OffersCore::new(self.options)
+    }
 
     fn replay(entry: Entry) -> Input {
         Input::Replay(entry)

@@ -3,8 +3,8 @@
 mod edge;
 
 use allot_model::Span;
-use allot_offers_core::{OffersCore, Options};
-use allot_shell::{Bus, Shutdown};
+use allot_offers_core::Options;
+use allot_shell::{Bus, Shutdown, StandbyConfig};
 use serde::{Deserialize, Serialize};
 
 use edge::Edge;
@@ -15,19 +15,22 @@ use edge::Edge;
 pub struct Config {
     /// How long an offer stands unless it is renewed.
     pub offer_ttl: Span,
+    /// How a standby takes over from the active instance.
+    pub standby: StandbyConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { offer_ttl: Options::default().offer_ttl }
+        Self { offer_ttl: Options::default().offer_ttl, standby: StandbyConfig::default() }
     }
 }
 
 /// Serves until shutdown.
 ///
 /// # Errors
-/// Where another instance took over, or NATS is out of reach for too long.
+/// Where a setting cannot be, or NATS is out of reach for too long.
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    let core = OffersCore::new(Options { offer_ttl: config.offer_ttl });
-    allot_shell::drive(bus, Edge::default(), core, allot_shell::instance_id(), shutdown).await
+    let Config { offer_ttl, standby } = config;
+    allot_shell::drive(bus, Edge::new(Options { offer_ttl }), standby, allot_shell::instance_id(), shutdown)
+        .await
 }

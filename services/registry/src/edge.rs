@@ -3,15 +3,22 @@
 use allot_bus::{Kind, Subject};
 use allot_model::{Beat, Entry, Epoch, Hello, Time, Writer};
 use allot_proto::Wire;
-use allot_registry_core::{Input, Output, RegistryCore};
+use allot_registry_core::{Input, Options, Output, RegistryCore};
 use allot_shell::{Effect, Incoming, LedgerService, Malformed};
 
-pub(crate) struct Edge;
+#[derive(Debug, Clone)]
+pub(crate) struct Edge {
+    pub(crate) options: Options,
+}
 
 impl LedgerService for Edge {
     type Core = RegistryCore;
 
     const WRITER: Writer = Writer::Registry;
+
+    fn core(&self) -> RegistryCore {
+        RegistryCore::new(self.options)
+    }
 
     fn replay(entry: Entry) -> Input {
         Input::Replay(entry)

@@ -3,8 +3,8 @@
 mod edge;
 
 use allot_model::Span;
-use allot_registry_core::{Options, RegistryCore};
-use allot_shell::{Bus, Shutdown};
+use allot_registry_core::Options;
+use allot_shell::{Bus, Shutdown, StandbyConfig};
 use serde::{Deserialize, Serialize};
 
 use edge::Edge;
@@ -17,25 +17,27 @@ pub struct Config {
     pub agent_timeout: Span,
     /// How often agents are to say that they are alive.
     pub beat_every: Span,
+    /// How a standby takes over from the active instance.
+    pub standby: StandbyConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let Options { agent_timeout, beat_every } = Options::default();
-        Self { agent_timeout, beat_every }
+        Self { agent_timeout, beat_every, standby: StandbyConfig::default() }
     }
 }
 
 /// Serves until shutdown.
 ///
 /// # Errors
-/// Where another instance took over, or NATS is out of reach for too long.
+/// Where a setting cannot be, or NATS is out of reach for too long.
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Config { agent_timeout, beat_every } = config;
+    let Config { agent_timeout, beat_every, standby } = config;
     anyhow::ensure!(
         beat_every < agent_timeout,
         "beat_every ({beat_every}) must be shorter than agent_timeout ({agent_timeout}), or every agent is lost"
     );
-    let core = RegistryCore::new(Options { agent_timeout, beat_every });
-    allot_shell::drive(bus, Edge, core, allot_shell::instance_id(), shutdown).await
+    let edge = Edge { options: Options { agent_timeout, beat_every } };
+    allot_shell::drive(bus, edge, standby, allot_shell::instance_id(), shutdown).await
 }

@@ -6,6 +6,7 @@
 mod listener;
 pub(crate) mod publisher;
 mod sources;
+mod standby;
 mod takeover;
 
 use allot_model::ledger::Entry;
@@ -23,12 +24,14 @@ use self::sources::{Heard, Sources};
 use self::takeover::{Lead, Replay};
 use crate::bus::Bus;
 use crate::clock;
+use crate::lease::{Keeper, StandbyConfig};
 use crate::ledger::appender::{AppendError, Appender};
 use crate::ledger::inbox::{InboxReader, Submitted};
 use crate::ledger::reader::Delivered;
 use crate::message::{Effect, Incoming, Malformed, StreamInfo, refusal};
 use crate::service::{Input, LedgerService, Output};
 use crate::shutdown::Shutdown;
+use crate::standing::Role;
 
 /// How many messages are given to the core before its records are appended.
 const MOST_AT_ONCE: usize = 1_024;
@@ -39,54 +42,55 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(10);
 /// So many malformed messages are logged one by one, and then one in so many.
 const MALFORMED_LOGGED: u64 = 100;
 
-/// Why a service stopped being the writer.
+/// Another instance is the writer now, and nothing that this one had decided since has left it.
 #[derive(Debug, thiserror::Error)]
-pub enum DriveError {
-    /// Another instance is the writer now.
-    #[error(
-        "another instance took over as {writer}: this one stops, and nothing it decided since has left it"
-    )]
-    Fenced {
-        /// Of which subject.
-        writer: &'static str,
-    },
-    /// Other instances kept taking over.
-    #[error("cannot become the {writer}: other instances keep taking over; run one at a time")]
-    Contended {
-        /// Of which subject.
-        writer: &'static str,
-    },
+#[error("another instance took over as {writer}")]
+pub(crate) struct Replaced {
+    /// Of which subject.
+    writer: &'static str,
 }
 
-/// Runs a service that writes to the ledger, until it is told to stop.
+/// Runs a service that writes to the ledger, until it is told to stop: as a standby that follows the ledger while another
+/// instance is active, and as the writer once it has the lead. An instance that is replaced begins anew as a standby.
 ///
 /// # Errors
-/// [`DriveError`] where another instance took over; otherwise where the ledger cannot be read or written.
+/// Where the ledger cannot be read or written.
 pub async fn drive<S: LedgerService>(
     bus: Bus,
     service: S,
-    core: S::Core,
+    standby: StandbyConfig,
     instance: InstanceId,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let begin = begin(&bus, service, core, &instance);
-    let (mut driver, mut sources) = tokio::select! {
-        begun = begin => begun?,
-        () = shutdown.wait() => return Ok(()),
-    };
-    driver.run(&mut sources, &shutdown).await?;
-    driver.finish().await
+    standby.check()?;
+    loop {
+        let begun = tokio::select! {
+            begun = begin(&bus, &service, &standby, &instance) => begun,
+            () = shutdown.wait() => return Ok(()),
+        };
+        let ended = match begun {
+            Ok(active) => active.run(&shutdown).await,
+            Err(error) => Err(error),
+        };
+        match ended {
+            Err(error) if error.is::<Replaced>() => warn!("{error}: this one follows it as a standby"),
+            ended => return ended,
+        }
+    }
 }
 
-/// From an empty core to one that knows all and has the lead.
+/// From an empty core to one that knows all and has the lead, however long another instance has it.
 async fn begin<S: LedgerService>(
     bus: &Bus,
-    service: S,
-    mut core: S::Core,
+    service: &S,
+    standby: &StandbyConfig,
     instance: &InstanceId,
-) -> anyhow::Result<(Driver<S>, Sources)> {
+) -> anyhow::Result<Active<S>> {
+    bus.standing_cell().set(Role::Starting, None);
     bus.ensure_streams().await?;
-    let replay = Replay::<S>::of_all(bus, &mut core).await?;
+    let mut core = service.core();
+    let mut replay = Replay::<S>::of_all(bus, &mut core).await?;
+    let keeper = replay.stand_by(bus, standby, instance).await?;
     // From before the lead is taken, so that nothing said to the new writer is missed.
     let listener = Listener::start(bus, service.subscriptions()).await?;
     let lead = replay.take_lead(bus, instance).await?;
@@ -99,10 +103,35 @@ async fn begin<S: LedgerService>(
         messages: Publisher::new(bus.client().clone()),
         answers: Publisher::new(listener.client().clone()),
     };
-    let mut driver = Driver::new(service, core, publishers, appender, epoch, last);
+    bus.standing_cell().set(Role::Active, Some(epoch));
+    let mut driver = Driver::new(service.clone(), core, publishers, appender, epoch, last);
     driver.give(clock::now(), S::resume(epoch));
     driver.start_append();
-    Ok((driver, Sources::new(ledger, inbox, listener)))
+    let sources = Sources::new(ledger, inbox, listener, bus.standing_cell().clone());
+    Ok(Active { driver, sources, keeper })
+}
+
+/// An instance that has the lead.
+struct Active<S: LedgerService> {
+    driver: Driver<S>,
+    sources: Sources,
+    keeper: Keeper,
+}
+
+impl<S: LedgerService> Active<S> {
+    /// Runs until it is told to stop or another instance takes over. Whoever stops otherwise than replaced gives its
+    /// lease up, after its last append.
+    async fn run(self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let Self { mut driver, mut sources, keeper } = self;
+        let ended = match driver.run(&mut sources, shutdown).await {
+            Ok(()) => driver.finish().await,
+            Err(error) => Err(error),
+        };
+        if !ended.as_ref().is_err_and(|error| error.is::<Replaced>()) {
+            keeper.give_up().await;
+        }
+        ended
+    }
 }
 
 struct Driver<S: LedgerService> {
@@ -224,7 +253,7 @@ impl<S: LedgerService> Driver<S> {
             return Ok(());
         }
         match takeover::decode(delivered)? {
-            Some(_) => Err(fenced::<S>()),
+            Some(_) => Err(replaced::<S>()),
             None => Ok(()),
         }
     }
@@ -316,7 +345,7 @@ impl<S: LedgerService> Driver<S> {
         self.appending = None;
         self.last = match outcome {
             Ok(sequence) => sequence,
-            Err(AppendError::Fenced { .. }) => return Err(fenced::<S>()),
+            Err(AppendError::Fenced { .. }) => return Err(replaced::<S>()),
             Err(error) => return Err(error.into()),
         };
         for message in self.outbox.acknowledged() {
@@ -347,8 +376,8 @@ impl<S: LedgerService> Driver<S> {
     }
 }
 
-fn fenced<S: LedgerService>() -> anyhow::Error {
-    DriveError::Fenced { writer: S::WRITER.as_str() }.into()
+fn replaced<S: LedgerService>() -> anyhow::Error {
+    Replaced { writer: S::WRITER.as_str() }.into()
 }
 
 /// Waits for the append in flight; forever where none is.

@@ -10,6 +10,7 @@ use tokio::task::unconstrained;
 use super::listener::{Listened, Listener};
 use crate::ledger::inbox::{InboxReader, Submitted};
 use crate::ledger::reader::{Delivered, StreamReader};
+use crate::standing::StandingCell;
 
 /// How many messages are taken from one source before the next has its turn.
 const TURN: usize = 64;
@@ -41,6 +42,7 @@ pub(crate) struct Sources {
     ledger: StreamReader,
     inbox: Option<InboxReader>,
     listener: Listener,
+    standing: StandingCell,
     turn: usize,
     taken: usize,
 }
@@ -51,8 +53,13 @@ const INBOX: usize = 1;
 const FIRST_SUBSCRIPTION: usize = 2;
 
 impl Sources {
-    pub(crate) fn new(ledger: StreamReader, inbox: Option<InboxReader>, listener: Listener) -> Self {
-        Self { ledger, inbox, listener, turn: LEDGER, taken: 0 }
+    pub(crate) fn new(
+        ledger: StreamReader,
+        inbox: Option<InboxReader>,
+        listener: Listener,
+        standing: StandingCell,
+    ) -> Self {
+        Self { ledger, inbox, listener, standing, turn: LEDGER, taken: 0 }
     }
 
     /// Waits for the next message; one of the inbox only where `with_inbox` says so.
@@ -92,7 +99,10 @@ impl Sources {
         with_inbox: bool,
     ) -> Poll<anyhow::Result<Heard>> {
         match (place, &mut self.inbox) {
-            (LEDGER, _) => self.ledger.poll_next(cx).map_ok(Heard::Ledger),
+            (LEDGER, _) => self.ledger.poll_next(cx).map_ok(|delivered| {
+                self.standing.has_read(delivered.sequence);
+                Heard::Ledger(delivered)
+            }),
             (INBOX, Some(inbox)) if with_inbox => inbox.poll_next(cx).map(|found| Ok(Heard::Inbox(found))),
             (INBOX, _) => Poll::Pending,
             _ => self.listener.poll(place - FIRST_SUBSCRIPTION, cx).map(|heard| Ok(heard.into())),

@@ -6,9 +6,9 @@ use allot_model::{Core, Epoch, InstanceId};
 use allot_proto::Wire;
 use anyhow::Context;
 use bytes::Bytes;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info};
 
-use super::DriveError;
+use super::replaced;
 use crate::bus::Bus;
 use crate::clock;
 use crate::ledger;
@@ -16,8 +16,10 @@ use crate::ledger::appender::{AppendError, Appender};
 use crate::ledger::reader::{Delivered, StreamReader};
 use crate::retry::retry;
 use crate::service::{LedgerService, Output};
+use crate::standing::StandingCell;
 
-/// How often it is tried again where another instance was faster.
+/// How often it is tried again where another instance has written in between: the one that is being replaced may be at
+/// it still.
 const TRIES: usize = 10;
 
 /// What a writer has once it has taken over.
@@ -33,12 +35,13 @@ pub(crate) struct Lead {
 /// The ledger as far as it has been read.
 pub(crate) struct Replay<'a, S: LedgerService> {
     core: &'a mut S::Core,
-    ledger: StreamReader,
+    pub(super) ledger: StreamReader,
     own_subject: String,
     epoch: Epoch,
     last: u64,
     records: u64,
     outputs: Vec<Output<S>>,
+    standing: StandingCell,
 }
 
 fn announcement(writer: Writer, epoch: Epoch, instance: &InstanceId) -> Bytes {
@@ -68,9 +71,10 @@ impl<'a, S: LedgerService> Replay<'a, S> {
             last: 0,
             records: 0,
             outputs: Vec::new(),
+            standing: bus.standing_cell().clone(),
         };
         let started = clock::now();
-        replay.read_to(end_of_ledger(bus).await?).await?;
+        replay.read_on(bus).await?;
         let took = clock::now().since(started);
         info!(records = replay.records, %took, "replayed the ledger");
         Ok(replay)
@@ -87,13 +91,18 @@ impl<'a, S: LedgerService> Replay<'a, S> {
                     return Ok(Lead { ledger: self.ledger, appender, epoch, last });
                 }
                 Err(AppendError::Fenced { last }) => {
-                    warn!(last, "another instance was faster, reading on");
+                    debug!(last, "another instance has written, reading on");
                     self.read_to(last).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(DriveError::Contended { writer: S::WRITER.as_str() }.into())
+        Err(replaced::<S>())
+    }
+
+    /// Folds everything that is there by now.
+    pub(super) async fn read_on(&mut self, bus: &Bus) -> anyhow::Result<()> {
+        self.read_to(end_of_ledger(bus).await?).await
     }
 
     /// Folds everything up to the message with this number.
@@ -109,7 +118,8 @@ impl<'a, S: LedgerService> Replay<'a, S> {
         Ok(())
     }
 
-    fn fold(&mut self, delivered: &Delivered) -> anyhow::Result<()> {
+    pub(super) fn fold(&mut self, delivered: &Delivered) -> anyhow::Result<()> {
+        self.standing.has_read(delivered.sequence);
         let is_own = *delivered.message.subject == *self.own_subject;
         if is_own {
             self.last = delivered.sequence;

@@ -29,10 +29,12 @@ pub struct Delivered {
     pub message: async_nats::Message,
 }
 
-/// A reader of a whole stream, from some sequence number on.
+/// A reader of a stream: of all of it from some sequence number on, or of what is newest on one subject.
 pub struct StreamReader {
     bus: Bus,
     stream: Stream,
+    /// The subject of which only the newest is wanted; nothing where all is.
+    newest_of: Option<String>,
     next: u64,
     consumer: Consumer,
     reconnected: BoxFuture<'static, ()>,
@@ -52,11 +54,29 @@ impl StreamReader {
     /// # Errors
     /// Where JetStream does not answer for long.
     pub async fn open(bus: &Bus, stream: Stream, from: u64) -> anyhow::Result<Self> {
-        let next = from.max(1);
+        Self::open_as(bus, stream, None, from.max(1)).await
+    }
+
+    /// A reader whose first message is the last one on the subject, if there is one, followed by every later one. What
+    /// comes while it is interrupted may be passed over, but for the last.
+    ///
+    /// # Errors
+    /// Where JetStream does not answer for long.
+    pub async fn latest(bus: &Bus, stream: Stream, subject: &str) -> anyhow::Result<Self> {
+        Self::open_as(bus, stream, Some(subject.to_owned()), 1).await
+    }
+
+    async fn open_as(
+        bus: &Bus,
+        stream: Stream,
+        newest_of: Option<String>,
+        next: u64,
+    ) -> anyhow::Result<Self> {
         let reconnected = bus.reconnected().boxed();
-        let ordered = retry("read a stream", || consume(bus, stream, next)).await;
+        let ordered = retry("read a stream", || consume(bus, stream, newest_of.as_deref(), next)).await;
         let ordered = ordered.with_context(|| format!("cannot read {}", stream.name()))?;
-        Ok(Self { bus: bus.clone(), stream, next, consumer: Consumer::Open(Box::new(ordered)), reconnected })
+        let consumer = Consumer::Open(Box::new(ordered));
+        Ok(Self { bus: bus.clone(), stream, newest_of, next, consumer, reconnected })
     }
 
     /// The sequence number that the next message has, unless messages were deleted.
@@ -114,7 +134,8 @@ impl StreamReader {
     }
 
     fn open_anew(&mut self) {
-        self.consumer = Consumer::Opening(consume_at_last(self.bus.clone(), self.stream, self.next).boxed());
+        let (bus, stream, newest_of) = (self.bus.clone(), self.stream, self.newest_of.clone());
+        self.consumer = Consumer::Opening(consume_at_last(bus, stream, newest_of, self.next).boxed());
     }
 
     /// The message, unless it has been seen: a consumer that is made anew before it has delivered anything begins
@@ -122,10 +143,12 @@ impl StreamReader {
     fn accept(&mut self, message: Message) -> anyhow::Result<Option<Delivered>> {
         let info = message.info().map_err(anyhow::Error::from_boxed)?;
         let (sequence, pending) = (info.stream_sequence, info.pending);
-        if sequence < self.next {
-            return Ok(None);
+        if self.newest_of.is_none() {
+            if sequence < self.next {
+                return Ok(None);
+            }
+            self.check_gap(sequence)?;
         }
-        self.check_gap(sequence)?;
         let published_us = u64::try_from(info.published.unix_timestamp_nanos() / 1_000).unwrap_or(0);
         self.next = sequence + 1;
         Ok(Some(Delivered {
@@ -154,10 +177,15 @@ impl StreamReader {
 }
 
 /// Sets up a consumer, however long it takes; fails only where the client has given up for good.
-async fn consume_at_last(bus: Bus, stream: Stream, from: u64) -> anyhow::Result<Ordered> {
+async fn consume_at_last(
+    bus: Bus,
+    stream: Stream,
+    newest_of: Option<String>,
+    from: u64,
+) -> anyhow::Result<Ordered> {
     let mut backoff = Backoff::endless();
     loop {
-        match consume(&bus, stream, from).await {
+        match consume(&bus, stream, newest_of.as_deref(), from).await {
             Ok(ordered) => return Ok(ordered),
             Err(error) if !bus.is_alive().await => return Err(error),
             Err(error) => backoff.wait("read a stream on", &error).await,
@@ -165,10 +193,14 @@ async fn consume_at_last(bus: Bus, stream: Stream, from: u64) -> anyhow::Result<
     }
 }
 
-async fn consume(bus: &Bus, stream: Stream, from: u64) -> anyhow::Result<Ordered> {
+async fn consume(bus: &Bus, stream: Stream, newest_of: Option<&str>, from: u64) -> anyhow::Result<Ordered> {
     let config = OrderedConfig {
         deliver_subject: bus.client().new_inbox(),
-        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from },
+        deliver_policy: match newest_of {
+            Some(_) => DeliverPolicy::LastPerSubject,
+            None => DeliverPolicy::ByStartSequence { start_sequence: from },
+        },
+        filter_subject: newest_of.unwrap_or_default().to_owned(),
         ..OrderedConfig::default()
     };
     let consumer = bus.jetstream().create_consumer_on_stream(config, stream.name()).await?;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use allot_model::ledger::{DispatcherRecord, Entry, Record, Rejection, Writer};
 use allot_model::{Core, Epoch, JobId, ReplyTo, Span, Time};
 use allot_shell::{
-    Bus, Effect, Incoming, LedgerService, Malformed, NatsConfig, Shutdown, drive, instance_id,
+    Bus, Effect, Incoming, LedgerService, Malformed, NatsConfig, Role, Shutdown, StandbyConfig, drive,
+    instance_id,
 };
 use allot_testkit::{PATIENCE, eventually, within};
 use futures::{FutureExt, StreamExt};
@@ -27,7 +28,7 @@ pub const RING: &str = "test.ring";
 /// Where the core says that it was woken.
 pub const RANG: &str = "test.rang";
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Counter {
     pub count: u64,
     pub text_bytes: usize,
@@ -123,13 +124,19 @@ impl Core for Counter {
     }
 }
 
+#[derive(Clone)]
 pub struct Counting {
     gate: Arc<Mutex<()>>,
+    core: Counter,
 }
 
 impl LedgerService for Counting {
     type Core = Counter;
     const WRITER: Writer = Writer::Dispatcher;
+
+    fn core(&self) -> Counter {
+        self.core.clone()
+    }
 
     fn replay(entry: Entry) -> In {
         In::Replay(entry)
@@ -189,11 +196,15 @@ pub struct Running {
 
 impl Running {
     pub async fn start(config: &NatsConfig, core: Counter) -> Self {
+        Self::start_as(config, core, StandbyConfig::default()).await
+    }
+
+    pub async fn start_as(config: &NatsConfig, core: Counter, standby: StandbyConfig) -> Self {
         let bus = Bus::connect(config, "counting").await.unwrap();
         let shutdown = Shutdown::new();
         let gate = Arc::new(Mutex::new(()));
-        let service = Counting { gate: gate.clone() };
-        let task = tokio::spawn(drive(bus.clone(), service, core, instance_id(), shutdown.clone()));
+        let service = Counting { gate: gate.clone(), core };
+        let task = tokio::spawn(drive(bus.clone(), service, standby, instance_id(), shutdown.clone()));
         Self { bus, gate, task, shutdown }
     }
 
@@ -202,11 +213,27 @@ impl Running {
         within("the service stops", self.task).await.unwrap().unwrap();
     }
 
+    /// Waits until it is active or a standby, as wanted.
+    pub async fn is(&self, role: Role) {
+        eventually(&format!("it is {role:?}"), PATIENCE, || async {
+            (self.bus.standing()?.role == role).then_some(())
+        })
+        .await;
+    }
+
     /// Ends it as SIGKILL would.
     pub async fn kill(self) {
         self.task.abort();
         assert!(within("the service is gone", self.task).await.unwrap_err().is_cancelled());
     }
+}
+
+/// Publishes `count` wishes to be counted, whose answers go to `inbox`.
+pub async fn flood(bus: &Bus, inbox: &str, count: u64) {
+    for _ in 0..count {
+        bus.client().publish_with_reply(COUNT, inbox.to_owned(), "".into()).await.unwrap();
+    }
+    bus.client().flush().await.unwrap();
 }
 
 /// Asks until there is an answer.

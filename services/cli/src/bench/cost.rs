@@ -222,6 +222,7 @@ pub(super) mod tests {
             id: format!("id-{name}"),
             version: "1.0.0".into(),
             usage: usage(pid(name), *cpu_us, *mem),
+            standing: None,
         };
         Snapshot {
             at: Time::from_micros(at_us),

@@ -150,6 +150,14 @@ struct Work {
     unblocked: BTreeSet<JobId>,
 }
 
+impl Work {
+    /// Forgets what an instance that takes over finds by looking at everything: a standby follows for weeks.
+    fn keep_what_cannot_be_found_anew(&mut self) {
+        let unwanted = std::mem::take(&mut self.unwanted);
+        *self = Self { unwanted, ..Self::default() };
+    }
+}
+
 /// The dispatcher.
 #[derive(Debug, Clone)]
 pub struct DispatcherCore {
@@ -219,8 +227,6 @@ impl DispatcherCore {
     fn on_resume(&mut self, now: Time, epoch: Epoch, out: &mut Vec<Output>) {
         self.epoch = Some(epoch);
         // Whatever the records called for is found anew by looking at everything.
-        self.work.launch.clear();
-        self.work.kill.clear();
         self.work.review = self.agents.keys().cloned().collect();
         let open = || self.jobs.iter().filter(|(_, job)| job.ended.is_none()).map(|(id, _)| *id);
         self.work.done = open().collect();
@@ -271,7 +277,10 @@ impl Core for DispatcherCore {
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Replay(entry) => self.fold(&entry),
+            Input::Replay(entry) => {
+                self.fold(&entry);
+                self.work.keep_what_cannot_be_found_anew();
+            }
             Input::Ledger(entry) => {
                 self.fold(&entry);
                 self.react(now, out);

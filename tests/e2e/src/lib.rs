@@ -1,5 +1,6 @@
 //! What a user does, for tests: submits jobs and asks what became of them.
 
+mod journal;
 mod python;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use journal::Journal;
 pub use python::{python, python_allocator, root};
 
 /// A user of a cluster.

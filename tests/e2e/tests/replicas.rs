@@ -1,0 +1,99 @@
+//! Two instances of every service: whatever happens to the active one, the other goes on with its work.
+#![allow(clippy::unwrap_used, reason = "this is how a test fails")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use allot_e2e::{Journal, User};
+use allot_model::{JobId, JobState};
+use allot_shell::services;
+use allot_testkit::{Programs, eventually};
+
+const TASKS: u32 = 1_500;
+/// How long the whole may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+const SERVICES: [&str; 3] = ["registry", "offers", "dispatcher"];
+
+/// A cluster with two instances of everything but agents. A silent instance is replaced after `takeover_after`.
+async fn cluster(takeover_after: &str) -> (Programs, User) {
+    let mut programs = Programs::start().await.unwrap();
+    let settings = [format!("standby.takeover_after={takeover_after}")];
+    for number in 1..=2 {
+        for service in SERVICES {
+            programs.spawn(&format!("{service}-{number}"), &format!("allot-{service}"), &settings).unwrap();
+        }
+        programs.spawn(&format!("allocator-{number}"), "allot-allocator-drf", &[]).unwrap();
+        programs.spawn_agent(&format!("a{number}"), 8).unwrap();
+    }
+    let user = User::of(&programs).await.unwrap();
+    all_follow(&user).await;
+    (programs, user)
+}
+
+/// Waits until there are two of each that know who they are, and of each service one is active.
+async fn all_follow(user: &User) {
+    eventually("there is an active one and a standby of each", PATIENCE, || async {
+        let running = services::running(user.bus()).await.ok()?;
+        let of = |name: &str| running.iter().filter(|one| one.name == name).collect::<Vec<_>>();
+        let is_pair = |name: &str| {
+            let mut roles: Vec<String> = of(name)
+                .iter()
+                .filter_map(|one| Some(format!("{:?}", one.standing.as_ref()?.role)))
+                .collect();
+            roles.sort();
+            roles == ["Active", "Standby"]
+        };
+        let pairs = SERVICES.iter().all(|service| is_pair(&format!("allot-{service}")));
+        (pairs && of("allot-allocator-drf").len() == 2).then_some(())
+    })
+    .await;
+}
+
+async fn ran(journal: &Path, enough: usize) {
+    eventually(&format!("{enough} tasks have run"), PATIENCE, || async {
+        (Journal::read(journal).ended_tasks() >= enough).then_some(())
+    })
+    .await;
+}
+
+/// Every task of the job ran once and finished.
+async fn lost_and_repeated_nothing(user: &User, programs: &mut Programs, job: JobId, journal: &Path) {
+    let view = user.ended(job, PATIENCE).await;
+    assert_eq!(view.summary.state, JobState::Finished, "{:?}\n{}", view.summary, programs.logs());
+    let journal = Journal::read(journal);
+    assert_eq!(journal.started.len(), TASKS as usize);
+    assert!(journal.started.values().chain(journal.ended.values()).all(|count| *count == 1));
+    assert!(journal.started.keys().all(|(_, _, attempt)| *attempt == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_of_every_service_loses_and_repeats_nothing() {
+    // So long that an instance that is not handed over to never takes over.
+    let (mut programs, user) = cluster("1h").await;
+    let journal = programs.dir().join("journal");
+    let job = Journal::submit(&user, &journal, TASKS, 0).await.unwrap();
+    let instances: Vec<String> = ["registry", "offers", "dispatcher", "allocator"]
+        .into_iter()
+        .flat_map(|service| [1, 2].map(|number| format!("{service}-{number}")))
+        .collect();
+    for (place, name) in instances.iter().enumerate() {
+        ran(&journal, (place + 1) * TASKS as usize / (instances.len() + 2)).await;
+        programs.stop(name).await.unwrap();
+        programs.restart(name).unwrap();
+        all_follow(&user).await;
+    }
+    lost_and_repeated_nothing(&user, &mut programs, job, &journal).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_one_of_each_service_for_good_loses_and_repeats_nothing() {
+    let (mut programs, user) = cluster("500ms").await;
+    let journal = programs.dir().join("journal");
+    let job = Journal::submit(&user, &journal, TASKS, 0).await.unwrap();
+    // The first ones were active first, mostly: where one was not, the standby is lost, and that is no less to be borne.
+    for (place, name) in ["registry-1", "offers-1", "dispatcher-1", "allocator-1"].into_iter().enumerate() {
+        ran(&journal, (place + 1) * TASKS as usize / 6).await;
+        programs.kill(name);
+    }
+    lost_and_repeated_nothing(&user, &mut programs, job, &journal).await;
+}

@@ -106,7 +106,11 @@ async fn a_beat_of_an_unknown_agent_is_answered_and_one_for_another_agent_is_ref
 #[tokio::test]
 async fn a_silent_agent_becomes_unreachable_by_itself() {
     let server = NatsServer::start().await.unwrap();
-    let config = Config { agent_timeout: Span::from_millis(200), beat_every: Span::from_millis(50) };
+    let config = Config {
+        agent_timeout: Span::from_millis(200),
+        beat_every: Span::from_millis(50),
+        ..Config::default()
+    };
     let registry = Running::start(&server, config).await;
     registry.hello(&facts("m1")).await;
     eventually("the agent is unreachable", PATIENCE, || async {
@@ -132,7 +136,8 @@ async fn an_operator_drains_an_agent_with_or_without_a_payload_and_is_told_what_
 #[tokio::test]
 async fn beats_that_could_not_come_in_time_are_refused_as_configuration() {
     let server = NatsServer::start().await.unwrap();
-    let config = Config { agent_timeout: Span::from_secs(5), beat_every: Span::from_secs(5) };
+    let config =
+        Config { agent_timeout: Span::from_secs(5), beat_every: Span::from_secs(5), ..Config::default() };
     let refused =
         allot_registry::run(server.bus().await.unwrap(), config, Shutdown::new()).await.unwrap_err();
     assert!(refused.to_string().contains("beat_every"), "{refused}");

@@ -200,17 +200,17 @@ mod tests {
             (
                 vec![&active, &near],
                 State::Ok,
-                "0.1.0 on h active for 1m and 0.1.0 on h standby, 10 messages behind, answers in 1ms",
+                "0.1.0 on h active for 1m00s and 0.1.0 on h standby, 10 messages behind, answers in 1ms",
             ),
             (
                 vec![&active, &far],
                 State::Warning,
-                "0.1.0 on h active for 1m and 0.1.0 on h standby, 100000 messages behind, answers in 1ms",
+                "0.1.0 on h active for 1m00s and 0.1.0 on h standby, 100000 messages behind, answers in 1ms",
             ),
             (
                 vec![&active, &active],
                 State::Warning,
-                "2 are active: 0.1.0 on h active for 1m and 0.1.0 on h active for 1m, answers in 1ms",
+                "2 are active: 0.1.0 on h active for 1m00s and 0.1.0 on h active for 1m00s, answers in 1ms",
             ),
             (
                 vec![&near],

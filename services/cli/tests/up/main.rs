@@ -216,17 +216,18 @@ async fn a_server_that_runs_already_is_used_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_cluster_whose_services_are_replaced_ends_and_says_so() {
+async fn a_second_cluster_on_the_same_server_stands_by_and_goes_on_when_the_first_one_stops() {
     let server = NatsServer::start().await.unwrap();
     let (first_dir, second_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let mut first = Up::start(first_dir.path(), &["--nats", &server.url()]).await;
-    let second = Up::start(second_dir.path(), &["--nats", &server.url()]).await;
+    let first = Up::start(first_dir.path(), &["--nats", &server.url()]).await;
+    assert_eq!(first.allot(&["run", "--", "true"]).await.code, 0);
+    let second = Up::start(second_dir.path(), &["--nats", &server.url(), "--agents", "0"]).await;
     assert_eq!(second.allot(&["run", "--", "true"]).await.code, 0);
-    let status = within("the first cluster ends", first.child.wait()).await.unwrap();
-    assert_eq!(status.code(), Some(1));
-    let mut said = String::new();
-    first.child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
-    assert!(said.lines().any(|line| line.starts_with("allot: the ") && line.contains("stopped")), "{said}");
+    first.stop().await;
+    let jobs = second.allot(&["jobs", "-o", "json"]).await;
+    assert_eq!(jobs.code, 0, "{jobs:?}");
+    let jobs: Value = serde_json::from_str(&jobs.out).unwrap();
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 2, "{jobs}");
     second.stop().await;
 }
 

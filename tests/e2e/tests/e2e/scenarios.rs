@@ -41,6 +41,12 @@ async fn play(cluster: &Cluster, scenario: &str, allocator: &str) -> (Value, i32
     (serde_json::from_str(&said.out).unwrap(), said.code)
 }
 
+/// The queues of the grants that were made live, as a word.
+fn queues(document: &Value) -> String {
+    let grants = document["live"]["grants"].as_array().unwrap();
+    grants.iter().map(|grant| grant["queue"].as_str().unwrap()).collect()
+}
+
 /// Plays scenarios one after the other; each has to come out as simulated.
 async fn come_out_the_same(allocator: &str, scenarios: &[&str]) {
     let cluster = cluster(allocator).await;
@@ -55,8 +61,9 @@ async fn come_out_the_same(allocator: &str, scenarios: &[&str]) {
 
 /// Everything that can happen: ends that are told and those that come by themselves, agents that join, leave, drain, shrink
 /// and grow, cancellations.
-const FIFO: [&str; 5] = [
+const FIFO: [&str; 6] = [
     "backfill.yaml",
+    UNTIL,
     "
 policy: fifo:placement=first-fit
 events:
@@ -111,6 +118,7 @@ events:
 until: 4.5
 ";
 
+/// A limit that is raised, lowered below what is held, and lifted.
 const LIMITS: &str = "
 policy: drf
 queues: {A: {limit: {cpus: 1}}, B: {}}
@@ -119,8 +127,51 @@ events:
   - {at: 0, submit: J1, queue: A.x, tasks: 50, run: 2s}
   - {at: 0, submit: J2, queue: B, tasks: 5, run: 3s}
   - {at: 3, queue: A, limit: {cpus: 3}}
-until: 6
+  - {at: 5, queue: A, limit: {tasks: 1}}
+  - {at: 9, queue: A, limit: {}}
+until: 12
 ";
+
+/// A guarantee that is held back, then lent, then taken away, so that others borrow what it was.
+const GUARANTEES: &str = "
+policy: drf
+queues: {rq: {guarantee: {cpus: 2}, hold_back: always}, other: {}}
+events:
+  - {at: 0, agent: m1, resources: {cpus: 4}}
+  - {at: 0, submit: J1, queue: other, tasks: 30, run: 2s}
+  - {at: 3, submit: J2, queue: rq, tasks: 3, run: 5s}
+  - {at: 9, queue: rq, hold_back: never}
+  - {at: 13, submit: J3, queue: rq, tasks: 2, run: 1s}
+  - {at: 14, queue: rq, guarantee: {}}
+until: 20
+";
+
+/// What is to happen after `until` does not, and what runs then is ended.
+const UNTIL: &str = "
+policy: fifo:placement=first-fit
+events:
+  - {at: 0, agent: m1, resources: {cpus: 2}}
+  - {at: 0, submit: J1, tasks: 9, run: 2s}
+  - {at: 4, submit: last, run: 1s}
+  - {at: 5, agent: m2, resources: {cpus: 8}}
+  - {at: 5, submit: never, run: 1s}
+until: 4
+";
+
+/// The pool and demands of the rows that compare policies [Ghodsi et al., NSDI 2011, §4.1].
+fn compared(policy: &str, priorities: [i32; 2]) -> String {
+    let [a, b] = priorities;
+    format!(
+        "
+policy: {policy}
+events:
+  - {{at: 0, agent: m1, resources: {{cpus: 9, mem: 18GB}}}}
+  - {{at: 0, submit: J1, queue: A, tasks: 100, priority: {a}, resources: {{cpus: 1, mem: 4GB}}}}
+  - {{at: 0, submit: J2, queue: B, tasks: 100, priority: {b}, resources: {{cpus: 3, mem: 1GB}}}}
+until: 10
+"
+    )
+}
 
 #[tokio::test]
 async fn fifo_in_rust() {
@@ -134,7 +185,23 @@ async fn fifo_in_python() {
 
 #[tokio::test]
 async fn drf_in_rust() {
-    come_out_the_same("drf", &["nsdi.yaml", "nsdi-weighted.json", WEIGHTS, LIMITS]).await;
+    come_out_the_same("drf", &["nsdi.yaml", "nsdi-weighted.json", WEIGHTS, LIMITS, GUARANTEES]).await;
+}
+
+#[tokio::test]
+async fn each_policy_grants_live_what_its_row_of_the_comparison_says() {
+    let rows = [
+        ("drf", [0, 0], "ABABA"),
+        ("fair", [0, 0], "ABAAA"),
+        ("asset", [0, 0], "ABABA"),
+        ("priority", [1, 0], "AAAAB"),
+        ("priority", [0, 1], "BBB"),
+    ];
+    for (policy, priorities, expected) in rows {
+        let cluster = cluster(policy).await;
+        let (document, code) = play(&cluster, &compared(policy, priorities), policy).await;
+        assert_eq!((queues(&document).as_str(), code), (expected, 0), "{policy} {priorities:?}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use std::time::Duration;
 use allot_engine::{Engine, Input, Limits, Output, Placement, Policy};
 use allot_model::{
     AgentId, AllocatorMessage, Amount, AttemptRun, Core, Epoch, Feed, FeedItem, Grant, JobId, OfferVersion,
-    PoolAgent, PoolJob, QueueLimit, QueueName, Request, Resources, Span, SyncPart, TaskRange, Time,
+    PoolAgent, PoolJob, QueueGuarantee, QueueLimit, QueueName, Request, Resources, Span, SyncPart, TaskRange,
+    Time,
 };
 use allot_workload::openb;
 
@@ -129,6 +130,7 @@ fn limited() {
         queue: name(&format!("queue{queue:06}")),
         weight: 1,
         limit: limit(8_000),
+        guarantee: QueueGuarantee::default(),
     };
     pool.tell(None, (0..3_000).map(item).collect());
     (0..3_500).for_each(|job| {

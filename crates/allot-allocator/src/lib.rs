@@ -60,7 +60,7 @@ pub async fn run(bus: Bus, policy: Option<&str>, config: Config, shutdown: Shutd
 pub async fn decide(bus: Bus, policy: Policy, config: &Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let me = allot_shell::instance_id();
     info!(instance = %me, policy = %policy.name, placement = %policy.placement, order = %policy.order, backfill = %policy.backfill, "allocator starts");
-    let link = link::Link::open(&bus, &config.pool, me.clone(), policy.name.clone()).await?;
+    let link = link::Link::open(&bus, &config.pool, me.clone()).await?;
     let limits = Limits { ahead: config.ahead, ..Limits::default() };
     let questions = questions::Questions::new(&bus, &config.pool);
     serve::serve(Engine::with_limits(me, policy, limits), link, questions, &shutdown).await

@@ -1,7 +1,7 @@
 //! The two subjects of a pool, as an allocator sees them.
 
 use allot_bus::Subject;
-use allot_model::{AllocatorMessage, Feed, FromAllocator, InstanceId, PolicyName, PoolName};
+use allot_model::{AllocatorMessage, Feed, FromAllocator, InstanceId, PoolName, Presence};
 use allot_proto::{Wire, WireError};
 use allot_shell::Bus;
 use async_nats::{Client, Message, StatusCode, Subscriber};
@@ -17,7 +17,6 @@ const MOST_BYTES: usize = 512 << 10;
 pub(crate) struct Link {
     client: Client,
     me: InstanceId,
-    policy: PolicyName,
     grants: String,
     inbox: String,
     /// What all allocators of the pool are told.
@@ -31,18 +30,13 @@ pub(crate) type Heard = Result<Feed, WireError>;
 
 impl Link {
     /// Subscribes. The feed comes before any hello, so that nothing is missed between the answer and what follows.
-    pub(crate) async fn open(
-        bus: &Bus,
-        pool: &PoolName,
-        me: InstanceId,
-        policy: PolicyName,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn open(bus: &Bus, pool: &PoolName, me: InstanceId) -> anyhow::Result<Self> {
         let client = bus.client().clone();
         let inbox = client.new_inbox();
         let feed = client.subscribe(Subject::PoolOffers(pool.clone()).to_string()).await?;
         let answers = client.subscribe(inbox.clone()).await?;
         let grants = Subject::PoolGrants(pool.clone()).to_string();
-        Ok(Self { client, me, policy, grants, inbox, feed, answers })
+        Ok(Self { client, me, grants, inbox, feed, answers })
     }
 
     /// The next message of either subject; nothing once the connection is closed for good.
@@ -64,8 +58,8 @@ impl Link {
     }
 
     /// Asks for a full account.
-    pub(crate) async fn hello(&self) -> anyhow::Result<()> {
-        let payload = self.signed(vec![AllocatorMessage::Hello { policy: self.policy.clone() }]).encode();
+    pub(crate) async fn hello(&self, presence: Presence) -> anyhow::Result<()> {
+        let payload = self.signed(vec![AllocatorMessage::Hello(presence)]).encode();
         let (to, reply) = (self.grants.clone(), self.inbox.clone());
         Ok(self.client.publish_with_reply(to, reply, payload.into()).await?)
     }

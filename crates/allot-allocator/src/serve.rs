@@ -50,7 +50,7 @@ pub(crate) async fn serve(
             tell_role(was_active);
             questions.are_for_us(was_active).await?;
         }
-        say(&link, out).await?;
+        say(&engine, &link, out).await?;
         // One a round, once all that is decided has been said: however many are asked, decisions go on.
         if let Some(question) = asked.or_else(|| questions.ready()) {
             questions.answer(question, &mut engine).await?;
@@ -109,13 +109,13 @@ fn take(engine: &mut Engine, now: Time, heard: Heard) {
     engine.handle(now, input, &mut Vec::new());
 }
 
-async fn say(link: &Link, out: Vec<Output>) -> anyhow::Result<()> {
+async fn say(engine: &Engine, link: &Link, out: Vec<Output>) -> anyhow::Result<()> {
     let mut messages = Vec::new();
     for output in out {
         match output {
             Output::Hello => {
                 debug!("asking the offers service for everything");
-                link.hello().await?;
+                link.hello(engine.presence()).await?;
             }
             Output::Say(message) => messages.push(message),
         }

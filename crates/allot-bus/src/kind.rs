@@ -30,6 +30,7 @@ pub enum Kind {
     PoolPolicy,
     PoolUse,
     PoolWhy,
+    PoolAccount,
 }
 
 /// Who takes part.
@@ -122,7 +123,7 @@ impl Party {
 }
 
 /// All rows, in the order of [`Kind`].
-pub const TABLE: [Row; 24] = [
+pub const TABLE: [Row; 25] = [
     Row {
         kind: Kind::Submit,
         form: "allot.v1.submit.<queue>",
@@ -362,5 +363,15 @@ pub const TABLE: [Row; 24] = [
         message: "`WhyQuery`, as JSON",
         answer: Some("`Answer<WhyView>`"),
         about: "Why tasks of a job have no place. Only the allocator that decides listens; one that cannot tell need not.",
+    },
+    Row {
+        kind: Kind::PoolAccount,
+        form: "allot.v1.pool.<pool>.account",
+        from: Party::User,
+        to: Party::Offers,
+        exchange: Exchange::Request,
+        message: "`AccountQuery`, as JSON",
+        answer: Some("`Feed`, or `Answer` where it is refused"),
+        about: "The whole state of the pool, as one or more `Feed` parts: what an allocator is told that says hello, for one that only looks.",
     },
 ];

@@ -36,6 +36,7 @@ pub enum Subject {
     PoolPolicy(PoolName),
     PoolUse(PoolName),
     PoolWhy(PoolName),
+    PoolAccount(PoolName),
 }
 
 /// Why a text is not a subject of allot.
@@ -112,6 +113,7 @@ impl Subject {
             Self::PoolPolicy(_) => Kind::PoolPolicy,
             Self::PoolUse(_) => Kind::PoolUse,
             Self::PoolWhy(_) => Kind::PoolWhy,
+            Self::PoolAccount(_) => Kind::PoolAccount,
         }
     }
 }
@@ -149,6 +151,7 @@ impl fmt::Display for Subject {
             Self::PoolPolicy(pool) => write!(f, "pool.{pool}.policy"),
             Self::PoolUse(pool) => write!(f, "pool.{pool}.use"),
             Self::PoolWhy(pool) => write!(f, "pool.{pool}.why"),
+            Self::PoolAccount(pool) => write!(f, "pool.{pool}.account"),
         }
     }
 }
@@ -224,6 +227,7 @@ fn read_pool(pool: &str, verb: &str) -> Result<Option<Subject>, InvalidId> {
         "policy" => Subject::PoolPolicy,
         "use" => Subject::PoolUse,
         "why" => Subject::PoolWhy,
+        "account" => Subject::PoolAccount,
         _ => return Ok(None),
     };
     Ok(Some(subject(pool.parse()?)))

@@ -24,8 +24,14 @@ fn agent_subjects() -> impl Strategy<Value = Subject> {
 }
 
 fn pool_subjects() -> impl Strategy<Value = Subject> {
-    let verbs: [fn(PoolName) -> Subject; 5] =
-        [Subject::PoolOffers, Subject::PoolGrants, Subject::PoolPolicy, Subject::PoolUse, Subject::PoolWhy];
+    let verbs: [fn(PoolName) -> Subject; 6] = [
+        Subject::PoolOffers,
+        Subject::PoolGrants,
+        Subject::PoolPolicy,
+        Subject::PoolUse,
+        Subject::PoolWhy,
+        Subject::PoolAccount,
+    ];
     (TOKEN, prop::sample::select(verbs.to_vec())).prop_map(|(id, verb)| verb(PoolName::new(&id).unwrap()))
 }
 

@@ -1,8 +1,8 @@
 //! The engine: the protocol with the offers service around the decisions of a pass.
 
 use allot_model::{
-    AllocatorMessage, BEAT_EVERY, Core, Epoch, Feed, FeedItem, GrantId, InstanceId, JobId, Placement,
-    QueueName, RefusalCode, SetAside, Span, Time, WhyView,
+    AllocatorMessage, AllocatorMode, BEAT_EVERY, Core, Epoch, Feed, FeedItem, GrantId, InstanceId, JobId,
+    Placement, Presence, QueueName, RefusalCode, SetAside, Span, Time, WhyView,
 };
 
 use crate::branch::Settings;
@@ -114,6 +114,13 @@ impl Engine {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn presence(&self) -> Presence {
+        let described = Some(self.policy.to_string());
+        Presence { policy: self.policy.name.clone(), mode: AllocatorMode::Standby, described }
     }
 
     /// True where it knows the state of the pool and is the allocator that decides.
@@ -317,7 +324,7 @@ impl Engine {
     fn beat(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.session.is_following() && self.beat_at <= now {
             self.beat_at = now + BEAT_EVERY;
-            out.push(Output::Say(AllocatorMessage::Beat { policy: self.policy.name.clone() }));
+            out.push(Output::Say(AllocatorMessage::Beat(self.presence())));
         }
     }
 }

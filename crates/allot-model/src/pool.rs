@@ -7,6 +7,7 @@ use crate::agent::Attributes;
 use crate::constraint::Constraint;
 use crate::guarantee::QueueGuarantee;
 use crate::id::{AgentId, Epoch, GrantId, InstanceId, JobId, OfferVersion, PolicyName, QueueName};
+use crate::job::JobSpec;
 use crate::ledger::Placement;
 use crate::limit::QueueLimit;
 use crate::ranges::TaskRange;
@@ -178,6 +179,26 @@ pub struct PoolJob {
     pub same: Option<String>,
 }
 
+impl PoolJob {
+    /// What is to be known of a job that was submitted to a queue at that time.
+    #[must_use]
+    pub fn of(job: JobId, queue: QueueName, submitted_at: Time, spec: &JobSpec) -> Self {
+        Self {
+            job,
+            queue,
+            submitted_at,
+            priority: spec.priority,
+            tasks: spec.tasks,
+            resources: spec.resources.clone(),
+            constraints: spec.constraints.clone(),
+            estimate: spec.expected_run(),
+            deadline: spec.deadline.map(|within| submitted_at + within),
+            min_tasks: spec.min_tasks,
+            same: spec.same.clone(),
+        }
+    }
+}
+
 /// What an allocator needs to know of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolAgent {
@@ -222,19 +243,47 @@ pub struct FromAllocator {
     pub messages: Vec<AllocatorMessage>,
 }
 
+/// What an allocator says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// The name of the policy it runs, by which operators choose it.
+    pub policy: PolicyName,
+    /// What it is there for.
+    pub mode: AllocatorMode,
+    /// The policy with its options, such as `drf:placement=worst-fit`, in the form that simulations read; nothing where it
+    /// has no such form. At most [`Presence::MOST_DESCRIBED`] bytes.
+    pub described: Option<String>,
+}
+
+impl Presence {
+    /// The longest description, bytes: it is kept for each allocator, and repeated with each beat.
+    pub const MOST_DESCRIBED: usize = 1_000;
+
+    /// One that runs this policy and decides when it is its turn.
+    #[must_use]
+    pub fn of(policy: PolicyName) -> Self {
+        Self { policy, mode: AllocatorMode::Standby, described: None }
+    }
+}
+
+/// What an allocator is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllocatorMode {
+    /// To decide, when it is its turn.
+    #[default]
+    Standby,
+    /// To be compared: it follows, and never decides.
+    Shadow,
+}
+
 /// One thing an allocator says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllocatorMessage {
     /// Sent as a request: here I am, tell me everything. The answer comes in parts to the reply subject.
-    Hello {
-        /// The policy it runs.
-        policy: PolicyName,
-    },
+    Hello(Presence),
     /// Still here. Sent every [`BEAT_EVERY`].
-    Beat {
-        /// The policy it runs.
-        policy: PolicyName,
-    },
+    Beat(Presence),
     /// Going away: another may take over at once.
     Goodbye,
     /// Place these tasks. Committed as a whole or refused as a whole.

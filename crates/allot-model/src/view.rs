@@ -7,6 +7,7 @@ use crate::guarantee::HoldBack;
 use crate::id::{AgentId, AttemptId, Epoch, InstanceId, JobId, PolicyName, QueueName};
 use crate::ledger::Rejection;
 use crate::limit::{LimitChange, QueueLimit};
+use crate::pool::AllocatorMode;
 use crate::ranges::TaskSet;
 use crate::task::{JobState, Outcome, Reason, TaskState};
 use crate::time::Time;
@@ -372,12 +373,27 @@ pub struct AllocatorView {
     pub instance: InstanceId,
     /// What it runs.
     pub policy: PolicyName,
+    /// The policy with its options, where the allocator tells.
+    #[serde(default)]
+    pub described: Option<String>,
+    /// What it is there for.
+    #[serde(default)]
+    pub mode: AllocatorMode,
     /// True for the one that decides.
     pub active: bool,
     /// When it was first heard from.
     pub since: Time,
     /// When it was last heard from.
     pub heard_at: Time,
+}
+
+/// Asks for an account of everything in the pool: the same that an allocator is told when it says hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccountQuery {
+    /// The most jobs, agents and placements together that are wanted; where there are more, none is told. No bound unless
+    /// set.
+    pub most: Option<u64>,
 }
 
 /// Which policy is to decide.

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use allot_bus::Subject;
-use allot_model::PoolName;
-use allot_model::view::{AgentView, JobSummary, JobsQuery, PolicyView, QueueView};
+use allot_model::view::{AgentView, AllocatorView, JobSummary, JobsQuery, PolicyView, QueueView};
+use allot_model::{AllocatorMode, PoolName};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
@@ -103,12 +103,12 @@ pub fn policies() -> ArgValueCompleter {
         offered(typed, |client| async move {
             let pool = Subject::PoolPolicy(PoolName::default_pool());
             let view: PolicyView = client.ask(&pool, &json!({})).await?;
-            let role = |active| if active { "active" } else { "standby" };
-            Ok(view
-                .allocators
-                .into_iter()
-                .map(|one| (one.policy.to_string(), role(one.active).to_owned()))
-                .collect())
+            let role = |one: &AllocatorView| match (one.active, one.mode) {
+                (true, _) => "active",
+                (false, AllocatorMode::Standby) => "standby",
+                (false, AllocatorMode::Shadow) => "shadow",
+            };
+            Ok(view.allocators.iter().map(|one| (one.policy.to_string(), role(one).to_owned())).collect())
         })
     })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use allot_bus::Subject;
 use allot_model::view::{AllocatorView, Done, PolicyUseCommand, PolicyView};
-use allot_model::{PolicyName, PoolName};
+use allot_model::{AllocatorMode, PolicyName, PoolName};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::time::interval;
@@ -19,13 +19,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Show which policy decides, or choose another.
 ///
-/// Every allocator that is heard from is listed: one is active and decides, the others stand by and take over within
-/// seconds of it falling silent.
+/// Every allocator that is heard from is listed: one is active and decides, those that stand by take over within seconds
+/// of it falling silent, and shadows never decide: they are there to be compared.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   allot policy
   allot policy use fair
+  allot policy show fair
   allot policy -o json | jq -r '.allocators[] | select(.active) | .policy'")]
 pub struct PolicyArgs {
     #[command(subcommand)]
@@ -34,6 +35,16 @@ pub struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 enum PolicyVerb {
+    /// List the allocators that are heard from; the same as `allot policy`.
+    #[command(after_help = "Examples:\n  allot policy list\n  allot policy list -o json")]
+    List,
+    /// Show all about the allocators of a policy.
+    #[command(after_help = "Examples:\n  allot policy show fair\n  allot policy show fair -o json")]
+    Show {
+        /// The policy, or one allocator by its name.
+        #[arg(value_name = "POLICY|ALLOCATOR", add = completions::policies())]
+        which: String,
+    },
     /// Choose the policy that is to decide; running tasks never notice.
     ///
     /// An allocator that runs it has to be there, or to be started later: until then the present one goes on.
@@ -53,14 +64,60 @@ enum PolicyVerb {
 /// # Errors
 /// Where the offers service refuses or does not answer.
 pub async fn run(args: PolicyArgs, client: &Client, output: &Output) -> Result<(), Failure> {
-    let pool = PoolName::default_pool();
-    if let Some(PolicyVerb::Use { policy, wait }) = args.verb {
-        let command = PolicyUseCommand { policy: policy.clone() };
-        let done: Done = client.ask(&Subject::PoolUse(pool), &command).await?;
-        let done = if wait { decides(&policy, client, output).await? } else { done };
-        return output.print(&done, |done| done.message.clone());
+    match args.verb {
+        Some(PolicyVerb::Use { policy, wait }) => choose(&policy, wait, client, output).await,
+        Some(PolicyVerb::Show { which }) => show(&which, client, output).await,
+        Some(PolicyVerb::List) | None => list(client, output).await,
     }
-    let view: PolicyView = client.ask(&Subject::PoolPolicy(pool), &json!({})).await?;
+}
+
+/// Who is there, and what they are there for.
+pub(crate) async fn view(client: &Client) -> Result<PolicyView, Failure> {
+    client.ask(&Subject::PoolPolicy(PoolName::default_pool()), &json!({})).await
+}
+
+async fn choose(policy: &PolicyName, wait: bool, client: &Client, output: &Output) -> Result<(), Failure> {
+    let command = PolicyUseCommand { policy: policy.clone() };
+    let done: Done = client.ask(&Subject::PoolUse(PoolName::default_pool()), &command).await?;
+    let done = if wait { decides(policy, client, output).await? } else { done };
+    output.print(&done, |done| done.message.clone())
+}
+
+async fn show(which: &str, client: &Client, output: &Output) -> Result<(), Failure> {
+    let view = view(client).await?;
+    let meant = |one: &&AllocatorView| one.policy.as_str() == which || one.instance.as_str() == which;
+    let found: Vec<&AllocatorView> = view.allocators.iter().filter(meant).collect();
+    if found.is_empty() {
+        return Err(Failure::failed(format!(
+            "no allocator of policy {which}, nor one of that name, is heard from: `allot policy` lists all that are"
+        )));
+    }
+    output.print(&found, |found| found.iter().map(|one| facts(one, output)).collect::<Vec<_>>().join("\n\n"))
+}
+
+fn facts(one: &AllocatorView, output: &Output) -> String {
+    let role = match (one.active, one.mode) {
+        (true, _) => "active: it decides",
+        (false, AllocatorMode::Standby) => {
+            "standby: it decides when it is chosen, or the active one falls silent"
+        }
+        (false, AllocatorMode::Shadow) => "shadow: it never decides, and is there to be compared",
+    };
+    let options = one.described.as_deref().unwrap_or("not told");
+    [
+        ("allocator", one.instance.as_str()),
+        ("policy", one.policy.as_str()),
+        ("options", options),
+        ("role", role),
+        ("since", &output.clock.show(one.since)),
+        ("heard", &output.clock.show(one.heard_at)),
+    ]
+    .map(|(name, value)| format!("{name:<11}{value}"))
+    .join("\n")
+}
+
+async fn list(client: &Client, output: &Output) -> Result<(), Failure> {
+    let view = view(client).await?;
     output.print(&view, |view| table(&view.allocators, output))?;
     if !output.is_json() {
         remarks(&view).iter().for_each(|remark| note(remark));
@@ -76,8 +133,9 @@ async fn decides(policy: &PolicyName, client: &Client, output: &Output) -> Resul
     loop {
         look.tick().await;
         spinner.tick();
-        let view: PolicyView = client.ask(&Subject::PoolPolicy(PoolName::default_pool()), &json!({})).await?;
-        let mut of_policy = view.allocators.iter().filter(|one| one.policy == *policy).peekable();
+        let view = view(client).await?;
+        let of_policy = |one: &&AllocatorView| one.policy == *policy && one.mode == AllocatorMode::Standby;
+        let mut of_policy = view.allocators.iter().filter(of_policy).peekable();
         if of_policy.peek().is_none() {
             return Err(Failure::failed(format!(
                 "policy {policy} is chosen, but no allocator that runs it is heard from: start allot-allocator-{policy}"
@@ -95,9 +153,14 @@ async fn decides(policy: &PolicyName, client: &Client, output: &Output) -> Resul
 fn table(allocators: &[AllocatorView], output: &Output) -> String {
     let mut table = Table::new(&["POLICY", "ROLE", "ALLOCATOR", "SINCE", "HEARD"]);
     for allocator in allocators {
-        let role = if allocator.active { Cell::new("active", Tone::Good) } else { "standby".into() };
+        let role = match (allocator.active, allocator.mode) {
+            (true, _) => Cell::new("active", Tone::Good),
+            (false, AllocatorMode::Standby) => "standby".into(),
+            (false, AllocatorMode::Shadow) => Cell::new("shadow", Tone::Faint),
+        };
+        let policy = allocator.described.as_deref().unwrap_or(allocator.policy.as_str());
         table.row([
-            (&allocator.policy).into(),
+            policy.into(),
             role,
             (&allocator.instance).into(),
             output.clock.show(allocator.since).into(),
@@ -114,8 +177,12 @@ fn remarks(view: &PolicyView) -> Vec<String> {
         remarks.push("no allocator is active: nothing is placed until one is started".to_owned());
     }
     if let Some(chosen) = &view.chosen {
-        let runs = view.allocators.iter().any(|allocator| allocator.policy == *chosen);
-        let state = if runs { "" } else { ", but no allocator that runs it is heard from" };
+        let of_policy = view.allocators.iter().filter(|allocator| allocator.policy == *chosen);
+        let state = match of_policy.map(|allocator| allocator.mode == AllocatorMode::Standby).max() {
+            Some(true) => "",
+            Some(false) => ", but no allocator that runs it is heard from, other than as a shadow",
+            None => ", but no allocator that runs it is heard from",
+        };
         remarks.push(format!("chosen: {chosen}{state}"));
     }
     remarks
@@ -132,6 +199,8 @@ mod tests {
         let allocator = |policy: &str, instance: &str, active| AllocatorView {
             instance: InstanceId::new(instance).unwrap(),
             policy: PolicyName::new(policy).unwrap(),
+            described: None,
+            mode: AllocatorMode::Standby,
             active,
             since: NOW - Span::from_secs(7200),
             heard_at: NOW,
@@ -139,7 +208,15 @@ mod tests {
         PolicyView {
             chosen: PolicyName::new(chosen).ok(),
             epoch: Epoch(3),
-            allocators: vec![allocator("drf", "drf-1", active), allocator("fifo", "fifo-1", false)],
+            allocators: vec![
+                allocator("drf", "drf-1", active),
+                allocator("fifo", "fifo-1", false),
+                AllocatorView {
+                    described: Some("fair:resource=mem".to_owned()),
+                    mode: AllocatorMode::Shadow,
+                    ..allocator("fair", "fair-1", false)
+                },
+            ],
         }
     }
 
@@ -148,17 +225,38 @@ mod tests {
         assert_eq!(
             table(&view("drf", true).allocators, &Output::plain(Format::Text, false, NOW)),
             "\
-POLICY  ROLE     ALLOCATOR  SINCE   HEARD
-drf     active   drf-1      2h ago  now
-fifo    standby  fifo-1     2h ago  now"
+POLICY             ROLE     ALLOCATOR  SINCE   HEARD
+drf                active   drf-1      2h ago  now
+fifo               standby  fifo-1     2h ago  now
+fair:resource=mem  shadow   fair-1     2h ago  now"
+        );
+    }
+
+    #[test]
+    fn an_allocator_is_shown_with_its_options_and_what_it_is_there_for() {
+        let shadow = &view("drf", true).allocators[2];
+        assert_eq!(
+            facts(shadow, &Output::plain(Format::Text, false, NOW)),
+            "\
+allocator  fair-1
+policy     fair
+options    fair:resource=mem
+role       shadow: it never decides, and is there to be compared
+since      2h ago
+heard      now"
         );
     }
 
     #[test]
     fn a_policy_that_nobody_runs_is_remarked_on() {
         assert_eq!(remarks(&view("drf", true)), ["chosen: drf"]);
-        let fair = remarks(&view("fair", false));
+        let fair = remarks(&view("hdrf", false));
         assert!(fair[0].contains("no allocator is active"), "{fair:?}");
-        assert_eq!(fair[1], "chosen: fair, but no allocator that runs it is heard from");
+        assert_eq!(fair[1], "chosen: hdrf, but no allocator that runs it is heard from");
+        let shadow = remarks(&view("fair", true));
+        assert_eq!(
+            shadow,
+            ["chosen: fair, but no allocator that runs it is heard from, other than as a shadow"]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The edge between the core and the bus.
 
 use allot_bus::Subject;
-use allot_model::{Entry, Epoch, FromAllocator, PoolName, Time, Writer};
+use allot_model::{Answer, Entry, Epoch, FromAllocator, PoolName, Time, Writer};
 use allot_offers_core::{Input, OffersCore, Options, Output};
 use allot_proto::Wire;
 use allot_shell::{Effect, Incoming, LedgerService, Malformed};
@@ -45,6 +45,7 @@ impl LedgerService for Edge {
             Subject::PoolGrants(pool()),
             Subject::PoolPolicy(pool()),
             Subject::PoolUse(pool()),
+            Subject::PoolAccount(pool()),
             Subject::AgentsUsage,
             Subject::QueuesList,
         ]
@@ -60,6 +61,7 @@ impl LedgerService for Edge {
             }
             Subject::PoolPolicy(_) => Input::ShowPolicy(message.bare_request()?),
             Subject::PoolUse(_) => Input::UsePolicy { reply: message.reply_to()?, command: message.json()? },
+            Subject::PoolAccount(_) => Input::ShowAccount(message.reply_to()?, message.json()?),
             Subject::AgentsUsage => Input::ShowUsage(message.bare_request()?),
             Subject::QueuesList => Input::ShowQueues(message.bare_request()?),
             other => return Err(Malformed::new(format!("{other} is not for the offers service"))),
@@ -74,6 +76,7 @@ impl LedgerService for Edge {
                 Effect::Publish { subject, payload: feed.encode() }
             }
             Output::Sync(to, feed) => Effect::Reply { to, payload: feed.encode() },
+            Output::NoAccount(to, refusal) => Effect::answer(to, &Answer::<()>::Error(refusal)),
             Output::Usage(to, answer) => Effect::answer(to, &answer),
             Output::Queues(to, answer) => Effect::answer(to, &answer),
             Output::Policy(to, answer) => Effect::answer(to, &answer),

@@ -1,7 +1,8 @@
 //! `pool.proto`: what allocators say. The feed is in [`super::pool`].
 
 use allot_model::{
-    AllocatorMessage, Epoch, FromAllocator, Grant, GrantId, OfferVersion, PolicyName, ProposedPlacement, Span,
+    AllocatorMessage, AllocatorMode, Epoch, FromAllocator, Grant, GrantId, OfferVersion, Presence,
+    ProposedPlacement, Span,
 };
 
 use super::pool::{job_tasks, read_job_tasks};
@@ -29,10 +30,9 @@ impl TryFrom<v1::FromAllocator> for FromAllocator {
 impl From<&AllocatorMessage> for v1::AllocatorMessage {
     fn from(message: &AllocatorMessage) -> Self {
         use allocator_message::Message as Wire;
-        let policy_message = |policy: &PolicyName| allocator_message::Policy { policy: policy.to_string() };
         let message = match message {
-            AllocatorMessage::Hello { policy } => Wire::Hello(policy_message(policy)),
-            AllocatorMessage::Beat { policy } => Wire::Beat(policy_message(policy)),
+            AllocatorMessage::Hello(presence) => Wire::Hello(presence.into()),
+            AllocatorMessage::Beat(presence) => Wire::Beat(presence.into()),
             AllocatorMessage::Goodbye => Wire::Goodbye(allocator_message::Goodbye {}),
             AllocatorMessage::Grant(grant) => Wire::Grant(grant.into()),
             AllocatorMessage::Decline { epoch, agent, version, filter, reason } => {
@@ -56,8 +56,8 @@ impl TryFrom<v1::AllocatorMessage> for AllocatorMessage {
     fn try_from(message: v1::AllocatorMessage) -> Result<Self, WireError> {
         use allocator_message::Message as Wire;
         Ok(match read::required(message.message, "message")? {
-            Wire::Hello(hello) => Self::Hello { policy: read::id(&hello.policy, "hello.policy")? },
-            Wire::Beat(beat) => Self::Beat { policy: read::id(&beat.policy, "beat.policy")? },
+            Wire::Hello(hello) => Self::Hello(read::part(Some(hello), "hello")?),
+            Wire::Beat(beat) => Self::Beat(read::part(Some(beat), "beat")?),
             Wire::Goodbye(allocator_message::Goodbye {}) => Self::Goodbye,
             Wire::Grant(grant) => Self::Grant(read::part(Some(grant), "grant")?),
             Wire::Decline(decline) => Self::Decline {
@@ -69,6 +69,33 @@ impl TryFrom<v1::AllocatorMessage> for AllocatorMessage {
             },
             Wire::Revive(allocator_message::Revive { epoch }) => Self::Revive { epoch: Epoch(epoch) },
         })
+    }
+}
+
+impl From<&Presence> for allocator_message::Presence {
+    fn from(presence: &Presence) -> Self {
+        Self {
+            policy: presence.policy.to_string(),
+            mode: match presence.mode {
+                AllocatorMode::Standby => v1::AllocatorMode::Unspecified.into(),
+                AllocatorMode::Shadow => v1::AllocatorMode::Shadow.into(),
+            },
+            described: presence.described.clone(),
+        }
+    }
+}
+
+impl TryFrom<allocator_message::Presence> for Presence {
+    type Error = WireError;
+
+    fn try_from(message: allocator_message::Presence) -> Result<Self, WireError> {
+        // A mode that is not known yet is not one that decides as this version knows it.
+        let mode = match v1::AllocatorMode::try_from(message.mode) {
+            Ok(v1::AllocatorMode::Unspecified) => AllocatorMode::Standby,
+            Ok(v1::AllocatorMode::Shadow) | Err(_) => AllocatorMode::Shadow,
+        };
+        let described = message.described.filter(|text| text.len() <= Presence::MOST_DESCRIBED);
+        Ok(Self { policy: read::id(&message.policy, "policy")?, mode, described })
     }
 }
 

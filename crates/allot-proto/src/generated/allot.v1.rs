@@ -1434,12 +1434,19 @@ pub struct AllocatorMessage {
 }
 /// Nested message and enum types in `AllocatorMessage`.
 pub mod allocator_message {
-    /// Which policy the allocator runs.
+    /// What an allocator says of itself.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Policy {
-        /// Its name, such as `drf`.
+    pub struct Presence {
+        /// The name of the policy that it runs, such as `drf`, by which operators choose it.
         #[prost(string, tag = "1")]
         pub policy: ::prost::alloc::string::String,
+        /// What it is there for.
+        #[prost(enumeration = "super::AllocatorMode", tag = "2")]
+        pub mode: i32,
+        /// The policy with its options, such as `drf:placement=worst-fit`, in the form that `allot simulate` reads, of up to 1,000
+        /// bytes. Absent where it has no such form.
+        #[prost(string, optional, tag = "3")]
+        pub described: ::core::option::Option<::prost::alloc::string::String>,
     }
     /// Going away.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1475,10 +1482,10 @@ pub mod allocator_message {
     pub enum Message {
         /// Sent as a request: here I am, tell me everything. The answer comes in parts to the reply subject.
         #[prost(message, tag = "1")]
-        Hello(Policy),
+        Hello(Presence),
         /// Still here. To be sent every half second; after 1.5 s of silence another allocator takes over.
         #[prost(message, tag = "2")]
-        Beat(Policy),
+        Beat(Presence),
         /// Going away: another may take over at once.
         #[prost(message, tag = "3")]
         Goodbye(Goodbye),
@@ -1616,6 +1623,35 @@ impl RefusalCode {
             "REFUSAL_CODE_DOES_NOT_FIT" => Some(Self::DoesNotFit),
             "REFUSAL_CODE_MALFORMED" => Some(Self::Malformed),
             "REFUSAL_CODE_OVER_LIMIT" => Some(Self::OverLimit),
+            _ => None,
+        }
+    }
+}
+/// What an allocator is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AllocatorMode {
+    /// To decide, when it is its turn.
+    Unspecified = 0,
+    /// To be compared: it never decides.
+    Shadow = 1,
+}
+impl AllocatorMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ALLOCATOR_MODE_UNSPECIFIED",
+            Self::Shadow => "ALLOCATOR_MODE_SHADOW",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ALLOCATOR_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ALLOCATOR_MODE_SHADOW" => Some(Self::Shadow),
             _ => None,
         }
     }

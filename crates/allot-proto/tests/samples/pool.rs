@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use allot_model::{
-    AllocatorMessage, Constraint, Epoch, Feed, FeedItem, FromAllocator, Grant, GrantId, HoldBack, JobId,
-    OfferVersion, Placement, PoolAgent, PoolJob, ProposedPlacement, QueueGuarantee, QueueLimit, RefusalCode,
-    Span, SyncPart, TaskRange,
+    AllocatorMessage, AllocatorMode, Constraint, Epoch, Feed, FeedItem, FromAllocator, Grant, GrantId,
+    HoldBack, JobId, OfferVersion, Placement, PoolAgent, PoolJob, Presence, ProposedPlacement,
+    QueueGuarantee, QueueLimit, RefusalCode, Span, SyncPart, TaskRange,
 };
 
 use super::{Sample, at, id, limit, request, run, sample, slice, total};
@@ -24,7 +24,16 @@ pub fn samples() -> Vec<Sample> {
             "from_allocator.turns",
             FromAllocator { instance: id("drf-1"), messages: vec![grant_in_turns()] },
         ),
+        sample(
+            "from_allocator.shadow",
+            FromAllocator { instance: id("drf-2"), messages: vec![AllocatorMessage::Beat(shadow())] },
+        ),
     ]
+}
+
+fn shadow() -> Presence {
+    let described = Some("drf:placement=worst-fit".to_owned());
+    Presence { mode: AllocatorMode::Shadow, described, ..Presence::of(id("drf")) }
 }
 
 fn turns() -> Vec<FeedItem> {
@@ -138,8 +147,8 @@ fn messages() -> Vec<AllocatorMessage> {
         slots: 10,
     };
     vec![
-        AllocatorMessage::Hello { policy: id("drf") },
-        AllocatorMessage::Beat { policy: id("drf") },
+        AllocatorMessage::Hello(Presence::of(id("drf"))),
+        AllocatorMessage::Beat(Presence::of(id("drf"))),
         AllocatorMessage::Goodbye,
         AllocatorMessage::Grant(Grant { epoch, grant: GrantId(77), placements: vec![placement] }),
         AllocatorMessage::Decline {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use allot_model::{
-    AllocatorMessage, Epoch, Feed, FeedItem, FromAllocator, Grant, GrantId, JobId, OfferVersion, PoolAgent,
-    PoolJob, ProposedPlacement, RefusalCode, SyncPart,
+    AllocatorMessage, AllocatorMode, Epoch, Feed, FeedItem, FromAllocator, Grant, GrantId, JobId,
+    OfferVersion, PoolAgent, PoolJob, Presence, ProposedPlacement, RefusalCode, SyncPart,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -128,11 +128,20 @@ fn proposed() -> impl Strategy<Value = ProposedPlacement> {
     )
 }
 
+fn presence() -> impl Strategy<Value = Presence> {
+    let mode = select(vec![AllocatorMode::Standby, AllocatorMode::Shadow]);
+    (id(), mode, option::of(text())).prop_map(|(policy, mode, described)| Presence {
+        policy,
+        mode,
+        described,
+    })
+}
+
 fn message() -> BoxedStrategy<AllocatorMessage> {
     use AllocatorMessage as M;
     prop_oneof![
-        id().prop_map(|policy| M::Hello { policy }),
-        id().prop_map(|policy| M::Beat { policy }),
+        presence().prop_map(M::Hello),
+        presence().prop_map(M::Beat),
         Just(M::Goodbye),
         (epoch(), number().prop_map(GrantId), vec(proposed(), 0..4))
             .prop_map(|(epoch, grant, placements)| M::Grant(Grant { epoch, grant, placements })),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use allot_bus::Subject;
 use allot_model::view::{AgentState, AgentView, JobList, JobQuery, JobView, JobsQuery, PolicyView};
-use allot_model::{AgentId, JobState, PoolName, Span, Time};
+use allot_model::{AgentId, AllocatorMode, JobState, PoolName, Span, Time};
 use allot_shell::clock;
 use serde_json::json;
 
@@ -39,10 +39,12 @@ pub(super) async fn checks(client: &Client, user: &User) -> Vec<Check> {
 }
 
 fn policy(view: &PolicyView) -> Check {
-    let standby: Vec<&str> =
-        view.allocators.iter().filter(|one| !one.active).map(|one| one.policy.as_str()).collect();
-    let standby =
-        if standby.is_empty() { String::new() } else { format!(", standing by: {}", standby.join(", ")) };
+    let others = |mode: AllocatorMode, what: &str| {
+        let others = view.allocators.iter().filter(|one| !one.active && one.mode == mode);
+        let others: Vec<&str> = others.map(|one| one.policy.as_str()).collect();
+        if others.is_empty() { String::new() } else { format!(", {what}: {}", others.join(", ")) }
+    };
+    let standby = others(AllocatorMode::Standby, "standing by") + &others(AllocatorMode::Shadow, "shadows");
     let Some(active) = view.allocators.iter().find(|one| one.active) else {
         return Check::error(
             "policy",
@@ -191,6 +193,8 @@ mod tests {
         let allocator = |policy: &str, active| allot_model::view::AllocatorView {
             instance: InstanceId::new(policy).unwrap(),
             policy: PolicyName::new(policy).unwrap(),
+            described: None,
+            mode: AllocatorMode::Standby,
             active,
             since: NOW,
             heard_at: NOW,

@@ -1,7 +1,7 @@
 //! What the user of this connection may do: tried where that is harmless, read from the server's rules otherwise.
 
 use allot_bus::{Stream, Subject, headers};
-use allot_model::view::{JobsQuery, LogQuery, LogStream, WhyQuery};
+use allot_model::view::{AccountQuery, JobsQuery, LogQuery, LogStream, WhyQuery};
 use allot_model::{AgentId, AttemptId, JobId, PoolName, QueueName};
 use allot_shell::Denial;
 use async_nats::HeaderMap;
@@ -115,6 +115,12 @@ async fn user_actions(client: &Client) -> Vec<Tried> {
         (
             "ask why jobs wait",
             ask(client, Subject::PoolWhy(PoolName::default_pool()), &WhyQuery { job: none }).await,
+        ),
+        (
+            "plan jobs",
+            // There is always more than nothing, or nothing to tell.
+            ask(client, Subject::PoolAccount(PoolName::default_pool()), &AccountQuery { most: Some(0) })
+                .await,
         ),
         ("follow events", follow(client).await),
     ];

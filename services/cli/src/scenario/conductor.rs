@@ -6,7 +6,7 @@ use std::time::Duration;
 use allot_bus::Subject;
 use allot_model::view::{Done, PolicyUseCommand};
 use allot_model::{
-    AllocatorMessage, BEAT_EVERY, Feed, FromAllocator, InstanceId, PolicyName, PoolName, SyncPart,
+    AllocatorMessage, BEAT_EVERY, Feed, FromAllocator, InstanceId, PolicyName, PoolName, Presence, SyncPart,
 };
 use allot_proto::Wire;
 use async_nats::Subscriber;
@@ -54,7 +54,7 @@ impl Conductor {
         let said = subscribe(Subject::PoolGrants(pool)).await.map_err(Failure::internal)?;
         let me = allot_shell::instance_id();
         let policy: PolicyName = POLICY.parse().map_err(Failure::internal)?;
-        let beat = signed(&me, AllocatorMessage::Beat { policy: policy.clone() });
+        let beat = signed(&me, AllocatorMessage::Beat(Presence::of(policy.clone())));
         let mut conductor = Self {
             client: client.clone(),
             me,
@@ -73,7 +73,7 @@ impl Conductor {
         let nats = self.client.bus().client().clone();
         let inbox = nats.new_inbox();
         let mut answers = nats.subscribe(inbox.clone()).await.map_err(Failure::internal)?;
-        let hello = signed(&self.me, AllocatorMessage::Hello { policy: self.policy.clone() });
+        let hello = signed(&self.me, AllocatorMessage::Hello(Presence::of(self.policy.clone())));
         nats.publish_with_reply(grants(), inbox, hello.into()).await.map_err(Failure::internal)?;
         loop {
             let part = timeout(PATIENCE, answers.next()).await.ok().flatten();

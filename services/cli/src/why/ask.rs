@@ -185,6 +185,8 @@ mod tests {
         let allocator = |active| AllocatorView {
             instance: "mine-1".parse().unwrap(),
             policy: "mine".parse().unwrap(),
+            described: None,
+            mode: allot_model::AllocatorMode::Standby,
             active,
             since: Time::ZERO,
             heard_at: Time::ZERO,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use allot_model::{AllocatorView, Epoch, InstanceId, PolicyName, PolicyView, SILENT_AFTER, Time};
+use allot_model::{
+    AllocatorMode, AllocatorView, Epoch, InstanceId, PolicyName, PolicyView, Presence, SILENT_AFTER, Time,
+};
 
 /// The allocator that decides, by the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,9 +17,26 @@ pub(crate) struct Active {
 /// An allocator that was heard from.
 #[derive(Debug, Clone)]
 struct Seen {
-    policy: PolicyName,
+    presence: Presence,
     since: Time,
     heard_at: Time,
+}
+
+impl Seen {
+    fn may_decide(&self) -> bool {
+        self.presence.mode == AllocatorMode::Standby
+    }
+}
+
+/// Who is there of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// An allocator that may decide.
+    Standby,
+    /// None but such as never decide.
+    Shadow,
+    /// None.
+    Nobody,
 }
 
 /// Who decides, who was chosen, and who is there.
@@ -42,19 +61,15 @@ impl Allocators {
     pub(crate) fn resume(&mut self, now: Time) {
         self.seen.clear();
         if let Some(active) = &self.active {
-            let seen = Seen { policy: active.policy.clone(), since: now, heard_at: now };
+            let presence = Presence::of(active.policy.clone());
+            let seen = Seen { presence, since: now, heard_at: now };
             self.seen.insert(active.instance.clone(), seen);
         }
     }
 
-    pub(crate) fn heard(&mut self, now: Time, instance: &InstanceId, policy: &PolicyName) {
-        let seen = self.seen.entry(instance.clone()).or_insert_with(|| Seen {
-            policy: policy.clone(),
-            since: now,
-            heard_at: now,
-        });
-        seen.policy = policy.clone();
-        seen.heard_at = now;
+    pub(crate) fn heard(&mut self, now: Time, instance: &InstanceId, presence: Presence) {
+        let since = self.seen.get(instance).map_or(now, |seen| seen.since);
+        self.seen.insert(instance.clone(), Seen { presence, since, heard_at: now });
     }
 
     pub(crate) fn gone(&mut self, instance: &InstanceId) {
@@ -72,21 +87,30 @@ impl Allocators {
     }
 
     /// Who is to take over now, if anyone: the active one stays while it is there, unless another policy was
-    /// chosen and an allocator that runs it is there. Among several the one that came first.
+    /// chosen and an allocator that runs it is there. Among several the one that came first. Never a shadow.
     pub(crate) fn successor(&self) -> Option<(InstanceId, PolicyName)> {
         let wanted = |policy: &PolicyName| self.chosen.as_ref().is_none_or(|chosen| chosen == policy);
-        let best = self
+        let (best, policy) = self
             .seen
             .iter()
-            .min_by_key(|(instance, seen)| (!wanted(&seen.policy), seen.since, (*instance).clone()))?;
+            .filter(|(_, seen)| seen.may_decide())
+            .min_by_key(|(instance, seen)| (!wanted(&seen.presence.policy), seen.since, (*instance).clone()))
+            .map(|(instance, seen)| (instance, &seen.presence.policy))?;
         let stays = self.active.as_ref().is_some_and(|active| {
-            self.seen.contains_key(&active.instance) && (wanted(&active.policy) || !wanted(&best.1.policy))
+            let is_there = self.seen.get(&active.instance).is_some_and(Seen::may_decide);
+            is_there && (wanted(&active.policy) || !wanted(policy))
         });
-        (!stays).then(|| (best.0.clone(), best.1.policy.clone()))
+        (!stays).then(|| (best.clone(), policy.clone()))
     }
 
-    pub(crate) fn has_policy(&self, policy: &PolicyName) -> bool {
-        self.seen.values().any(|seen| seen.policy == *policy)
+    /// Who is there of a policy.
+    pub(crate) fn runs(&self, policy: &PolicyName) -> Runs {
+        let of_policy = self.seen.values().filter(|seen| seen.presence.policy == *policy);
+        match of_policy.map(Seen::may_decide).max() {
+            None => Runs::Nobody,
+            Some(true) => Runs::Standby,
+            Some(false) => Runs::Shadow,
+        }
     }
 
     pub(crate) fn view(&self) -> PolicyView {
@@ -96,7 +120,9 @@ impl Allocators {
             .iter()
             .map(|(instance, seen)| AllocatorView {
                 instance: instance.clone(),
-                policy: seen.policy.clone(),
+                policy: seen.presence.policy.clone(),
+                mode: seen.presence.mode,
+                described: seen.presence.described.clone(),
                 active: is_active(instance),
                 since: seen.since,
                 heard_at: seen.heard_at,

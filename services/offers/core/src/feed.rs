@@ -1,7 +1,8 @@
 //! What the allocators are told: changes to all of them, everything to one that says hello.
 
 use allot_model::{
-    Amount, Epoch, Feed, FeedItem, GrantId, Placement, QueueName, ReplyTo, Resources, SyncPart, Time,
+    AccountQuery, Amount, Epoch, Feed, FeedItem, GrantId, Placement, QueueName, Refusal, RefusalKind,
+    ReplyTo, Resources, SyncPart, Time,
 };
 
 use crate::{OffersCore, Output};
@@ -25,7 +26,7 @@ impl OffersCore {
         }
     }
 
-    /// Tells one allocator everything, as of the last message to all.
+    /// Tells one everything, as of the last message to all.
     pub(crate) fn sync(&mut self, now: Time, to: &ReplyTo, out: &mut Vec<Output>) {
         let Some(session) = self.epoch else { return };
         self.flush(now, false, out);
@@ -45,6 +46,34 @@ impl OffersCore {
             let feed = Feed { session, sequence: self.sequence, sync: Some(sync), part, items };
             out.push(Output::Sync(to.clone(), feed));
         }
+    }
+
+    /// Tells everything to someone who is no allocator, and only asks once.
+    pub(crate) fn on_show_account(
+        &mut self,
+        now: Time,
+        to: &ReplyTo,
+        query: AccountQuery,
+        out: &mut Vec<Output>,
+    ) {
+        let size = self.account_size();
+        match query.most {
+            Some(most) if size > most => {
+                let message = format!(
+                    "the pool has {size} jobs, agents and placements, and no more than {most} were asked for"
+                );
+                out.push(Output::NoAccount(to.clone(), Refusal { code: RefusalKind::Conflict, message }));
+            }
+            _ => self.sync(now, to, out),
+        }
+    }
+
+    /// How many jobs, agents and placements an account tells of.
+    fn account_size(&self) -> u64 {
+        let placements =
+            |agent: &crate::agents::Agent| agent.held.values().map(|runs| runs.iter().count()).sum::<usize>();
+        let on_agents: usize = self.agents.values().map(|agent| 1 + placements(agent)).sum();
+        (self.demand.jobs.len() + on_agents) as u64
     }
 
     /// What an operator has set for a queue.

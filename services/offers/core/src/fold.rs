@@ -89,19 +89,7 @@ impl OffersCore {
     fn fold_dispatcher(&mut self, record: &DispatcherRecord) {
         match record {
             DispatcherRecord::JobAdmitted { job, queue, submitted_at, spec, waits, .. } => {
-                let job = PoolJob {
-                    job: *job,
-                    queue: queue.clone(),
-                    submitted_at: *submitted_at,
-                    priority: spec.priority,
-                    tasks: spec.tasks,
-                    resources: spec.resources.clone(),
-                    constraints: spec.constraints.clone(),
-                    estimate: spec.expected_run(),
-                    deadline: spec.deadline.map(|within| *submitted_at + within),
-                    min_tasks: spec.min_tasks,
-                    same: spec.same.clone(),
-                };
+                let job = PoolJob::of(*job, queue.clone(), *submitted_at, spec);
                 self.fold_admitted(Arc::new(job), *waits);
             }
             DispatcherRecord::JobReady { job } => {

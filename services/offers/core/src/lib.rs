@@ -15,13 +15,13 @@ mod views;
 use std::collections::{BTreeMap, BTreeSet};
 
 use allot_model::{
-    AgentId, AgentUse, AllocatorMessage, Answer, Core, Done, Entry, Epoch, Feed, FeedItem, FromAllocator,
-    Grant, InstanceId, OfferVersion, OffersRecord, PolicyUseCommand, PolicyView, QueueView, Record,
-    RefusalCode, ReplyTo, Span, Time,
+    AccountQuery, AgentId, AgentUse, AllocatorMessage, Answer, Core, Done, Entry, Epoch, Feed, FeedItem,
+    FromAllocator, Grant, InstanceId, OfferVersion, OffersRecord, PolicyUseCommand, PolicyView, QueueView,
+    Record, Refusal, RefusalCode, ReplyTo, Span, Time,
 };
 
 use agents::{Agents, Filter, Standing};
-use allocators::Allocators;
+use allocators::{Allocators, Runs};
 use demand::Demand;
 
 /// Everything that can happen to the offers service.
@@ -43,6 +43,8 @@ pub enum Input {
         /// What it said.
         message: FromAllocator,
     },
+    /// Someone asks for an account of everything, as an allocator does with its hello.
+    ShowAccount(ReplyTo, AccountQuery),
     /// Someone asks for the use of agents.
     ShowUsage(ReplyTo),
     /// Someone asks for the queues.
@@ -65,8 +67,10 @@ pub enum Output {
     Append(Record),
     /// Tell all allocators of the pool.
     Feed(Feed),
-    /// Tell one allocator everything: a part of the answer to its hello.
+    /// Tell one allocator, or who else asked, everything: a part of the answer.
     Sync(ReplyTo, Feed),
+    /// Refuse to tell everything.
+    NoAccount(ReplyTo, Refusal),
     /// Answer a question.
     Usage(ReplyTo, Answer<Vec<AgentUse>>),
     /// Answer a question.
@@ -192,16 +196,16 @@ impl OffersCore {
         let mut greeted = false;
         for message in said.messages {
             match message {
-                AllocatorMessage::Hello { policy } => {
-                    self.allocators.heard(now, &said.instance, &policy);
+                AllocatorMessage::Hello(presence) => {
+                    self.allocators.heard(now, &said.instance, presence);
                     self.elect(now, out);
                     if let Some(reply) = reply.as_ref().filter(|_| !greeted) {
                         self.sync(now, reply, out);
                         greeted = true;
                     }
                 }
-                AllocatorMessage::Beat { policy } => {
-                    self.allocators.heard(now, &said.instance, &policy);
+                AllocatorMessage::Beat(presence) => {
+                    self.allocators.heard(now, &said.instance, presence);
                     self.elect(now, out);
                 }
                 AllocatorMessage::Goodbye => {
@@ -278,13 +282,16 @@ impl OffersCore {
             self.append(now, OffersRecord::PolicyChosen { policy: policy.clone() }, out);
         }
         self.elect(now, out);
-        let message = if self.allocators.has_policy(&policy) {
-            format!("policy {policy} decides from now on")
-        } else {
-            format!(
-                "policy {policy} is chosen; no allocator that runs it is there yet, so start one: until then \
-                     the present one goes on"
-            )
+        let message = match self.allocators.runs(&policy) {
+            Runs::Standby => format!("policy {policy} decides from now on"),
+            Runs::Shadow => format!(
+                "policy {policy} is chosen; the allocator that runs it is a shadow, which never decides, so start one \
+                 with mode=standby: until then the present one goes on"
+            ),
+            Runs::Nobody => format!(
+                "policy {policy} is chosen; no allocator that runs it is there yet, so start one: until then the present \
+                 one goes on"
+            ),
         };
         out.push(Output::Done(reply, Answer::Ok(Done { message })));
     }
@@ -395,6 +402,7 @@ impl Core for OffersCore {
             Input::Replay(entry) | Input::Ledger(entry) => self.fold(&entry),
             Input::Resume { epoch } => self.on_resume(now, epoch, out),
             Input::Allocator { reply, message } => self.on_allocator(now, reply, message, out),
+            Input::ShowAccount(reply, query) => self.on_show_account(now, &reply, query, out),
             Input::ShowUsage(reply) => out.push(Output::Usage(reply, Answer::Ok(self.usage()))),
             Input::ShowQueues(reply) => out.push(Output::Queues(reply, Answer::Ok(self.queue_views()))),
             Input::ShowPolicy(reply) => out.push(Output::Policy(reply, Answer::Ok(self.allocators.view()))),

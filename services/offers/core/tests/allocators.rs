@@ -70,6 +70,104 @@ fn another_policy_goes_on_when_the_chosen_one_is_lost() {
     assert_eq!(active(&pool).last(), Some(&(3, "a3".to_owned())), "and hands back");
 }
 
+fn shadow(runs: &str) -> AllocatorMessage {
+    let described = Some(format!("{runs}:placement=worst-fit"));
+    let presence = Presence { mode: AllocatorMode::Shadow, described, ..Presence::of(policy(runs)) };
+    AllocatorMessage::Beat(presence)
+}
+
+fn said(pool: &mut Pool, input: Input) -> Vec<Output> {
+    let mut out = Vec::new();
+    pool.core.handle(pool.now, input, &mut out);
+    out
+}
+
+#[test]
+fn a_shadow_never_decides_whether_it_is_chosen_or_alone() {
+    let mut pool = Pool::new();
+    pool.say("a2", shadow("fifo"));
+    let command = PolicyUseCommand { policy: policy("fifo") };
+    let told = said(&mut pool, Input::UsePolicy { reply: ReplyTo("r".into()), command });
+    let answer = told.iter().find_map(|output| match output {
+        Output::Done(_, Answer::Ok(done)) => Some(done.message.clone()),
+        _ => None,
+    });
+    assert!(answer.unwrap().contains("is a shadow, which never decides"));
+    pool.say("a1", AllocatorMessage::Goodbye);
+    for _ in 0..5 {
+        pool.say("a2", shadow("fifo"));
+        pool.pass(BEAT_EVERY);
+    }
+    assert_eq!(active(&pool), [(1, "a1".to_owned())], "nobody decides now");
+    pool.hello("a3", "drf");
+    assert_eq!(active(&pool).last(), Some(&(2, "a3".to_owned())));
+}
+
+#[test]
+fn an_allocator_that_becomes_a_shadow_hands_over_and_is_listed_with_what_it_says_of_itself() {
+    let mut pool = Pool::new();
+    pool.hello("a2", "fifo");
+    pool.say("a1", shadow("drf"));
+    assert_eq!(active(&pool).last(), Some(&(2, "a2".to_owned())));
+    let told = said(&mut pool, Input::ShowPolicy(ReplyTo("r".into())));
+    let [Output::Policy(_, Answer::Ok(view))] = told.as_slice() else { panic!("{told:?}") };
+    let listed = |view: &AllocatorView| (view.instance.to_string(), view.mode, view.described.clone());
+    assert_eq!(
+        view.allocators.iter().map(listed).collect::<Vec<_>>(),
+        [
+            ("a2".to_owned(), AllocatorMode::Standby, None),
+            ("a1".to_owned(), AllocatorMode::Shadow, Some("drf:placement=worst-fit".to_owned())),
+        ]
+    );
+}
+
+#[test]
+fn choosing_another_policy_hands_over_in_the_same_step_and_leaves_what_runs_alone() {
+    let mut pool = Pool::new();
+    pool.agent("m1", &[("cpus", 2_000)]);
+    pool.job(1, "a", spec(2, &[("cpus", 1_000)]));
+    assert_eq!(pool.grant(&[("m1", run(1, 0, 0, 1), &[("cpus", 1_000)])]), Ok(()));
+    pool.hello("a2", "fifo");
+    let records = pool.ledger.len();
+    use_policy(&mut pool, "fifo");
+    let words: Vec<&str> = pool.ledger[records..]
+        .iter()
+        .map(|entry| match &entry.record {
+            Record::Offers(OffersRecord::PolicyChosen { .. }) => "chosen",
+            Record::Offers(OffersRecord::AllocatorActivated { .. }) => "activated",
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(words, ["chosen", "activated"], "nothing is released and nothing waits for a clock");
+    let one: &[Part<'_>] = &[("m1", run(1, 1, 1, 1), &[("cpus", 1_000)])];
+    assert_eq!(pool.grant(one), Err(RefusalCode::NotActive), "what was on its way is refused");
+    assert_eq!(pool.grant_as("a2", Epoch(2), one), Ok(()));
+}
+
+#[test]
+fn who_only_looks_is_told_what_an_allocator_is_and_becomes_none() {
+    let mut pool = Pool::new();
+    pool.agent("m1", &[("cpus", 2_000)]);
+    pool.job(1, "a", spec(3, &[("cpus", 1_000)]));
+    assert_eq!(pool.grant(&[("m1", run(1, 0, 0, 1), &[("cpus", 1_000)])]), Ok(()));
+    pool.synced.clear();
+    pool.hello("a1", "drf");
+    let to_allocator = pool.synced.clone();
+    let ask = |most| Input::ShowAccount(ReplyTo("r".into()), AccountQuery { most });
+    for most in [None, Some(3)] {
+        let told = said(&mut pool, ask(most));
+        let [Output::Sync(_, feed)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((feed.sync, &feed.items), (Some(SyncPart::Only), &to_allocator));
+    }
+    let told = said(&mut pool, ask(Some(2)));
+    let [Output::NoAccount(_, refusal)] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(
+        refusal.message,
+        "the pool has 3 jobs, agents and placements, and no more than 2 were asked for"
+    );
+    assert_eq!(active(&pool), [(1, "a1".to_owned())]);
+}
+
 #[test]
 fn a_new_life_of_the_service_leaves_the_active_allocator_in_place() {
     let pool = Pool::new();
@@ -78,7 +176,7 @@ fn a_new_life_of_the_service_leaves_the_active_allocator_in_place() {
     core.handle(now, Input::Resume { epoch: Epoch(2) }, &mut out);
     let message = |from: &str| FromAllocator {
         instance: instance(from),
-        messages: vec![AllocatorMessage::Hello { policy: policy("drf") }],
+        messages: vec![AllocatorMessage::Hello(Presence::of(policy("drf")))],
     };
     for from in ["a2", "a1"] {
         core.handle(now, Input::Allocator { reply: None, message: message(from) }, &mut out);
@@ -122,7 +220,7 @@ fn a_hello_is_answered_with_everything() {
 #[test]
 fn many_hellos_in_one_message_are_answered_once() {
     let mut pool = Pool::new();
-    let hello = AllocatorMessage::Hello { policy: policy("x") };
+    let hello = AllocatorMessage::Hello(Presence::of(policy("x")));
     let message = FromAllocator { instance: instance("a2"), messages: vec![hello; 1_000] };
     let mut out = Vec::new();
     pool.core.handle(pool.now, Input::Allocator { reply: Some(ReplyTo("i".into())), message }, &mut out);
@@ -138,7 +236,7 @@ fn an_answer_to_hello_says_which_messages_it_covers() {
     pool.core.handle(pool.now, Input::Ledger(Entry { at: pool.now, record: joined }), &mut out);
     let message = FromAllocator {
         instance: instance("a2"),
-        messages: vec![AllocatorMessage::Hello { policy: policy("x") }],
+        messages: vec![AllocatorMessage::Hello(Presence::of(policy("x")))],
     };
     pool.core.handle(pool.now, Input::Allocator { reply: Some(ReplyTo("i".into())), message }, &mut out);
     let numbers: Vec<(bool, u64)> = out
@@ -175,7 +273,7 @@ fn the_parts_of_a_long_answer_to_hello_are_numbered_without_a_gap() {
     let mut out = Vec::new();
     let message = FromAllocator {
         instance: instance("a2"),
-        messages: vec![AllocatorMessage::Hello { policy: policy("x") }],
+        messages: vec![AllocatorMessage::Hello(Presence::of(policy("x")))],
     };
     pool.core.handle(pool.now, Input::Allocator { reply: Some(ReplyTo("i".into())), message }, &mut out);
     let parts: Vec<(u32, SyncPart)> = out

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use allot_engine::Output;
-use allot_model::{AllocatorMessage, FeedItem, Grant, Request, Resources, Span};
+use allot_model::{AllocatorMessage, FeedItem, Grant, Presence, Request, Resources, Span};
 
 use super::Cluster;
 
@@ -81,7 +81,7 @@ fn said(item: &FeedItem) -> String {
 fn answered(output: &Output) -> String {
     match output {
         Output::Hello => "hello".to_owned(),
-        Output::Say(AllocatorMessage::Beat { policy }) => format!("beat of {policy}"),
+        Output::Say(AllocatorMessage::Beat(Presence { policy, .. })) => format!("beat of {policy}"),
         Output::Say(AllocatorMessage::Grant(grant)) => granted(grant),
         Output::Say(other) => format!("{other:?}"),
     }

@@ -209,11 +209,11 @@ impl Pool {
     }
 
     pub fn hello(&mut self, from: &str, runs: &str) {
-        self.say(from, AllocatorMessage::Hello { policy: policy(runs) });
+        self.say(from, AllocatorMessage::Hello(Presence::of(policy(runs))));
     }
 
     pub fn beat(&mut self, from: &str, runs: &str) {
-        self.say(from, AllocatorMessage::Beat { policy: policy(runs) });
+        self.say(from, AllocatorMessage::Beat(Presence::of(policy(runs))));
     }
 
     /// A grant of `a1` under epoch 1.

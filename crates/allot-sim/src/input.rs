@@ -1,6 +1,6 @@
 //! Where workloads come from.
 
-mod build;
+pub(crate) mod build;
 pub(crate) mod fleet;
 pub(crate) mod log;
 pub(crate) mod openb;

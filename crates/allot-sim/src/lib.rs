@@ -3,6 +3,7 @@
 //!
 //! - `input`: where workloads come from: scenarios that people write, logs of batch machines, lists of a GPU cluster.
 //! - `pool`: the engine of one pool and, before it, a modelled offers service that checks every grant against the truth.
+//! - `present`, `plan`: a pool as it stands, and when a job would start there.
 //! - `output`: what happened, how good it was, and both as a document.
 //!
 //! ```
@@ -22,7 +23,9 @@
 
 mod input;
 mod output;
+mod plan;
 mod pool;
+mod present;
 mod seed;
 mod workload;
 
@@ -33,7 +36,9 @@ pub use input::scenario::Scenario;
 pub use output::document::{Document, RULES};
 pub use output::metrics::{Gpus, Measures, QueueState, queue_states};
 pub use output::outcome::{EarlyEnd, Fate, Outcome, Requeued, Stay};
+pub use plan::{Course, MOST_PLACEMENTS, Plan, PlannedStart, plan};
 pub use pool::simulator::{SimulationError, simulate};
 pub use pool::truth::WrongGrant;
+pub use present::{Begun, Present, Unknown};
 pub use seed::Seed;
-pub use workload::{Agent, Asks, Change, Happening, Job, JobName, Queue, Workload};
+pub use workload::{Agent, Asks, Begin, Change, Happening, Job, JobName, Queue, Running, Workload};

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use allot_model::{
-    AgentId, Constraint, PoolAgent, QueueGuarantee, QueueLimit, QueueName, Request, Resources, Span, Time,
+    AgentId, Constraint, PoolAgent, QueueGuarantee, QueueLimit, QueueName, Request, Resources, Span,
+    TaskRange, Time,
 };
 
 /// What is to happen: jobs that are submitted, and all else that changes.
@@ -21,6 +22,8 @@ pub struct Workload {
     pub jobs: Vec<Job>,
     /// What else happens, in order.
     pub changes: Vec<Change>,
+    /// What is there already when it begins, where that is not with nothing at the time 0.
+    pub begin: Option<Begin>,
     /// When to stop, if not when nothing is left to happen.
     pub until: Option<Time>,
     /// What jobs are called where they are not numbered, in the order of the jobs.
@@ -83,6 +86,35 @@ pub struct Job {
     pub min_tasks: u32,
     /// Larger goes first.
     pub priority: i32,
+}
+
+/// What is there already when a workload begins. Changes and submissions up to then have happened, and no task waits or runs
+/// but these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begin {
+    /// When that is.
+    pub at: Time,
+    /// The tasks that wait, each job by its number.
+    pub waiting: Vec<(u32, TaskRange)>,
+    /// The tasks that run, those first that began first.
+    pub running: Vec<Running>,
+}
+
+/// Tasks of a job that run on an agent when a workload begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The number of the job.
+    pub job: u32,
+    /// The number of the agent, which need not be there.
+    pub agent: u32,
+    /// Which tasks.
+    pub tasks: TaskRange,
+    /// What each of them holds.
+    pub slice: Resources,
+    /// Since when.
+    pub start: Time,
+    /// When all of them end; never where absent.
+    pub ends: Option<Time>,
 }
 
 /// Something that happens beside submissions.

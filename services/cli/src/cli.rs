@@ -14,6 +14,7 @@ use crate::job::JobArgs;
 use crate::jobs::JobsArgs;
 use crate::logs::LogsArgs;
 use crate::output::{Format, Output};
+use crate::plan::PlanArgs;
 use crate::policy::PolicyArgs;
 use crate::queues::{QueueArgs, QueuesArgs};
 use crate::replay::ReplayArgs;
@@ -26,7 +27,7 @@ use crate::up::UpArgs;
 use crate::wait::WaitArgs;
 use crate::why::WhyArgs;
 use crate::{
-    agents, bench, cancel, completions, doctor, events, job, jobs, logs, policy, queues, replay, run,
+    agents, bench, cancel, completions, doctor, events, job, jobs, logs, plan, policy, queues, replay, run,
     scenario, services, simulate, submit, up, wait, why,
 };
 
@@ -69,6 +70,7 @@ pub struct Global {
 enum Command {
     Up(UpArgs),
     Submit(SubmitArgs),
+    Plan(PlanArgs),
     Run(RunArgs),
     Wait(WaitArgs),
     Jobs(JobsArgs),
@@ -119,6 +121,7 @@ impl Command {
     async fn ask(self, client: &Client, output: &Output) -> Result<(), Failure> {
         match self {
             Self::Submit(args) => submit::run(args, client, output).await,
+            Self::Plan(args) => plan::run(args, client, output).await,
             Self::Run(args) => run::run(args, client, output).await,
             Self::Wait(args) => wait::run(args, client, output).await,
             Self::Jobs(args) => jobs::run(args, client, output).await,

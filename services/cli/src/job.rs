@@ -3,15 +3,17 @@
 use std::fmt::Write;
 use std::str::FromStr;
 
-use allot_model::view::{AttemptView, JobQuery, JobView, TaskRunView};
-use allot_model::{Command, JobId, JobSpec, Outcome, Reason, Span, TaskId, TaskRange, TaskSet};
+use allot_model::view::{AttemptView, JobQuery, JobSummary, JobView, TaskRunView};
+use allot_model::{Command, JobId, JobSpec, JobState, Outcome, Reason, Span, TaskId, TaskRange, TaskSet};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::Client;
 use crate::completions;
 use crate::failure::Failure;
 use crate::output::{Cell, Output, Table, bytes, length, resources};
+use crate::plan::{Estimate, estimate};
 use crate::states::{self, word};
 
 /// Look at one job.
@@ -30,7 +32,8 @@ enum JobVerb {
     /// Show all about a job: what was submitted, and every task's states, reasons and times.
     ///
     /// Tasks that are alike share a line, such as `0-99`. A task that was tried more than once has a line for each
-    /// try. A rejected job is shown with what is wrong with it.
+    /// try. A rejected job is shown with what is wrong with it. Where tasks wait for a place, `expected start` is when the
+    /// first is to get one, as `allot plan --job` works it out, or says why that is not known.
     #[command(after_help = "\
 Examples:
   allot job show 12
@@ -81,12 +84,30 @@ pub async fn run(args: JobArgs, client: &Client, output: &Output) -> Result<(), 
     let JobVerb::Show(ShowArgs { what, tasks, limit }) = args.verb;
     let one = what.task.map(|index| std::iter::once(TaskRange::one(index)).collect());
     let view = client.job(what.job, &JobQuery { tasks: tasks.or(one), limit }).await?;
-    output.print(&view, |view| text(view, output))
+    let expected_start = if waits(&view.summary) { estimate(client, what.job).await } else { None };
+    output.print(&Shown { view, expected_start }, |shown| text(shown, output))
 }
 
-fn text(view: &JobView, output: &Output) -> String {
+/// A job, and when it starts.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    view: JobView,
+    /// Absent where none of it waits for a place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_start: Option<Estimate>,
+}
+
+/// True where tasks may wait for a place.
+fn waits(summary: &JobSummary) -> bool {
+    matches!(summary.state, JobState::Queued | JobState::Running) && summary.counts.queued > 0
+}
+
+fn text(Shown { view, expected_start }: &Shown, output: &Output) -> String {
     let mut text = String::new();
-    for (name, value) in facts(view, output) {
+    let expected =
+        expected_start.iter().map(|estimate| ("expected start".to_owned(), expectation(estimate, output)));
+    for (name, value) in facts(view, output).into_iter().chain(expected) {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{name:<15} {value}");
     }
@@ -98,6 +119,16 @@ fn text(view: &JobView, output: &Output) -> String {
         text.push_str("\nmore tasks: choose some with --tasks, or raise --limit");
     }
     text
+}
+
+/// `in 12m, if …`, or why that cannot be told.
+fn expectation(estimate: &Estimate, output: &Output) -> String {
+    let Estimate { start, earliest, because } = estimate;
+    match (start, earliest) {
+        (Some(start), _) => format!("{}, {because}", output.clock.show(*start)),
+        (None, Some(earliest)) => format!("{because}; at the earliest {}", output.clock.show(*earliest)),
+        (None, None) => format!("not known: {because}"),
+    }
 }
 
 /// What is to be said of the job as a whole, line by line.
@@ -241,7 +272,7 @@ mod tests {
     use crate::jobs::tests::{NOW, summary};
     use crate::output::Format;
     use allot_model::view::TaskCounts;
-    use allot_model::{AgentId, JobState, Rejection, TaskState};
+    use allot_model::{AgentId, Rejection, TaskState};
     use serde_json::json;
 
     fn attempt(number: u32, state: TaskState, reason: Reason) -> AttemptView {
@@ -286,7 +317,7 @@ mod tests {
             more_runs: true,
         };
         assert_eq!(
-            text(&view, &Output::plain(Format::Text, false, NOW)),
+            text(&Shown { view, expected_start: None }, &Output::plain(Format::Text, false, NOW)),
             "\
 job             12
 name            train
@@ -318,9 +349,27 @@ more tasks: choose some with --tasks, or raise --limit"
             Rejection { field: "tasks".into(), message: "0 was given: at least 1 is needed".into() };
         let view =
             JobView { summary, spec: None, rejection: Some(rejection), runs: Vec::new(), more_runs: false };
-        let text = text(&view, &Output::plain(Format::Text, false, NOW));
+        let shown = Shown { view, expected_start: None };
+        let text = text(&shown, &Output::plain(Format::Text, false, NOW));
         assert!(text.contains("state           rejected (invalid)\n"), "{text}");
         assert!(text.contains("rejected        tasks: 0 was given: at least 1 is needed\n"), "{text}");
+    }
+
+    #[test]
+    fn when_a_waiting_job_starts_is_told_or_why_it_is_not_known() {
+        let output = Output::plain(Format::Text, false, NOW);
+        let told = |start: Option<u64>, earliest: Option<u64>, because: &str| {
+            let at = |seconds| NOW + Span::from_secs(seconds);
+            let estimate =
+                Estimate { start: start.map(at), earliest: earliest.map(at), because: because.to_owned() };
+            expectation(&estimate, &output)
+        };
+        assert_eq!(told(Some(720), None, "if all goes well"), "in 12m, if all goes well");
+        assert_eq!(
+            told(None, Some(90), "depends on 2 running tasks without estimate"),
+            "depends on 2 running tasks without estimate; at the earliest in 1m"
+        );
+        assert_eq!(told(None, None, "no allocator decides"), "not known: no allocator decides");
     }
 
     #[test]

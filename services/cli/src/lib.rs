@@ -19,6 +19,7 @@ pub mod job;
 pub mod jobs;
 pub mod logs;
 pub mod output;
+pub mod plan;
 pub mod policy;
 pub mod queues;
 pub mod reference;

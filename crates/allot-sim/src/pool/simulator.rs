@@ -2,13 +2,13 @@
 
 use allot_engine::{Engine, Limits, Output, Policy};
 use allot_model::{
-    AllocatorMessage, Core, Epoch, Feed, FeedItem, InstanceId, InvalidId, Span, SyncPart, Time,
+    AllocatorMessage, Core, Epoch, Feed, FeedItem, InstanceId, InvalidId, Span, SyncPart, Time, WhyView,
 };
 
 use super::timeline::Timeline;
-use super::truth::{EPOCH, Truth, WrongGrant};
+use super::truth::{EPOCH, Truth, WrongGrant, id};
 use crate::output::outcome::Outcome;
-use crate::workload::{Happening, Workload};
+use crate::workload::{Begin, Happening, Workload};
 
 /// Passes of one instant that grant nothing after which a policy counts as lost.
 const MOST_IDLE_PASSES: u32 = 1_000;
@@ -49,6 +49,40 @@ pub fn simulate(workload: &Workload, policy: &Policy) -> Result<Outcome, Simulat
     Ok(simulator.outcome(policy))
 }
 
+/// Runs a workload until all tasks of a job have been placed, or so many placements were made that it is too far off.
+///
+/// # Errors
+/// As [`simulate`].
+pub(crate) fn simulate_until_placed(
+    workload: &Workload,
+    policy: &Policy,
+    job: u32,
+    most_placements: usize,
+) -> Result<Story, SimulationError> {
+    let mut simulator = Simulator::new(workload, policy)?;
+    simulator.goal = Some(Goal { job, most_placements });
+    simulator.run()?;
+    let why = (!simulator.truth.is_placed(job)).then(|| simulator.engine.explain(id(job))).flatten();
+    Ok(Story { why, outcome: simulator.outcome(policy) })
+}
+
+/// What happened up to a job's last placement.
+#[derive(Debug)]
+pub(crate) struct Story {
+    pub(crate) outcome: Outcome,
+    /// Why tasks of the job wait, where some still do.
+    pub(crate) why: Option<WhyView>,
+}
+
+/// When a simulation is over though something is left to happen.
+#[derive(Debug, Clone, Copy)]
+struct Goal {
+    /// All tasks of this job were placed.
+    job: u32,
+    /// So many placements were made.
+    most_placements: usize,
+}
+
 struct Simulator<'a> {
     workload: &'a Workload,
     me: InstanceId,
@@ -60,6 +94,7 @@ struct Simulator<'a> {
     /// The message under way.
     feed: Feed,
     out: Vec<Output>,
+    goal: Option<Goal>,
     now: Time,
 }
 
@@ -83,17 +118,23 @@ impl<'a> Simulator<'a> {
             queues: workload.queues.iter().map(told).collect(),
             feed: Feed { session: Epoch(1), sequence: 1, sync: None, part: 0, items: Vec::new() },
             out: Vec::new(),
+            goal: None,
             now: Time::ZERO,
         })
     }
 
     fn run(&mut self) -> Result<(), SimulationError> {
+        let begin = self.workload.begin.as_ref();
+        begin.into_iter().for_each(|begin| self.begin(begin));
         self.engine.wake(self.now, &mut self.out);
         self.tell_all();
+        if begin.is_some() {
+            self.decide()?;
+        }
         // With ageing the order of two jobs may change, and change back, within the time of a step, and not later.
         let restless = self.engine.policy().ageing.unwrap_or(Span::ZERO);
         let mut quiet_since = self.now;
-        while let Some((at, is_event)) = self.timeline.next() {
+        while let Some((at, is_event)) = self.timeline.next().filter(|_| !self.is_at_goal()) {
             let over = !self.timeline.has_events() && at > quiet_since + restless;
             if self.workload.until.is_some_and(|until| at > until) || over {
                 break;
@@ -106,6 +147,30 @@ impl<'a> Simulator<'a> {
         }
         self.now = self.workload.until.unwrap_or(self.now).max(self.now);
         Ok(())
+    }
+
+    /// Has what is there already be there.
+    fn begin(&mut self, begin: &Begin) {
+        self.now = begin.at;
+        while let Some(change) = self.timeline.change(self.now) {
+            self.truth.change(self.now, &change.what);
+        }
+        while let Some(job) = self.timeline.submitted(self.now) {
+            self.truth.admit(job);
+        }
+        begin.waiting.iter().for_each(|(job, tasks)| self.truth.wait(*job, *tasks));
+        for running in &begin.running {
+            let stay = self.truth.resume(running);
+            if let (Some(stay), Some(ends)) = (stay, running.ends) {
+                self.timeline.ends_at(ends, stay);
+            }
+        }
+    }
+
+    fn is_at_goal(&self) -> bool {
+        self.goal.is_some_and(|Goal { job, most_placements }| {
+            self.truth.is_placed(job) || self.truth.count_of_stays() >= most_placements
+        })
     }
 
     /// All events of this instant: what ends, then agents and queues, then submissions.
@@ -185,7 +250,7 @@ impl<'a> Simulator<'a> {
     /// that it would need to know something.
     fn tell_all(&mut self) {
         let active = FeedItem::Active { epoch: EPOCH, instance: self.me.clone() };
-        let items = self.truth.account(self.now, active, self.queues.clone());
+        let items = self.truth.account(active, self.queues.clone());
         let (session, sequence) = (self.feed.session, self.feed.sequence);
         let mut account = Feed { session, sequence, sync: Some(SyncPart::Only), part: 0, items };
         self.engine.follow(self.now, &mut account);

@@ -2,6 +2,7 @@
 //! believes. It tells the engine what happens, and checks every grant; one that is wrong is a bug.
 
 mod agent;
+mod begin;
 mod check;
 mod limits;
 mod waiting;
@@ -344,7 +345,7 @@ impl<'a> Truth<'a> {
     }
 
     /// Everything as it stands, for an allocator that has to be told from the start.
-    pub(crate) fn account(&mut self, now: Time, active: FeedItem, queues: Vec<FeedItem>) -> Vec<FeedItem> {
+    pub(crate) fn account(&mut self, active: FeedItem, queues: Vec<FeedItem>) -> Vec<FeedItem> {
         self.items.clear();
         self.changed.clear();
         let mut items = vec![active];
@@ -358,9 +359,11 @@ impl<'a> Truth<'a> {
             let ranges = truth.waiting.ranges().into_iter();
             items.extend(ranges.map(|tasks| FeedItem::Pending { job: id(number), tasks }));
         }
-        let runs = (0..).zip(&self.stays).filter_map(|(number, stay)| self.running(number, stay));
         let (epoch, grant) = (Epoch(0), GrantId(0));
-        items.push(FeedItem::Allocated { epoch, grant, placements: runs.collect(), at: now });
+        items.extend((0..).zip(&self.stays).filter_map(|(number, stay)| {
+            let placements = vec![self.running(number, stay)?];
+            Some(FeedItem::Allocated { epoch, grant, placements, at: stay.start })
+        }));
         items
     }
 
@@ -392,7 +395,7 @@ impl<'a> Truth<'a> {
 }
 
 /// The id of a job by its number.
-fn id(number: u32) -> JobId {
+pub(crate) fn id(number: u32) -> JobId {
     JobId(u64::from(number) + 1)
 }
 

@@ -6,4 +6,5 @@ mod goldens;
 mod happenings;
 mod laws;
 mod logs;
+mod plans;
 mod support;

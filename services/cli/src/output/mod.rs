@@ -72,6 +72,12 @@ impl Output {
         }
     }
 
+    /// The same for programs.
+    #[must_use]
+    pub fn as_json(self) -> Self {
+        Self { format: Format::Json, progress: false, ..self }
+    }
+
     /// True where programs read the output.
     #[must_use]
     pub fn is_json(&self) -> bool {

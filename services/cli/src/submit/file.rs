@@ -16,7 +16,7 @@ use unicode_width::UnicodeWidthStr;
 const EXCERPT_CHARS: usize = 100;
 
 /// Reads a job file, or stdin where it is `-`.
-pub(super) fn read(path: &Path, format: Option<Format>) -> Result<Base, Failure> {
+pub(crate) fn read(path: &Path, format: Option<Format>) -> Result<Base, Failure> {
     let (name, bytes) = bytes(path)?;
     let format = format.or_else(|| Format::of_path(&name)).unwrap_or_else(|| guess(&bytes));
     parse(&name, &bytes, format)

@@ -2,7 +2,7 @@
 
 use allot_bus::Subject;
 use allot_model::job_file::JobFile;
-use allot_model::{JobId, QueueName, Rejection};
+use allot_model::{JobId, JobSpec, QueueName, Rejection};
 use async_nats::jetstream::message::PublishMessage;
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -121,6 +121,14 @@ impl Submission {
     #[must_use]
     pub fn tasks(&self) -> u32 {
         self.tasks
+    }
+
+    /// The job itself.
+    ///
+    /// # Errors
+    /// Not where it was checked, as it was.
+    pub fn spec(&self) -> Result<JobSpec, Failure> {
+        JobFile::from_json(&self.job).map(|file| file.spec).map_err(|rejection| not_a_job(&rejection))
     }
 
     /// The subject that it goes to, and the message.

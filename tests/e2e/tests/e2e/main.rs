@@ -10,6 +10,7 @@ mod jobs;
 mod messages;
 mod offers;
 mod operators;
+mod plans;
 mod processes;
 mod rejections;
 mod scenarios;

@@ -40,10 +40,15 @@ impl Held {
                 return Err(format!("queue {path} would hold more {what} than its limit"));
             }
         }
+        self.occupy(queue, slice, count);
+        Ok(())
+    }
+
+    /// Counts what a queue holds already, whether it may or not.
+    pub(super) fn occupy(&mut self, queue: &QueueName, slice: &Resources, count: u64) {
         for path in queue.lineage() {
             self.held.entry(path.to_owned()).or_default().add(slice, count);
         }
-        Ok(())
     }
 
     /// Counts what a queue holds no more.

@@ -21,64 +21,86 @@ fn quota(cluster: &mut Cluster, of: &str, amounts: &str) {
 }
 
 #[test]
-fn what_is_guaranteed_goes_first_and_declined_amounts_are_not_given_to_others() {
+fn q1_what_is_guaranteed_goes_first_and_declined_amounts_are_not_given_to_others() {
     for name in ALL {
         let mut cluster = Cluster::new(policy(name));
         quota(&mut cluster, "rq", "cpus=2000 mem=1024");
         cluster.agent("s1", "cpus=1000 mem=512").agent("s2", "cpus=1000 mem=512");
         cluster.job(1, "other", 2, "cpus=1000 mem=512").job(2, "rq", 1, "cpus=1000 mem=512");
-        assert_eq!(cluster.pass_as_queues(), "rq", "Q1 {name}: the second agent is held back");
+        assert_eq!(cluster.pass_as_queues(), "rq", "{name}: the second agent is held back");
         cluster.job(3, "rq", 1, "cpus=1000 mem=512");
-        assert_eq!(cluster.pass_as_queues(), "rq", "Q1 {name}");
+        assert_eq!(cluster.pass_as_queues(), "rq", "{name}");
     }
 }
 
 #[test]
-fn exactly_the_quota_is_given_and_the_rest_goes_to_others() {
+fn q5_exactly_the_quota_is_given_and_the_rest_goes_to_others() {
     for name in ALL {
         let mut cluster = Cluster::new(policy(name));
         quota(&mut cluster, "rq", "cpus=500 mem=200");
         cluster.agent("s", "cpus=1000 mem=512");
         cluster.job(1, "rq", 9, "cpus=250 mem=100").job(2, "other", 9, "cpus=250 mem=156");
         cluster.pass();
-        assert_eq!((cluster.running(1), cluster.running(2)), (2, 2), "Q5 {name}: .5/200 and .5/312");
+        assert_eq!((cluster.running(1), cluster.running(2)), (2, 2), "{name}: .5/200 and .5/312");
     }
 }
 
 #[test]
-fn a_quota_in_use_holds_nothing_back() {
+fn q9_a_quota_in_use_holds_nothing_back() {
     for name in ALL {
         let mut cluster = Cluster::new(policy(name));
         quota(&mut cluster, "rq", "cpus=250 mem=128");
         cluster.agent("s", "cpus=1000 mem=512");
         cluster.job(1, "rq", 3, "cpus=250 mem=128").job(2, "other", 7, "cpus=250 mem=128");
         cluster.pass();
-        assert_eq!((cluster.running(1), cluster.running(2)), (1, 3), "Q9 {name}");
+        assert_eq!((cluster.running(1), cluster.running(2)), (1, 3), "{name}");
         cluster.agent("t", "cpus=1000 mem=512");
         cluster.pass();
-        assert_eq!((cluster.running(1), cluster.running(2)), (1, 7), "Q9 {name}: the next agent, whole");
+        assert_eq!((cluster.running(1), cluster.running(2)), (1, 7), "{name}: the next agent, whole");
     }
 }
 
 #[test]
-fn a_quota_without_jobs_is_held_back() {
+fn q11_a_quota_without_jobs_is_held_back() {
     for name in ALL {
         let mut cluster = Cluster::new(policy(name));
         quota(&mut cluster, "rq", "cpus=2000 mem=1024");
         cluster.agent("s1", "cpus=2000 mem=1024").agent("s2", "cpus=2000 mem=1024");
         cluster.job(1, "other", 9, "cpus=2000 mem=1024");
-        assert_eq!(cluster.pass_as_queues(), "other", "Q11 {name}");
+        assert_eq!(cluster.pass_as_queues(), "other", "{name}");
         let kept = cluster.engine.explain(JobId(1)).unwrap().kept.unwrap();
         assert_eq!(
             (kept.resource.as_str(), kept.free, kept.kept, kept.asked),
             ("cpus", json!(2), json!(2), json!(2))
         );
         cluster.job(2, "rq", 1, "cpus=2000 mem=1024");
-        assert_eq!(cluster.pass_as_queues(), "rq", "Q11 {name}: it was there for it");
+        assert_eq!(cluster.pass_as_queues(), "rq", "{name}: it was there for it");
         cluster.end_oldest(2);
         assert_eq!(cluster.pass_as_queues(), "", "{name}: and is held back again");
         cluster.limit("rq", "cpus=2001 mem=1024");
         assert_eq!(cluster.pass_as_queues(), "other", "{name}: who may borrow lends");
+    }
+}
+
+#[test]
+fn q_with_other_numbers_a_quota_is_kept_and_no_more_than_that() {
+    for (name, quota, agents) in ALL
+        .into_iter()
+        .flat_map(|name| (0..5).flat_map(move |quota| (1..5).map(move |agents| (name, quota, agents))))
+    {
+        for wants in 0..6 {
+            let mut cluster = Cluster::new(policy(name));
+            self::quota(&mut cluster, "rq", &format!("cpus={} mem={}", 500 * quota, 256 * quota));
+            (0..agents).for_each(|agent| _ = cluster.agent(&format!("s{agent}"), "cpus=500 mem=256"));
+            cluster.job(1, "other", 9, "cpus=500 mem=256");
+            if wants > 0 {
+                cluster.job(2, "rq", wants, "cpus=500 mem=256");
+            }
+            cluster.pass();
+            let got = (cluster.holding("rq").tasks, cluster.running(1));
+            let expected = (u64::from(wants).min(quota).min(agents), agents.saturating_sub(quota));
+            assert_eq!(got, expected, "{name}: quota {quota}, {agents} agents, {wants} wanted");
+        }
     }
 }
 

@@ -17,35 +17,44 @@ fn cluster(name: &str) -> Cluster {
 const ALL: [&str; 7] = ["fifo", "priority", "fair", "drf", "hdrf", "asset", "karma"];
 
 #[test]
-fn a_limit_of_nothing_gives_nothing_and_leaves_all_to_others() {
+fn q2_a_limit_of_nothing_gives_nothing_and_leaves_all_to_others() {
     for name in ALL {
         let mut cluster = Cluster::new(policy(name));
         cluster.limit("rq", "cpus=0").agent("s1", "cpus=2000 mem=1024");
         cluster.job(1, "rq", 1, "cpus=1000 mem=512").job(2, "other", 1, "cpus=2000 mem=1024");
-        assert_eq!(cluster.pass_as_queues(), "other", "Q2 {name}");
+        assert_eq!(cluster.pass_as_queues(), "other", "{name}");
         cluster.limit("rq", "cpus=1000 mem=512").agent("s2", "cpus=2000 mem=1024");
         cluster.job(3, "rq", 5, "cpus=1000 mem=512").job(4, "other", 5, "cpus=1000 mem=512");
         cluster.pass();
-        assert_eq!(cluster.running(1) + cluster.running(3), 1, "Q2 {name}: half of the second agent");
-        assert_eq!((cluster.running(4), cluster.used("cpus")), (1, 4_000), "Q2 {name}: the other half");
+        assert_eq!(cluster.running(1) + cluster.running(3), 1, "{name}: half of the second agent");
+        assert_eq!((cluster.running(4), cluster.used("cpus")), (1, 4_000), "{name}: the other half");
+    }
+}
+
+/// Queue `rq` may have .5/200, and both queues want more than an agent of 1/512 has.
+fn limited(name: &str) -> Cluster {
+    let mut cluster = Cluster::new(policy(name));
+    cluster.limit("rq", "cpus=500 mem=200").agent("s", "cpus=1000 mem=512");
+    cluster.job(1, "rq", 9, "cpus=250 mem=100").job(2, "other", 9, "cpus=250 mem=156");
+    cluster.pass();
+    cluster
+}
+
+#[test]
+fn q5_exactly_the_limit_is_given_and_the_rest_goes_to_others() {
+    for name in ALL {
+        let cluster = limited(name);
+        assert_eq!((cluster.running(1), cluster.running(2)), (2, 2), "{name}: .5/200 and .5/312");
     }
 }
 
 #[test]
-fn exactly_the_limit_is_given_and_the_rest_goes_to_others() {
+fn q9_when_a_limit_is_used_up_the_next_agent_goes_to_others_whole() {
     for name in ALL {
-        let mut cluster = Cluster::new(policy(name));
-        cluster.limit("rq", "cpus=500 mem=200").agent("s", "cpus=1000 mem=512");
-        cluster.job(1, "rq", 9, "cpus=250 mem=100").job(2, "other", 9, "cpus=250 mem=156");
-        cluster.pass();
-        assert_eq!((cluster.running(1), cluster.running(2)), (2, 2), "Q5 {name}: .5/200 and .5/312");
+        let mut cluster = limited(name);
         cluster.agent("t", "cpus=1000 mem=512");
         cluster.pass();
-        assert_eq!(
-            (cluster.running(1), cluster.running(2)),
-            (2, 5),
-            "Q9 {name}: the next agent is the other's"
-        );
+        assert_eq!((cluster.running(1), cluster.running(2)), (2, 5), "{name}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The engine from outside, against worked examples, a plain reference, its laws and its protocol.
 #![cfg(test)]
 
+mod conformance;
 mod explain;
 mod fairness;
 mod goldens;

@@ -364,6 +364,29 @@ pub struct PolicyView {
     pub epoch: Epoch,
     /// All allocators that are heard from, the active one first.
     pub allocators: Vec<AllocatorView>,
+    /// What became of offers and grants.
+    #[serde(default)]
+    pub counts: OfferCounts,
+}
+
+/// How often things happened since the offers service took over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OfferCounts {
+    /// Offers made, renewals not counted.
+    pub offers_sent: u64,
+    /// Offers that were not answered in half their time and therefore made once more as they were.
+    pub offers_renewed: u64,
+    /// Offers taken back.
+    pub offers_rescinded: u64,
+    /// Offers declined.
+    pub offers_declined: u64,
+    /// Agents of which nothing is offered now because what is free was declined.
+    pub filters_active: u64,
+    /// Grants committed.
+    pub grants_accepted: u64,
+    /// Grants refused.
+    pub grants_refused: u64,
 }
 
 /// An allocator that is heard from.

@@ -27,7 +27,8 @@ Examples:
   allot policy
   allot policy use fair
   allot policy show fair
-  allot policy -o json | jq -r '.allocators[] | select(.active) | .policy'")]
+  allot policy -o json | jq -r '.allocators[] | select(.active) | .policy'
+  allot policy -o json | jq .counts            what became of offers and grants")]
 pub struct PolicyArgs {
     #[command(subcommand)]
     verb: Option<PolicyVerb>,
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
     use crate::jobs::tests::NOW;
     use crate::output::Format;
-    use allot_model::{Epoch, InstanceId, Span};
+    use allot_model::{Epoch, InstanceId, OfferCounts, Span};
 
     fn view(chosen: &str, active: bool) -> PolicyView {
         let allocator = |policy: &str, instance: &str, active| AllocatorView {
@@ -217,6 +218,7 @@ mod tests {
                     ..allocator("fair", "fair-1", false)
                 },
             ],
+            counts: OfferCounts::default(),
         }
     }
 

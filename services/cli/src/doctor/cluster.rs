@@ -203,6 +203,7 @@ mod tests {
             chosen: chosen.map(|name| PolicyName::new(name).unwrap()),
             epoch: Epoch(1),
             allocators: vec![allocator("drf", active), allocator("fifo", false)],
+            counts: allot_model::view::OfferCounts::default(),
         };
         assert_eq!(policy(&view(None, true)), Check::ok("policy", "drf decides, standing by: fifo"));
         assert_eq!(policy(&view(Some("fair"), true)).state, State::Warning);

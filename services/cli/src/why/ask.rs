@@ -139,7 +139,7 @@ fn reason_for(failure: &Failure, policy: Option<&PolicyView>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use allot_model::view::{AllocatorView, AttemptView, Refusal, RefusalKind};
+    use allot_model::view::{AllocatorView, AttemptView, OfferCounts, Refusal, RefusalKind};
     use allot_model::{Epoch, Time};
 
     fn run(tasks: &str, state: TaskState, reason: Reason, retry_at: Option<u64>) -> TaskRunView {
@@ -191,7 +191,12 @@ mod tests {
             since: Time::ZERO,
             heard_at: Time::ZERO,
         };
-        let view = |active| PolicyView { chosen: None, epoch: Epoch(1), allocators: vec![allocator(active)] };
+        let view = |active| PolicyView {
+            chosen: None,
+            epoch: Epoch(1),
+            allocators: vec![allocator(active)],
+            counts: OfferCounts::default(),
+        };
         let silent = Failure::Unreachable("nobody listens".into());
         let unknown = Failure::Refused(Refusal { code: RefusalKind::NotFound, message: "not yet".into() });
         let cases = [

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use allot_model::{
-    AllocatorMode, AllocatorView, Epoch, InstanceId, PolicyName, PolicyView, Presence, SILENT_AFTER, Time,
+    AllocatorMode, AllocatorView, Epoch, InstanceId, OfferCounts, PolicyName, PolicyView, Presence, SILENT_AFTER,
+    Time,
 };
 
 /// The allocator that decides, by the ledger.
@@ -113,7 +114,7 @@ impl Allocators {
         }
     }
 
-    pub(crate) fn view(&self) -> PolicyView {
+    pub(crate) fn view(&self, counts: OfferCounts) -> PolicyView {
         let is_active = |instance: &InstanceId| self.active.as_ref().is_some_and(|a| a.instance == *instance);
         let mut allocators: Vec<AllocatorView> = self
             .seen
@@ -129,6 +130,6 @@ impl Allocators {
             })
             .collect();
         allocators.sort_by_key(|allocator| (!allocator.active, allocator.since));
-        PolicyView { chosen: self.chosen.clone(), epoch: self.epoch(), allocators }
+        PolicyView { chosen: self.chosen.clone(), epoch: self.epoch(), allocators, counts }
     }
 }

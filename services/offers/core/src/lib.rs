@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allot_model::{
     AccountQuery, AgentId, AgentUse, AllocatorMessage, Answer, Core, Done, Entry, Epoch, Feed, FeedItem,
-    FromAllocator, Grant, InstanceId, OfferVersion, OffersRecord, PolicyUseCommand, PolicyView, QueueView,
+    FromAllocator, Grant, InstanceId, OfferCounts, OfferVersion, OffersRecord, PolicyUseCommand, PolicyView, QueueView,
     Record, Refusal, RefusalCode, ReplyTo, Span, Time,
 };
 
@@ -97,21 +97,6 @@ impl Default for Options {
 /// How often the feed says something, so that a gap is noticed.
 const FEED_AT_LEAST_EVERY: Span = Span::from_secs(1);
 
-/// How often things happened since this instance took over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Offers made, renewals not counted.
-    pub offers_sent: u64,
-    /// Offers taken back.
-    pub offers_rescinded: u64,
-    /// Offers declined.
-    pub offers_declined: u64,
-    /// Grants committed.
-    pub grants_accepted: u64,
-    /// Grants refused.
-    pub grants_refused: u64,
-}
-
 /// The offers service.
 #[derive(Debug, Clone)]
 pub struct OffersCore {
@@ -132,7 +117,7 @@ pub struct OffersCore {
     sequence: u64,
     last_version: u64,
     last_feed_at: Time,
-    counters: Counters,
+    counts: OfferCounts,
 }
 
 impl OffersCore {
@@ -152,14 +137,15 @@ impl OffersCore {
             sequence: 0,
             last_version: 0,
             last_feed_at: Time::ZERO,
-            counters: Counters::default(),
+            counts: OfferCounts::default(),
         }
     }
 
     /// How often things happened since this instance took over.
     #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.counters
+    pub fn counts(&self) -> OfferCounts {
+        let filters = self.agents.values().filter(|agent| agent.filter.is_some());
+        OfferCounts { filters_active: u64::try_from(filters.count()).unwrap_or(u64::MAX), ..self.counts }
     }
 
     /// Tells the allocators, if anybody listens to this instance yet.
@@ -241,13 +227,13 @@ impl OffersCore {
         let (epoch, number) = (grant.epoch, grant.grant);
         match self.check(instance, &grant) {
             Ok(placements) => {
-                self.counters.grants_accepted += 1;
+                self.counts.grants_accepted += 1;
                 let record = OffersRecord::Allocated { epoch, grant: number, placements: placements.clone() };
                 self.append(now, record, out);
                 self.say(FeedItem::Allocated { epoch, grant: number, placements, at: now });
             }
             Err(refusal) => {
-                self.counters.grants_refused += 1;
+                self.counts.grants_refused += 1;
                 let (code, message) = (refusal.code, refusal.message);
                 self.say(FeedItem::Refused { epoch, grant: number, code, message });
             }
@@ -263,7 +249,7 @@ impl OffersCore {
         agent.filter = Some(Filter { until, size: agent.free.clone() });
         agent.offered_until = None;
         self.filters.insert((until, id.clone()));
-        self.counters.offers_declined += 1;
+        self.counts.offers_declined += 1;
         self.say(FeedItem::Rescinded { agent: id.clone() });
     }
 
@@ -305,11 +291,11 @@ impl OffersCore {
                 Some(free) => {
                     self.last_version += 1;
                     agent.version = OfferVersion(self.last_version);
-                    self.counters.offers_sent += 1;
+                    self.counts.offers_sent += 1;
                     self.offer(now, id, free);
                 }
                 None if was_offered => {
-                    self.counters.offers_rescinded += 1;
+                    self.counts.offers_rescinded += 1;
                     self.say(FeedItem::Rescinded { agent: id });
                 }
                 None => {}
@@ -337,6 +323,7 @@ impl OffersCore {
             let Some(free) = self.agents.get(&id).filter(due).map(|agent| agent.free.clone()) else {
                 continue;
             };
+            self.counts.offers_renewed += 1;
             self.offer(now, id, free);
         }
     }
@@ -346,6 +333,9 @@ impl OffersCore {
             && at <= now
         {
             self.filters.pop_first();
+            if let Some(agent) = self.agents.get_mut(&id) {
+                agent.filter.take_if(|filter| filter.until <= now);
+            }
             self.dirty.insert(id);
         }
     }
@@ -405,7 +395,7 @@ impl Core for OffersCore {
             Input::ShowAccount(reply, query) => self.on_show_account(now, &reply, query, out),
             Input::ShowUsage(reply) => out.push(Output::Usage(reply, Answer::Ok(self.usage()))),
             Input::ShowQueues(reply) => out.push(Output::Queues(reply, Answer::Ok(self.queue_views()))),
-            Input::ShowPolicy(reply) => out.push(Output::Policy(reply, Answer::Ok(self.allocators.view()))),
+            Input::ShowPolicy(reply) => out.push(Output::Policy(reply, Answer::Ok(self.allocators.view(self.counts())))),
             Input::UsePolicy { reply, command } => self.on_use_policy(now, reply, command, out),
         }
     }

@@ -79,7 +79,7 @@ fn a_wrong_grant_is_refused_with_the_reason_and_changes_nothing() {
         let before = pool.core.clone();
         assert_eq!(pool.grant(&parts), Err(code), "{what}");
         assert!(pool.core.same_state(&before), "{what}");
-        assert_eq!(pool.core.counters().grants_refused, 1, "{what}");
+        assert_eq!(pool.core.counts().grants_refused, 1, "{what}");
     }
 }
 

@@ -41,7 +41,7 @@ fn an_unanswered_offer_is_renewed_with_the_same_version() {
     assert_eq!(offers(&pool), 1);
     pool.pass(Span::from_secs(31));
     assert!(offers(&pool) >= 3, "renewed at half time, again and again");
-    assert_eq!((pool.version("m1"), pool.core.counters().offers_sent), (version, 1));
+    assert_eq!((pool.version("m1"), pool.core.counts().offers_sent), (version, 1));
 }
 
 #[test]

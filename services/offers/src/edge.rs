@@ -24,7 +24,7 @@ impl LedgerService for Edge {
     const WRITER: Writer = Writer::Offers;
 
     fn core(&self) -> OffersCore {
-        OffersCore::new(self.options)
+        OffersCore::new(self.options.clone())
     }
 
     fn replay(entry: Entry) -> Input {

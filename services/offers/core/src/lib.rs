@@ -10,6 +10,7 @@ mod demand;
 mod feed;
 mod fold;
 mod limits;
+mod minimum;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use allot_model::{
 use agents::{Agents, Filter, Standing};
 use allocators::{Allocators, Runs};
 use demand::Demand;
+pub use minimum::Minimum;
 
 /// Everything that can happen to the offers service.
 #[derive(Debug, Clone)]
@@ -82,15 +84,17 @@ pub enum Output {
 }
 
 /// What may be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// How long an offer stands unless it is renewed.
     pub offer_ttl: Span,
+    /// What has to be free on an agent to be offered.
+    pub minimum: Minimum,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { offer_ttl: Span::from_secs(10) }
+        Self { offer_ttl: Span::from_secs(10), minimum: Minimum::default() }
     }
 }
 
@@ -287,7 +291,7 @@ impl OffersCore {
         for id in std::mem::take(&mut self.dirty) {
             let Some(agent) = self.agents.get_mut(&id) else { continue };
             let was_offered = agent.offered_until.take().is_some();
-            match agent.offerable(now) {
+            match agent.offerable(now).filter(|free| self.options.minimum.is_met(free)) {
                 Some(free) => {
                     self.last_version += 1;
                     agent.version = OfferVersion(self.last_version);
@@ -395,7 +399,9 @@ impl Core for OffersCore {
             Input::ShowAccount(reply, query) => self.on_show_account(now, &reply, query, out),
             Input::ShowUsage(reply) => out.push(Output::Usage(reply, Answer::Ok(self.usage()))),
             Input::ShowQueues(reply) => out.push(Output::Queues(reply, Answer::Ok(self.queue_views()))),
-            Input::ShowPolicy(reply) => out.push(Output::Policy(reply, Answer::Ok(self.allocators.view(self.counts())))),
+            Input::ShowPolicy(reply) => {
+                out.push(Output::Policy(reply, Answer::Ok(self.allocators.view(self.counts()))))
+            }
             Input::UsePolicy { reply, command } => self.on_use_policy(now, reply, command, out),
         }
     }

@@ -32,35 +32,6 @@ fn every_change_of_an_agent_raises_the_version() {
 }
 
 #[test]
-fn an_unanswered_offer_is_renewed_with_the_same_version() {
-    let mut pool = Pool::with(Options { offer_ttl: Span::from_secs(30) });
-    pool.agent("m1", BIG);
-    let version = pool.version("m1");
-    let offers =
-        |pool: &Pool| pool.heard.iter().filter(|item| matches!(item, FeedItem::Offer { .. })).count();
-    assert_eq!(offers(&pool), 1);
-    pool.pass(Span::from_secs(31));
-    assert!(offers(&pool) >= 3, "renewed at half time, again and again");
-    assert_eq!((pool.version("m1"), pool.core.counts().offers_sent), (version, 1));
-}
-
-#[test]
-fn a_declined_offer_is_made_again_when_its_filter_ends() {
-    let mut pool = Pool::new();
-    pool.agent("m1", ONE);
-    let version = pool.version("m1");
-    let (agent, filter) = (agent_id("m1"), Span::from_secs(2));
-    let decline =
-        AllocatorMessage::Decline { epoch: Epoch(1), agent, version, filter, reason: "none fits".into() };
-    pool.say("a1", decline);
-    assert_eq!(pool.offered("m1"), None);
-    pool.pass(Span::from_secs(1));
-    assert_eq!(pool.offered("m1"), None);
-    pool.pass(Span::from_secs(1));
-    assert_eq!(pool.offered("m1"), Some(resources(ONE)));
-}
-
-#[test]
 fn a_larger_offer_passes_a_filter_and_a_smaller_one_does_not() {
     let mut pool = Pool::new();
     pool.agent("m1", BIG);
@@ -78,20 +49,6 @@ fn a_larger_offer_passes_a_filter_and_a_smaller_one_does_not() {
     assert_eq!(pool.offered("m1"), None, "the same again does not pass");
     pool.ended("m1", run(1, 0, 0, 1));
     assert_eq!(pool.offered("m1"), Some(resources(BIG)));
-}
-
-#[test]
-fn revive_forgets_what_was_declined() {
-    let mut pool = Pool::new();
-    pool.agent("m1", ONE);
-    let version = pool.version("m1");
-    let (agent, filter) = (agent_id("m1"), Span::from_secs(1_000));
-    let decline =
-        AllocatorMessage::Decline { epoch: Epoch(1), agent, version, filter, reason: String::new() };
-    pool.say("a1", decline);
-    assert_eq!(pool.offered("m1"), None);
-    pool.say("a1", AllocatorMessage::Revive { epoch: Epoch(1) });
-    assert_eq!(pool.offered("m1"), Some(resources(ONE)));
 }
 
 #[test]
@@ -152,22 +109,6 @@ fn a_draining_agent_stays_draining_when_it_comes_back() {
     pool.record(registry(RegistryRecord::AgentUnreachable { agent: agent_id("m1") }));
     pool.agent("m1", ONE);
     assert_eq!(pool.offered("m1"), None);
-}
-
-#[test]
-fn an_agent_that_comes_back_smaller_than_what_is_allocated_has_nothing_free() {
-    let mut pool = Pool::new();
-    pool.agent("m1", &[("cpus", 100_000)]);
-    pool.job(1, "a", spec(100, &[("cpus", 1_000)]));
-    assert_eq!(pool.grant(&[("m1", run(1, 0, 99, 1), &[("cpus", 1_000)])]), Ok(()));
-    pool.agent("m1", &[("cpus", 112_000)]);
-    assert_eq!(pool.offered("m1"), Some(resources(&[("cpus", 12_000)])));
-    pool.agent("m1", &[("cpus", 50_000)]);
-    assert_eq!(pool.offered("m1"), None);
-    pool.ended("m1", run(1, 0, 99, 1));
-    assert_eq!(pool.offered("m1"), Some(resources(&[("cpus", 50_000)])));
-    pool.agent("m1", &[("cpus", 100_000)]);
-    assert_eq!(pool.offered("m1"), Some(resources(&[("cpus", 100_000)])));
 }
 
 #[test]

@@ -15,7 +15,7 @@ impl DispatcherCore {
     pub(crate) fn fold(&mut self, entry: &Entry) {
         match &entry.record {
             Record::Writer(_) => {}
-            Record::Registry(record) => self.fold_registry(record),
+            Record::Registry(record) => self.fold_registry(entry.at, record),
             Record::Offers(OffersRecord::Allocated { placements, .. }) => {
                 placements.iter().for_each(|placement| self.fold_placement(entry.at, placement));
             }
@@ -24,10 +24,13 @@ impl DispatcherCore {
         }
     }
 
-    fn fold_registry(&mut self, record: &RegistryRecord) {
+    fn fold_registry(&mut self, at: Time, record: &RegistryRecord) {
         match record {
             RegistryRecord::AgentJoined { facts } => self.fold_joined(facts),
-            RegistryRecord::AgentUnreachable { agent } => self.review(agent, |a| a.away = true),
+            RegistryRecord::AgentUnreachable { agent } => self.review(agent, |a| {
+                a.away = true;
+                a.missed_at = Some(at);
+            }),
             RegistryRecord::AgentReturned { agent } => self.review(agent, |a| a.away = false),
             RegistryRecord::AgentDraining { agent, kill } => self.review(agent, |a| a.kills = *kill),
             RegistryRecord::AgentUndrained { agent } => self.review(agent, |a| a.kills = false),
@@ -44,11 +47,15 @@ impl DispatcherCore {
         self.agents.entry(facts.id.clone()).or_insert_with(|| Agent {
             incarnation,
             away: false,
+            missed_at: None,
             gone: false,
             kills: false,
             tasks: BTreeMap::new(),
         });
         self.review(&facts.id, |agent| {
+            if agent.incarnation != incarnation {
+                agent.missed_at = None;
+            }
             agent.incarnation = incarnation;
             agent.away = false;
             agent.gone = false;

@@ -90,6 +90,8 @@ struct Agent {
     incarnation: Incarnation,
     /// Silent for the timeout.
     away: bool,
+    /// When it was last missed in this life.
+    missed_at: Option<Time>,
     /// Declared gone by an operator.
     gone: bool,
     /// Being drained with its tasks killed.

@@ -92,13 +92,18 @@ impl DispatcherCore {
                 AttemptView { reason: Reason::WaitsForBackoff, retry_at: Some(*until), ..blank }
             }
             Phase::Placed(placed) => {
-                let away = self.agents.get(&placed.agent).is_some_and(|agent| agent.away);
+                let agent = self.agents.get(&placed.agent);
+                let away = agent.is_some_and(|agent| agent.away);
+                let missed_at = agent.and_then(|agent| agent.missed_at);
                 let (state, reason) = match (placed.killing, placed.started_at) {
                     _ if away && placed.started_at.is_some() => {
                         (TaskState::Unreachable, Reason::AgentUnreachable)
                     }
                     _ if away => (TaskState::Allocated, Reason::AgentUnreachable),
                     (Some(reason), _) => (TaskState::Killing, reason),
+                    (None, Some(_)) if missed_at.is_some_and(|at| placed.allocated_at <= at) => {
+                        (TaskState::Running, Reason::AgentReturned)
+                    }
                     (None, Some(_)) => (TaskState::Running, Reason::Launched),
                     (None, None) => (TaskState::Starting, Reason::Granted),
                 };

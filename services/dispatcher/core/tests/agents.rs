@@ -23,14 +23,19 @@ fn unreachable(house: &mut House) {
 }
 
 #[test]
-fn a_task_of_a_silent_agent_waits_and_goes_on_when_the_agent_returns() {
+fn n2_a_task_of_a_silent_agent_waits_and_goes_on_when_the_agent_returns() {
     let (mut house, job) = running(spec(1));
     unreachable(&mut house);
     assert_eq!(house.tasks(job), ["0#1 unreachable agent_unreachable"]);
     assert_eq!(house.view(job).summary.counts.unreachable, 1);
     house.registry(RegistryRecord::AgentReturned { agent: agent_id("m1") });
-    assert_eq!(house.tasks(job), ["0#1 running launched"]);
+    assert_eq!(house.tasks(job), ["0#1 running agent_returned"]);
     assert_eq!(house.said(), ["m1: reconcile 1.0#1"]);
+    house.pass(Span::from_secs(1));
+    let later = house.submit(spec(1));
+    house.allocate("m1", run(later, 0, 0, 1));
+    house.started("m1", run(later, 0, 0, 1));
+    assert_eq!(house.tasks(later), ["0#1 running launched"], "it came after that");
 }
 
 #[test]
@@ -49,7 +54,7 @@ fn a_job_that_says_so_is_tried_elsewhere_and_the_old_try_is_stopped_when_its_age
 }
 
 #[test]
-fn a_task_that_ends_on_a_cut_off_agent_has_finished_when_the_report_arrives() {
+fn n5_a_task_that_ends_on_a_cut_off_agent_has_finished_when_the_report_arrives() {
     let (mut house, job) = running(spec(1));
     unreachable(&mut house);
     house.registry(RegistryRecord::AgentReturned { agent: agent_id("m1") });
@@ -58,7 +63,7 @@ fn a_task_that_ends_on_a_cut_off_agent_has_finished_when_the_report_arrives() {
 }
 
 #[test]
-fn a_job_cancelled_while_its_agent_is_away_is_stopped_when_it_returns() {
+fn n4_a_job_cancelled_while_its_agent_is_away_is_stopped_when_it_returns() {
     let (mut house, job) = running(spec(1));
     unreachable(&mut house);
     house.cancel(job);
@@ -68,7 +73,7 @@ fn a_job_cancelled_while_its_agent_is_away_is_stopped_when_it_returns() {
 }
 
 #[test]
-fn reports_of_an_earlier_life_or_of_a_gone_agent_are_not_acknowledged() {
+fn n6_reports_of_an_earlier_life_or_of_a_gone_agent_are_not_acknowledged() {
     let (mut house, job) = running(spec(1));
     let (at, task) = (house.now, run(job, 0, 0, 1));
     house.report("m1", 7, vec![Report::Started { run: task, at }]);

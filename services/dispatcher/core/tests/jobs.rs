@@ -122,7 +122,7 @@ fn cancelling_kills_what_waits_at_once_and_stops_what_runs() {
 }
 
 #[test]
-fn a_task_killed_before_it_started_is_killed_once_and_never_runs() {
+fn t10_a_task_killed_before_it_started_is_killed_once_and_never_runs() {
     let mut house = House::new();
     house.join("m1", 1);
     let job = house.submit(spec(1));

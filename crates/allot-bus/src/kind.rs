@@ -232,7 +232,7 @@ pub const TABLE: [Row; 25] = [
         exchange: Exchange::Request,
         message: "`{}`",
         answer: Some("`Answer<Done>`"),
-        about: "Lets a draining or drained agent work again.",
+        about: "Lets a draining or drained agent work again, unless its tasks are being killed.",
     },
     Row {
         kind: Kind::AgentGone,

@@ -77,6 +77,8 @@ Examples:
         wait: bool,
     },
     /// Let a draining or drained agent work again.
+    ///
+    /// One whose tasks are being killed (`drain --kill`) has to be drained first.
     #[command(after_help = "Examples:\n  allot agent undrain node7")]
     Undrain(Which),
     /// Declare an agent gone for good, with everything that ran on it.

@@ -32,11 +32,20 @@ impl RegistryCore {
     }
 
     pub(crate) fn on_undrain(&mut self, now: Time, reply: ReplyTo, id: &AgentId, out: &mut Vec<Output>) {
-        let verdict = self.present(id).map(|agent| match agent.drain {
-            Drain::No => (None, format!("agent {id} is not draining")),
-            _ => {
+        let verdict = self.present(id).and_then(|agent| match agent.drain {
+            Drain::No => Ok((None, format!("agent {id} is not draining"))),
+            // What is being killed cannot be called back, so what this was meant to save is lost already.
+            Drain::Under { kill: true } => Err(Refusal {
+                code: RefusalKind::Conflict,
+                message: format!(
+                    "agent {id} is draining and its tasks are being killed, of which it has {} left: let it work again once \
+                     `allot agents` says that it is drained",
+                    agent.attempts
+                ),
+            }),
+            Drain::Under { kill: false } | Drain::Over { .. } => {
                 let record = RegistryRecord::AgentUndrained { agent: id.clone() };
-                (Some(record), format!("agent {id} takes tasks again"))
+                Ok((Some(record), format!("agent {id} takes tasks again")))
             }
         });
         self.carry_out(now, reply, verdict, out);

@@ -10,7 +10,7 @@ use harness::*;
 use proptest::prelude::*;
 
 #[test]
-fn an_agent_is_lost_exactly_at_the_timeout_and_not_before() {
+fn n1_an_agent_is_lost_exactly_at_the_timeout_and_not_before() {
     let mut house = House::new();
     house.hello(&facts("m1", 1, 1));
     house.pass(Span::from_secs(74));
@@ -67,7 +67,7 @@ fn a_beat_of_an_unknown_agent_or_of_an_earlier_life_is_asked_for_a_hello() {
 }
 
 #[test]
-fn a_drained_agent_is_drained_once_nothing_is_allocated_on_it() {
+fn n17_a_drained_agent_is_drained_once_nothing_is_allocated_on_it() {
     let mut house = House::new();
     house.hello(&facts("m1", 1, 4));
     house.allocated("m1", run("1.0-2#1"));
@@ -81,6 +81,33 @@ fn a_drained_agent_is_drained_once_nothing_is_allocated_on_it() {
 }
 
 #[test]
+fn n20_an_agent_whose_tasks_are_being_killed_is_let_work_again_only_once_it_is_drained() {
+    let mut house = House::new();
+    house.hello(&facts("m1", 1, 4));
+    house.allocated("m1", run("1.0#1"));
+    house.drain("m1", true);
+    house.undrain("m1");
+    assert_eq!(house.views()[0].state, AgentState::Draining);
+    let refused = "error conflict: agent m1 is draining and its tasks are being killed, of which it has 1 left: let \
+                   it work again once `allot agents` says that it is drained";
+    assert_eq!(house.said().last().unwrap(), &refused);
+    house.ended("m1", run("1.0#1"));
+    house.undrain("m1");
+    assert_eq!(house.wrote()[1..], ["m1 draining, killing", "m1 drained", "m1 undrained"]);
+    assert_eq!(house.views()[0].state, AgentState::Ready);
+}
+
+#[test]
+fn n20_a_drain_that_lets_tasks_finish_can_be_called_off() {
+    let mut house = House::new();
+    house.hello(&facts("m1", 1, 4));
+    house.allocated("m1", run("1.0#1"));
+    house.drain("m1", false);
+    house.undrain("m1");
+    assert_eq!(house.wrote()[1..], ["m1 draining", "m1 undrained"]);
+}
+
+#[test]
 fn an_idle_agent_is_drained_at_once() {
     let mut house = House::new();
     house.hello(&facts("m1", 1, 4));
@@ -89,7 +116,7 @@ fn an_idle_agent_is_drained_at_once() {
 }
 
 #[test]
-fn a_silent_agent_stays_draining_until_it_is_back_and_empty() {
+fn n19_a_silent_agent_stays_draining_until_it_is_back_and_empty() {
     let mut house = House::new();
     house.hello(&facts("m1", 1, 4));
     house.allocated("m1", run("1.0#1"));
@@ -102,7 +129,7 @@ fn a_silent_agent_stays_draining_until_it_is_back_and_empty() {
 }
 
 #[test]
-fn a_gone_agent_is_refused_until_it_comes_with_a_new_life() {
+fn n18_a_gone_agent_is_refused_until_it_comes_with_a_new_life() {
     let mut house = House::new();
     house.hello(&facts("m1", 1, 4));
     house.gone("m1");

@@ -1,8 +1,10 @@
 //! Finding out why a job waits: what the dispatcher says decides whom else to ask.
 
 use allot_bus::Subject;
-use allot_model::view::{JobQuery, JobView, PolicyView, QueueView, TaskRunView, WhyQuery, WhyView};
-use allot_model::{JobId, JobState, PoolName, Reason, TaskRange, TaskState};
+use allot_model::view::{
+    JobQuery, JobView, LimitReached, PolicyView, QueueView, TaskRunView, WhyQuery, WhyView,
+};
+use allot_model::{JobId, JobState, Limited, PoolName, QueueName, Reason, Request, TaskRange, TaskState};
 use serde_json::json;
 
 use super::{Dependency, Task, Unexplained, Waiting, Why};
@@ -19,6 +21,7 @@ pub(super) async fn find_out(what: JobOrTask, client: &Client) -> Result<Why, Fa
     let view = client.job(what.job, &JobQuery { tasks: only, ..JobQuery::default() }).await?;
     let task = what.task.map(|index| one_task(&view, index)).transpose()?;
     let waiting = waiting(&view.runs);
+    let asks = asks(&view);
     let after = if needs_dependencies(&view) { dependencies(&view, client).await } else { Vec::new() };
     let failed = view.runs.iter().filter(|_| view.summary.state == JobState::Failed).find_map(unfinished);
     let mut why = Why {
@@ -38,7 +41,7 @@ pub(super) async fn find_out(what: JobOrTask, client: &Client) -> Result<Why, Fa
             // Placed meanwhile.
             Ok(place) if place.waiting + place.granted == 0 => why.waiting.for_place = 0,
             Ok(place) => why.place = Some(place),
-            Err(failure) => why.unexplained = Some(unexplained(&why, &failure, client).await),
+            Err(failure) => why.unexplained = Some(unexplained(&why, &asks, &failure, client).await),
         }
     }
     why.waiting.for_place = placeless(&why).unwrap_or(why.waiting.for_place);
@@ -111,13 +114,43 @@ async fn dependencies(view: &JobView, client: &Client) -> Vec<Dependency> {
 }
 
 /// What the offers service knows, where the allocator does not tell.
-async fn unexplained(why: &Why, failure: &Failure, client: &Client) -> Unexplained {
+async fn unexplained(why: &Why, asks: &Request, failure: &Failure, client: &Client) -> Unexplained {
     let pool = PoolName::default_pool();
     let policy: Option<PolicyView> = client.ask(&Subject::PoolPolicy(pool), &json!({})).await.ok();
     let queues: Option<Vec<QueueView>> = client.ask(&Subject::QueuesList, &json!({})).await.ok();
-    let mut queues = queues.unwrap_or_default().into_iter();
-    let queue = queues.find(|queue| queue.queue.as_str() == why.summary.queue);
-    Unexplained { message: reason_for(failure, policy.as_ref()), policy, queue }
+    let queues = queues.unwrap_or_default();
+    let limit = why.summary.queue.parse().ok().and_then(|queue| limit_reached(&queue, asks, &queues));
+    let queue = queues.into_iter().find(|queue| queue.queue.as_str() == why.summary.queue);
+    Unexplained { message: reason_for(failure, policy.as_ref()), policy, queue, limit }
+}
+
+/// What each task of the job asks for.
+fn asks(view: &JobView) -> Request {
+    let resources = view.spec.as_ref().and_then(|spec| spec.get("resources"));
+    resources.and_then(|resources| Request::from_json(resources).ok()).unwrap_or_default()
+}
+
+/// The limit that one more task would exceed: of the queue's own and those above it the nearest.
+fn limit_reached(queue: &QueueName, asks: &Request, queues: &[QueueView]) -> Option<LimitReached> {
+    let view = |name: &str| queues.iter().find(|view| view.queue.as_str() == name);
+    queue.lineage().filter_map(view).find_map(|view| exceeded(view, asks))
+}
+
+fn exceeded(view: &QueueView, asks: &Request) -> Option<LimitReached> {
+    view.limit.iter().find_map(|(what, most)| {
+        let held = view.held.most(&what).unwrap_or(0);
+        let asked = match &what {
+            Limited::Tasks => 1,
+            Limited::Resource(name) => asks.get(name),
+        };
+        (asked > 0 && held.saturating_add(asked) > most).then(|| LimitReached {
+            queue: view.queue.clone(),
+            limited: what.to_string(),
+            limit: what.to_json(most),
+            held: what.to_json(held),
+            asked: what.to_json(asked),
+        })
+    })
 }
 
 /// Why nobody tells, in terms of who should have.
@@ -140,7 +173,7 @@ fn reason_for(failure: &Failure, policy: Option<&PolicyView>) -> String {
 mod tests {
     use super::*;
     use allot_model::view::{AllocatorView, AttemptView, OfferCounts, Refusal, RefusalKind};
-    use allot_model::{Epoch, Time};
+    use allot_model::{Epoch, LimitChange, Time};
 
     fn run(tasks: &str, state: TaskState, reason: Reason, retry_at: Option<u64>) -> TaskRunView {
         let attempt = AttemptView {
@@ -178,6 +211,42 @@ mod tests {
             next_try_at: Some(Time::from_micros(60)),
         };
         assert_eq!(waiting(&runs), expected);
+    }
+
+    fn queue(name: &str, limit: &str, held: &str) -> QueueView {
+        let read =
+            |text: &str| text.parse::<LimitChange>().unwrap().applied_to(allot_model::QueueLimit::default());
+        QueueView {
+            queue: name.parse().unwrap(),
+            weight: 1,
+            limit: read(limit),
+            guarantee: allot_model::QueueLimit::default(),
+            hold_back: allot_model::HoldBack::default(),
+            held: read(held),
+            jobs: 1,
+            running: 0,
+            pending: 1,
+            allocated: json!({}),
+            dominant_resource: None,
+            dominant_share: [0, 1],
+        }
+    }
+
+    #[test]
+    fn the_nearest_limit_that_one_more_task_would_exceed_is_found() {
+        let asks = Request::from_json(&json!({"cpus": 2})).unwrap();
+        let reached = |own: (&str, &str), above: (&str, &str)| {
+            let queues =
+                [queue("a", above.0, above.1), queue("a.b", own.0, own.1), queue("ab", "cpus=0", "cpus=0")];
+            let reached = limit_reached(&"a.b.c".parse().unwrap(), &asks, &queues)?;
+            Some(format!("{}: {} of {} {}", reached.queue, reached.held, reached.limit, reached.limited))
+        };
+        let free = ("cpus=9", "cpus=0");
+        assert_eq!(reached(free, free), None);
+        assert_eq!(reached(free, ("cpus=4", "cpus=2")), None, "exactly the limit is allowed");
+        assert_eq!(reached(free, ("cpus=4", "cpus=3")).unwrap(), "a: 3 of 4 cpus");
+        assert_eq!(reached(("tasks=1", "tasks=1"), ("cpus=4", "cpus=3")).unwrap(), "a.b: 1 of 1 tasks");
+        assert_eq!(reached(("mem=1GB", "mem=1GB"), free), None, "it asks for no mem");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod ask;
 mod told;
 
-use allot_model::view::{AttemptView, JobSummary, PolicyView, QueueView, WhyView};
+use allot_model::view::{AttemptView, JobSummary, LimitReached, PolicyView, QueueView, WhyView};
 use allot_model::{JobId, JobState, Rejection, Time};
 use clap::Args;
 use serde::Serialize;
@@ -92,6 +92,8 @@ struct Unexplained {
     policy: Option<PolicyView>,
     /// What the job's queue has and wants, if the offers service answers.
     queue: Option<QueueView>,
+    /// The limit that one more task would exceed, if one would be: of the queue's and those above it the nearest.
+    limit: Option<LimitReached>,
 }
 
 /// Tells why a job waits.

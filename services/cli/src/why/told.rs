@@ -19,8 +19,10 @@ use crate::states::{self, word};
 pub(super) fn text(why: &Why, output: &Output) -> String {
     let mut text = headline(why, output);
     let blocks = match (&why.place, &why.unexplained) {
-        (Some(place), _) => vec![limit(place), kept(place), reasons(place), standing(why, place, output)],
-        (None, Some(unexplained)) => vec![known(why, unexplained)],
+        (Some(place), _) => {
+            vec![limit(place.limit.as_ref()), kept(place), reasons(place), standing(why, place, output)]
+        }
+        (None, Some(unexplained)) => vec![limit(unexplained.limit.as_ref()), known(why, unexplained)],
         (None, None) => vec![facts(why, output)],
     };
     for block in blocks.iter().filter(|block| !block.is_empty()) {
@@ -99,8 +101,8 @@ fn of_job(why: &Why, output: &Output) -> String {
 }
 
 /// The limit that leaves no room, whatever is free.
-fn limit(place: &WhyView) -> Facts {
-    place.limit.iter().map(|reached| ("limit".to_owned(), limit_in_words(reached))).collect()
+fn limit(reached: Option<&LimitReached>) -> Facts {
+    reached.into_iter().map(|reached| ("limit".to_owned(), limit_in_words(reached))).collect()
 }
 
 /// What is free and kept for others.

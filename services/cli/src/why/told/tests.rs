@@ -218,11 +218,20 @@ fn without_the_allocator_what_others_know_is_told() {
     let message = "no allocator decides: nothing is placed until one runs".to_owned();
     let mut why = waiting();
     why.place = None;
-    why.unexplained = Some(Unexplained { message, policy: None, queue: Some(queue) });
+    let limit = LimitReached {
+        queue: "research".parse().unwrap(),
+        limited: "cpus".to_owned(),
+        limit: json!(8),
+        held: json!(7.5),
+        asked: json!(1),
+    };
+    why.unexplained = Some(Unexplained { message, policy: None, queue: Some(queue), limit: Some(limit) });
     assert_eq!(
         text(&why, &output()),
         "\
 7 of the 10 tasks of job 12 have waited for a place for 3m12s
+
+limit  queue research and those below it may hold 8 cpus: they hold 7.5 now, and a task asks for 1
 
 why    no allocator decides: nothing is placed until one runs
 queue  research.vision has 37.5% of cpus, weight 2; its tasks: 3 running, 7 pending; of its limit: tasks 3/9, cpus 3/4; of its \

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use allot_model::{
-    AllocatorMode, AllocatorView, Epoch, InstanceId, OfferCounts, PolicyName, PolicyView, Presence, SILENT_AFTER,
-    Time,
+    AllocatorMode, AllocatorView, Epoch, InstanceId, OfferCounts, PolicyName, PolicyView, Presence,
+    SILENT_AFTER, Time,
 };
 
 /// The allocator that decides, by the ledger.

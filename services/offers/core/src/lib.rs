@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allot_model::{
     AccountQuery, AgentId, AgentUse, AllocatorMessage, Answer, Core, Done, Entry, Epoch, Feed, FeedItem,
-    FromAllocator, Grant, InstanceId, OfferCounts, OfferVersion, OffersRecord, PolicyUseCommand, PolicyView, QueueView,
-    Record, Refusal, RefusalCode, ReplyTo, Span, Time,
+    FromAllocator, Grant, InstanceId, OfferCounts, OfferVersion, OffersRecord, PolicyUseCommand, PolicyView,
+    QueueView, Record, Refusal, RefusalCode, ReplyTo, Span, Time,
 };
 
 use agents::{Agents, Filter, Standing};

@@ -34,7 +34,7 @@ fn a_task_is_journaled_before_it_is_started_and_reported_until_it_is_acknowledge
 }
 
 #[test]
-fn reports_are_repeated_less_and_less_often_and_at_once_when_the_way_opens() {
+fn t12_reports_are_repeated_less_and_less_often_and_at_once_when_the_way_opens() {
     let mut story = Story::new();
     story.orders(&[kill("7.0#1")]).told();
     let repeats =
@@ -63,7 +63,7 @@ fn a_repeated_launch_does_nothing() {
 }
 
 #[test]
-fn a_kill_that_overtakes_its_launch_wins() {
+fn t10_a_kill_that_overtakes_its_launch_wins() {
     let mut story = Story::new();
     story.orders(&[kill("7.0-1#1")]).did(
         "0s journal ended 7.0-1#1 gone unknown_to_agent, never ran
@@ -78,7 +78,7 @@ fn a_kill_that_overtakes_its_launch_wins() {
 }
 
 #[test]
-fn a_repeated_kill_of_what_is_not_known_is_answered_once_for_each_acknowledgement() {
+fn t9_a_repeated_kill_of_what_is_not_known_is_answered_once_for_each_acknowledgement() {
     let mut story = Story::new();
     story.orders(&[kill("7.0#1"), kill("7.0#1")]).told();
     story.orders(&[kill("7.0#1")]).did("");
@@ -161,7 +161,7 @@ fn a_second_kill_with_less_grace_makes_it_sooner() {
 }
 
 #[test]
-fn a_kill_while_the_process_is_being_started_is_sent_once_it_has_started() {
+fn t10_a_kill_while_the_process_is_being_started_is_sent_once_it_has_started() {
     let mut story = Story::new();
     story.orders(&[launch("7.0#1"), kill("7.0#1")]).did(
         "0s journal ended 7.0#1 killed cancelled_by_user, never ran
@@ -193,7 +193,7 @@ fn a_task_that_runs_too_long_has_failed() {
 }
 
 #[test]
-fn a_reconciliation_kills_what_is_not_wanted_and_disowns_what_is_not_there() {
+fn n12_a_reconciliation_kills_what_is_not_wanted_and_disowns_what_is_not_there() {
     let mut story = Story::new();
     story.orders(&[launch("7.0-2#1")]).started("7.0#1").started("7.1#1").orders(&[acknowledge(1)]).told();
     story.orders(&[reconcile(&["7.1#1", "5.0-9#2"])]).did(
@@ -422,7 +422,7 @@ fn orders_of_a_dispatcher_that_was_replaced_are_ignored_even_after_a_restart() {
 }
 
 #[test]
-fn an_acknowledgement_of_an_earlier_batch_does_not_end_a_later_one() {
+fn t12_an_acknowledgement_of_an_earlier_batch_does_not_end_a_later_one() {
     let mut story = Story::new();
     story.orders(&[kill("7.0#1")]).orders(&[acknowledge(1)]).orders(&[kill("8.0#1")]).told();
     story.orders(&[acknowledge(1), acknowledge(0)]).did("");

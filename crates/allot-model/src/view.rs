@@ -377,7 +377,7 @@ pub struct OfferCounts {
     pub offers_sent: u64,
     /// Offers that were not answered in half their time and therefore made once more as they were.
     pub offers_renewed: u64,
-    /// Offers taken back.
+    /// Offers taken back, those not counted that were used up.
     pub offers_rescinded: u64,
     /// Offers declined.
     pub offers_declined: u64,

@@ -94,6 +94,8 @@ pub(crate) struct Agent {
     pub(crate) version: OfferVersion,
     /// Soft: when the present offer expires, if there is one.
     pub(crate) offered_until: Option<Time>,
+    /// Soft: something was granted of the present offer.
+    pub(crate) is_taken: bool,
     /// Soft: what was declined.
     pub(crate) filter: Option<Filter>,
 }
@@ -111,6 +113,7 @@ impl Agent {
             turns: BTreeMap::new(),
             version: OfferVersion(0),
             offered_until: None,
+            is_taken: false,
             filter: None,
         }
     }

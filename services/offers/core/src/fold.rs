@@ -83,6 +83,7 @@ impl OffersCore {
         let slice = shared.filter(|shared| **shared == *slice).unwrap_or_else(|| Arc::new(slice.clone()));
         self.demand.charge(queue, &slice, *slots);
         agent.hold(*run, queue.clone(), slice, *slots);
+        agent.is_taken = true;
         self.mark(id);
     }
 

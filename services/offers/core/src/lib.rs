@@ -291,6 +291,7 @@ impl OffersCore {
         for id in std::mem::take(&mut self.dirty) {
             let Some(agent) = self.agents.get_mut(&id) else { continue };
             let was_offered = agent.offered_until.take().is_some();
+            let is_taken = std::mem::take(&mut agent.is_taken);
             match agent.offerable(now).filter(|free| self.options.minimum.is_met(free)) {
                 Some(free) => {
                     self.last_version += 1;
@@ -299,7 +300,7 @@ impl OffersCore {
                     self.offer(now, id, free);
                 }
                 None if was_offered => {
-                    self.counts.offers_rescinded += 1;
+                    self.counts.offers_rescinded += u64::from(!is_taken);
                     self.say(FeedItem::Rescinded { agent: id });
                 }
                 None => {}

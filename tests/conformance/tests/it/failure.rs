@@ -37,6 +37,7 @@ fn n1_an_agent_is_unreachable_when_it_has_missed_five_beats_and_its_offer_is_tak
     assert_eq!((cluster.agent("m1").state, cluster.offered("m1")), (AgentState::Unreachable, None));
     cluster.pass_secs(1_000);
     assert_eq!(cluster.registered("m1"), ["joined", "unreachable"], "once");
+    assert_eq!(cluster.offers.counts().offers_rescinded, 1);
     assert_eq!((cluster.agent("m2").state, cluster.offered("m2").is_some()), (AgentState::Ready, true));
 }
 

@@ -8,9 +8,10 @@
 
 use crate::branch::{Member, WHOLE};
 use crate::dims::Need;
+use crate::kept::Lacking;
 use crate::queues::Queues;
 use crate::search::{Found, Place, Search};
-use crate::shape::{Mask, Shapes};
+use crate::shape::{Mask, Shape, Shapes};
 
 impl Queues {
     /// The first member of a branch in which something is guaranteed that can be served, but for the one at a seat, and what
@@ -81,17 +82,36 @@ impl Queues {
         around
     }
 
-    /// The branch by which one more task of a lane goes first, if it does.
-    pub(crate) fn assured_by(&self, lane: u32, need: &Need) -> Option<u32> {
+    /// The branch by which a lane's next tasks of a shape go first, if they do.
+    pub(crate) fn assured_by(&self, lane: u32, shape: &Shape) -> Option<u32> {
         let outermost = self.tree.guaranteed_from(self.lane(lane).branch).last();
-        outermost.filter(|branch| self.tree.get(*branch).covers(need) > 0)
+        outermost.filter(|branch| self.tree.get(*branch).covers(&shape.need) >= shape.count())
     }
 
-    /// True where neither a limit nor what is kept for others is in the way of one more task of a lane.
-    pub(crate) fn may_go(&self, lane: u32, need: &Need) -> bool {
+    /// True where neither a limit nor what is kept for others is in the way of a lane's next tasks of a shape.
+    pub(crate) fn may_go(&self, lane: u32, shape: &Shape) -> bool {
+        self.keeps_within_limits(lane, shape) && !self.takes_kept(lane, shape)
+    }
+
+    /// True where no limit is in the way of a lane's next tasks of a shape.
+    pub(crate) fn keeps_within_limits(&self, lane: u32, shape: &Shape) -> bool {
+        self.tree.refusing(self.lane(lane).branch, &shape.need, shape.count()).is_none()
+    }
+
+    /// True where what is kept for others is in the way of a lane's next tasks of a shape.
+    pub(crate) fn takes_kept(&self, lane: u32, shape: &Shape) -> bool {
         let tree = &self.tree;
-        tree.refusing(self.lane(lane).branch, need).is_none()
-            && (tree.kept.is_idle() || !tree.takes_kept(need, self.assured_by(lane, need)))
+        !tree.kept.is_idle() && tree.takes_kept(&shape.need, shape.count(), self.assured_by(lane, shape))
+    }
+
+    /// True where something is kept for a queue that the lane is in.
+    pub(crate) fn is_kept_for(&self, lane: u32) -> bool {
+        self.tree.up_from(self.lane(lane).branch).any(|branch| self.tree.get(branch).keeps)
+    }
+
+    /// What has to be free in all so that a lane's next tasks of a shape leave what is kept for others.
+    pub(crate) fn lacking(&self, lane: u32, shape: &Shape) -> Vec<Lacking> {
+        self.tree.lacking(&shape.need, shape.count(), self.assured_by(lane, shape))
     }
 
     /// The lanes with something to offer in the order in which they are preferred: those with something that is
@@ -101,7 +121,7 @@ impl Queues {
         if self.tree.assures() && !self.is_strict_line() {
             let is_assured = |lane: u32| {
                 let mut waiting = self.lane(lane).waiting();
-                waiting.any(|cell| self.assured_by(lane, &shapes.get(cell.shape).need).is_some())
+                waiting.any(|cell| self.assured_by(lane, shapes.get(cell.shape)).is_some())
             };
             lanes.sort_by_key(|lane| !is_assured(*lane));
         }

@@ -18,8 +18,9 @@ pub(crate) struct Bound {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fence {
     pub(crate) bound: Bound,
-    /// Shapes of which one more task would be too much, as far as that was found out since something ended.
-    refused: Vec<(u32, Need)>,
+    /// Shapes of which as many more tasks as are placed at a time would be too much, as far as that was found out since
+    /// something ended.
+    refused: Vec<(u32, Need, u64)>,
     /// Their bits.
     pub(crate) full: Mask,
 }
@@ -56,20 +57,32 @@ impl Bound {
         resources.chain(tasks).min().unwrap_or(u64::MAX)
     }
 
+    /// How many tasks more keep within it once so many others have come.
+    pub(crate) fn room_beside(&self, held: &Held, (others, count): (&Need, u64), need: &Need) -> u64 {
+        let mut held = held.clone();
+        held.add(others, count);
+        self.room(&held, need)
+    }
+
     /// How many tasks more are guaranteed by it: none of a kind that asks for nothing that it names.
     pub(crate) fn covers(&self, held: &Held, need: &Need) -> u64 {
         let asks = self.tasks.is_some() || need.iter().any(|(dim, amount)| amount > 0 && self.names(dim));
         if asks { self.room(held, need) } else { 0 }
     }
 
-    /// What it names that one more task would be too much of: how much is allowed, held and asked for.
-    pub(crate) fn exceeded(&self, held: &Held, need: &Need, dims: &Dims) -> Option<(Limited, [u64; 3])> {
-        if let Some(most) = self.tasks.filter(|most| held.tasks() >= *most) {
-            return Some((Limited::Tasks, [most, held.tasks(), 1]));
+    /// What it names that so many tasks more would be too much of: how much is allowed, held and asked for.
+    pub(crate) fn exceeded(
+        &self,
+        held: &Held,
+        (need, count): (&Need, u64),
+        dims: &Dims,
+    ) -> Option<(Limited, [u64; 3])> {
+        if let Some(most) = self.tasks.filter(|most| held.tasks().saturating_add(count) > *most) {
+            return Some((Limited::Tasks, [most, held.tasks(), count]));
         }
         let amounts = |(dim, most): &(Dim, u64)| {
             let asked = need.iter().find(|(asked, _)| asked == dim).map_or(0, |(_, amount)| amount);
-            (*dim, [*most, held.of(*dim), asked])
+            (*dim, [*most, held.of(*dim), asked.saturating_mul(count)])
         };
         let too_much =
             |(_, [most, held, asked]): &(Dim, [u64; 3])| *asked > 0 && held.saturating_add(*asked) > *most;
@@ -83,31 +96,31 @@ impl Fence {
         Self { bound: Bound::of(limit, dims), ..Self::default() }
     }
 
-    /// One more task of the shape would be too much. False where that was known.
-    pub(crate) fn refuse(&mut self, shape: u32, need: &Need) -> bool {
-        let is_new = !self.refused.iter().any(|(known, _)| *known == shape);
+    /// So many tasks more of the shape would be too much. False where that was known.
+    pub(crate) fn refuse(&mut self, shape: u32, need: &Need, count: u64) -> bool {
+        let is_new = !self.refused.iter().any(|(known, ..)| *known == shape);
         if is_new {
-            self.refused.push((shape, need.clone()));
+            self.refused.push((shape, need.clone(), count));
             self.full.join(&Mask::of(shape));
         }
         is_new
     }
 
     /// Forgets refusals that do not hold any more; true where there were some.
-    pub(crate) fn reopen(&mut self, still: impl Fn(&Bound, u32, &Need) -> bool) -> bool {
+    pub(crate) fn reopen(&mut self, still: impl Fn(&Bound, u32, &Need, u64) -> bool) -> bool {
         let before = self.refused.len();
         if before == 0 {
             return false;
         }
         let bound = &self.bound;
-        self.refused.retain(|(shape, need)| still(bound, *shape, need));
+        self.refused.retain(|(shape, need, count)| still(bound, *shape, need, *count));
         self.full = Mask::default();
-        self.refused.iter().for_each(|(shape, _)| self.full.join(&Mask::of(*shape)));
+        self.refused.iter().for_each(|(shape, ..)| self.full.join(&Mask::of(*shape)));
         self.refused.len() < before
     }
 
     /// Forgets what was found out of shapes with this bit; true where there was something.
     pub(crate) fn reconsider(&mut self, bit: Mask) -> bool {
-        self.full.meets(bit) && self.reopen(|_, known, _| Mask::of(known) != bit)
+        self.full.meets(bit) && self.reopen(|_, known, _, _| Mask::of(known) != bit)
     }
 }

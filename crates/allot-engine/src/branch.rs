@@ -12,7 +12,7 @@ use allot_model::{Limited, QueueGuarantee, QueueLimit, QueueName};
 
 use crate::bound::{Bound, Fence};
 use crate::dims::{Dim, Dims, Need, Vector};
-use crate::kept::Kept;
+use crate::kept::{Kept, Lacking};
 use crate::lane::{LaneHeld, stretch};
 use crate::name::NameKey;
 use crate::policy::{JobKey, LaneKey};
@@ -189,8 +189,9 @@ impl Branch {
         (self.parent, self.seat)
     }
 
-    pub(crate) fn admits(&self, need: &Need) -> bool {
-        self.limit.bound.room(&self.held, need) > 0
+    /// True where so many tasks more may go to it.
+    pub(crate) fn admits(&self, need: &Need, count: u64) -> bool {
+        self.limit.bound.room(&self.held, need) >= count
     }
 
     /// How many tasks more are guaranteed to it.
@@ -198,9 +199,9 @@ impl Branch {
         self.guarantee.as_ref().map_or(0, |guarantee| guarantee.bound.covers(&self.held, need))
     }
 
-    /// What is limited that one more task would be too much of: how much is allowed, held and asked for.
-    pub(crate) fn exceeded(&self, need: &Need, dims: &Dims) -> Option<(Limited, [u64; 3])> {
-        self.limit.bound.exceeded(&self.held, need, dims)
+    /// What is limited that so many tasks more would be too much of: how much is allowed, held and asked for.
+    pub(crate) fn exceeded(&self, need: &Need, count: u64, dims: &Dims) -> Option<(Limited, [u64; 3])> {
+        self.limit.bound.exceeded(&self.held, (need, count), dims)
     }
 
     /// What is kept for it, if something is.
@@ -212,8 +213,9 @@ impl Branch {
     /// there was something.
     fn reopen(&mut self) -> bool {
         let held = &self.held;
-        let limit = self.limit.reopen(|bound, _, need| bound.room(held, need) == 0);
-        let beyond = |fence: &mut Fence| fence.reopen(|bound, _, need| bound.covers(held, need) == 0);
+        let limit = self.limit.reopen(|bound, _, need, count| bound.room(held, need) < count);
+        let beyond =
+            |fence: &mut Fence| fence.reopen(|bound, _, need, count| bound.covers(held, need) < count);
         self.guarantee.as_mut().is_some_and(beyond) || limit
     }
 }
@@ -227,6 +229,15 @@ impl Held {
 
     pub(crate) fn tasks(&self) -> u64 {
         u64::try_from(self.tasks).unwrap_or(u64::MAX)
+    }
+
+    /// So many tasks more hold this each.
+    pub(crate) fn add(&mut self, need: &Need, count: u64) {
+        self.tasks += u128::from(count);
+        for (dim, amount) in need.iter() {
+            self.amounts.resize(self.amounts.len().max(dim + 1), 0);
+            self.amounts[dim] += u128::from(amount) * u128::from(count);
+        }
     }
 
     /// True where both are the same amounts.
@@ -522,7 +533,7 @@ impl Tree {
         self.all_touched = true;
         let Self { branches, kept, .. } = self;
         kept.look(free);
-        branches[WHOLE].limit.reopen(|_, _, need| kept.room(need, None) == 0);
+        branches[WHOLE].limit.reopen(|_, _, need, count| kept.room(need, None) < count);
     }
 
     /// So many tasks were given this each.
@@ -533,17 +544,17 @@ impl Tree {
         }
     }
 
-    /// One more task of the shape would be too much for a branch. Of the whole it would take what is kept.
-    pub(crate) fn refuse(&mut self, branch: u32, shape: u32, need: &Need) {
-        if self.get_mut(branch).limit.refuse(shape, need) {
+    /// So many tasks more of the shape would be too much for a branch. Of the whole they would take what is kept.
+    pub(crate) fn refuse(&mut self, branch: u32, shape: u32, need: &Need, count: u64) {
+        if self.get_mut(branch).limit.refuse(shape, need, count) {
             self.tell_up(branch);
         }
     }
 
-    /// One more task of the shape would be beyond what is guaranteed to a branch.
-    pub(crate) fn pass_by(&mut self, branch: u32, shape: u32, need: &Need) {
+    /// So many tasks more of the shape would be beyond what is guaranteed to a branch.
+    pub(crate) fn pass_by(&mut self, branch: u32, shape: u32, need: &Need, count: u64) {
         let guarantee = self.get_mut(branch).guarantee.as_mut();
-        if guarantee.is_some_and(|guarantee| guarantee.refuse(shape, need)) {
+        if guarantee.is_some_and(|guarantee| guarantee.refuse(shape, need, count)) {
             self.tell_up(branch);
         }
     }
@@ -591,22 +602,47 @@ impl Tree {
         if self.kept.is_idle() { u64::MAX } else { self.kept.room(need, own) }
     }
 
-    /// Of which resource it would take what is kept for others: free, kept, and asked for.
-    pub(crate) fn kept_from(&self, need: &Need, guaranteed_by: Option<u32>) -> Option<(Dim, [u64; 3])> {
+    /// Of which resource so many tasks would take what is kept for others: free, kept, and asked for.
+    pub(crate) fn kept_from(
+        &self,
+        need: &Need,
+        count: u64,
+        guaranteed_by: Option<u32>,
+    ) -> Option<(Dim, [u64; 3])> {
         let own = guaranteed_by.and_then(|branch| self.get(branch).kept());
-        self.kept.short_of(need, own).filter(|_| !self.kept.is_idle())
+        self.kept.short_of(need, count, own).filter(|_| !self.kept.is_idle())
     }
 
-    /// True where one more task of this would take what is kept for others, where it is guaranteed by this branch or
+    /// True where so many tasks more would take what is kept for others, where they are guaranteed by this branch or
     /// by none.
-    pub(crate) fn takes_kept(&self, need: &Need, guaranteed_by: Option<u32>) -> bool {
+    pub(crate) fn takes_kept(&self, need: &Need, count: u64, guaranteed_by: Option<u32>) -> bool {
         let own = guaranteed_by.and_then(|branch| self.get(branch).kept());
-        self.kept_room(need, own) == 0
+        self.kept_room(need, own) < count
     }
 
-    /// The nearest branch that has no room for one more task, going up.
-    pub(crate) fn refusing(&self, branch: u32, need: &Need) -> Option<u32> {
-        self.up_from(branch).find(|branch| !self.get(*branch).admits(need))
+    /// The nearest branch that has no room for so many tasks more, going up.
+    pub(crate) fn refusing(&self, branch: u32, need: &Need, count: u64) -> Option<u32> {
+        self.up_from(branch).find(|branch| !self.get(*branch).admits(need, count))
+    }
+
+    /// True where so many tasks in a branch leave room for others, in every branch that both are in.
+    pub(crate) fn leaves_room(
+        &self,
+        branch: u32,
+        (need, count): (&Need, u64),
+        (other, others_need, others): (u32, &Need, u64),
+    ) -> bool {
+        let around: Vec<u32> = self.up_from(other).collect();
+        self.up_from(branch).filter(|branch| around.contains(branch)).all(|shared| {
+            let Branch { limit, held, .. } = self.get(shared);
+            limit.bound.room_beside(held, (need, count), others_need) >= others
+        })
+    }
+
+    /// What has to be free in all so that so many tasks leave what is kept for others; nothing where nothing is kept.
+    pub(crate) fn lacking(&self, need: &Need, count: u64, guaranteed_by: Option<u32>) -> Vec<Lacking> {
+        let own = guaranteed_by.and_then(|branch| self.get(branch).kept());
+        if self.kept.is_idle() { Vec::new() } else { self.kept.lacking(need, count, own) }
     }
 
     /// The keys of a member of a branch and of all branches that it is in, from the top down. Where queues rank, such lists

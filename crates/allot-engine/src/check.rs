@@ -1,11 +1,12 @@
 //! What must always be the case, checked from scratch. For tests and simulation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use allot_model::TaskRange;
 
 use crate::branch::{Branch, Held, Member, WHOLE};
 use crate::engine::Engine;
+use crate::flight::Unanswered;
 use crate::kept::Kept;
 use crate::lane::{Lane, LaneHeld};
 use crate::pool::Pool;
@@ -33,7 +34,7 @@ impl Engine {
             ensure(wanted == job.unplaced.count(), || {
                 format!("job {id} has tasks to place that do not wait")
             })?;
-            let waits = !job.unplaced.is_empty() && !backlog.is_held(id);
+            let waits = job.is_ready() && !backlog.is_held(id);
             ensure(job.queued == waits, || {
                 format!("job {id} stands in line: {}, should: {waits}", job.queued)
             })?;
@@ -108,11 +109,12 @@ impl Engine {
         for (slot, lane) in queues.lanes().filter(|(_, lane)| below(lane)) {
             held.replace(&LaneHeld::default(), &lane.held);
             for cell in lane.waiting() {
-                let (bit, need) = (Mask::of(cell.shape), &shapes.get(cell.shape).need);
-                let hidden = number != WHOLE && branch.limit.full.meets(bit) && branch.admits(need);
+                let (bit, shape) = (Mask::of(cell.shape), shapes.get(cell.shape));
+                let (need, count) = (&shape.need, shape.count());
+                let hidden = number != WHOLE && branch.limit.full.meets(bit) && branch.admits(need, count);
                 ensure(!hidden, || format!("branch {number} hides lane {slot}, and has room for it"))?;
                 let passed = branch.guarantee.as_ref().is_some_and(|fence| fence.full.meets(bit));
-                ensure(!passed || branch.covers(need) == 0, || {
+                ensure(!passed || branch.covers(need) < count, || {
                     format!("branch {number} passes lane {slot} by, which is guaranteed something")
                 })?;
             }
@@ -132,14 +134,17 @@ impl Engine {
         }
         for (slot, agent) in fleet.iter() {
             for grant in &agent.in_flight {
-                let there = self.flight.get(*grant).is_some_and(|grant| grant.agent == Some(slot));
+                let there =
+                    self.flight.get(*grant).is_some_and(|grant| grant.parts.on(slot).next().is_some());
                 ensure(there, || {
                     format!("agent {slot} waits for an answer to grant {grant}, which is not there")
                 })?;
             }
         }
         let noted: usize = fleet.iter().map(|(_, agent)| agent.in_flight.len()).sum();
-        let placed = self.flight.iter().filter(|(_, grant)| grant.agent.is_some()).count();
+        let agents =
+            |grant: &Unanswered| grant.parts.iter().filter_map(|part| part.agent).collect::<BTreeSet<_>>();
+        let placed: usize = self.flight.iter().map(|(_, grant)| agents(grant).len()).sum();
         ensure(noted == placed, || format!("{placed} grants on agents, {noted} noted there"))
     }
 }

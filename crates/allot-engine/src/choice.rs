@@ -14,6 +14,14 @@ use crate::policy::AgentKey;
 use crate::room::{Free, Room};
 use crate::shape::{Hope, Shape};
 
+/// Agents for a task of which some rule admits but a part.
+pub(crate) enum Among {
+    /// The one that is preferred, if there is one, and how many agents and groups of them were looked at to find it.
+    First(Option<u32>, u64),
+    /// All of them.
+    These(Vec<u32>),
+}
+
 impl Fleet {
     /// The agents whose offer changed, for [`Fleet::refresh`]. Measures all agents anew where the scale changed.
     pub(crate) fn take_changed(&mut self) -> BTreeSet<u32> {
@@ -111,6 +119,57 @@ impl Fleet {
         }
     }
 
+    /// The agents for a task of the shape among those that `admits` takes: the first of them where the order of the index
+    /// decides, else all of them, for [`Fleet::choose`].
+    pub(crate) fn all_where(&self, shape: &Shape, admits: impl Fn(u32) -> bool) -> Among {
+        match (self.placement.way(), &shape.hope) {
+            (_, Hope::None) => Among::First(None, 0),
+            (Way::Order, Hope::Among(few)) => {
+                let admitted = self.fitting(few, shape).filter(|slot| admits(*slot));
+                Among::First(admitted.min_by_key(|slot| self.key(*slot)), 0)
+            }
+            (Way::Order, Hope::Anywhere) => {
+                let (found, looked_at) = self.search_where(shape, admits);
+                Among::First(found, looked_at)
+            }
+            _ => Among::These(self.all_fitting(shape).0.into_iter().filter(|slot| admits(*slot)).collect()),
+        }
+    }
+
+    /// The agent for a task of the shape among these, where the order of the index does not decide.
+    pub(crate) fn choose(
+        &mut self,
+        among: &[u32],
+        shape: &Shape,
+        draws: impl FnOnce() -> Draws,
+    ) -> Option<u32> {
+        match self.placement.way() {
+            Way::Draw => {
+                let drawn = draws().below(among.len() as u64);
+                usize::try_from(drawn).ok().and_then(|place| among.get(place).copied())
+            }
+            _ => self.cheapest_among(among, shape),
+        }
+    }
+
+    /// The first agent in the order of the index with room for a task of the shape that `admits` takes, however much hope
+    /// there is said to be. Gangs and plans go by it under every placement.
+    pub(crate) fn best_anywhere(&self, shape: &Shape, admits: impl Fn(u32) -> bool) -> Option<u32> {
+        self.search_where(shape, admits).0
+    }
+
+    /// An agent's place in the index.
+    pub(crate) fn preference(&self, slot: u32) -> AgentKey {
+        self.key(slot)
+    }
+
+    /// The agents with room for a task of the shape in the order of the index, until `visit` returns true. Only where all
+    /// are settled is that the order of what is free now.
+    pub(crate) fn each_fitting(&self, shape: &Shape, mut visit: impl FnMut(u32, &Agent) -> bool) {
+        let visit = |slot| self.fits(slot, shape) && visit(slot, &self.agents[slot]);
+        self.first(shape, visit);
+    }
+
     /// Any agent with room for a task of the shape, and how many agents and groups of them were looked at to find it.
     pub(crate) fn with_room(&self, shape: &Shape) -> (Option<u32>, u64) {
         match &shape.hope {
@@ -125,9 +184,13 @@ impl Fleet {
     }
 
     fn search(&self, shape: &Shape) -> (Option<u32>, u64) {
-        let accept = |slot| Some(slot) != self.filling && self.fits(slot, shape);
+        self.search_where(shape, |_| true)
+    }
+
+    fn search_where(&self, shape: &Shape, admits: impl Fn(u32) -> bool) -> (Option<u32>, u64) {
+        let accept = |slot| Some(slot) != self.filling && self.fits(slot, shape) && admits(slot);
         let (settled, looked_at) = self.first(shape, accept);
-        let filling = self.filling.filter(|slot| self.fits(*slot, shape));
+        let filling = self.filling.filter(|slot| self.fits(*slot, shape) && admits(*slot));
         let best = match (filling, settled) {
             (Some(filling), Some(settled)) if Some(&self.key(filling)) > self.index.key(settled) => {
                 Some(settled)
@@ -248,6 +311,16 @@ impl Fleet {
         self.spare.subtract_need(&shape.need, count);
         self.move_in(slot, shape.need.get(GPUS), count);
         self.note_change(slot);
+    }
+
+    /// Puts back what [`Fleet::take`] took.
+    pub(crate) fn give_back(&mut self, slot: u32, shape: &Shape, count: u64, named: Option<&Resources>) {
+        self.settle();
+        self.agents[slot].free.add(shape, count, named);
+        self.spare.add_need(&shape.need, count);
+        self.move_out(slot, shape.need.get(GPUS), count);
+        self.note_change(slot);
+        self.reindex(slot);
     }
 
     /// The agents with an offer in the order of the index, each with whether its place is up to date, for checks.

@@ -1,6 +1,7 @@
 //! Resources as vectors of plain numbers, for the paths that are walked often.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use allot_model::{Amount, Request, ResourceName, Resources};
 
@@ -147,9 +148,9 @@ impl Vector {
     }
 }
 
-/// Amounts per task, the places that are asked for only.
+/// Amounts per task, the places that are asked for only. Shared by all that hold them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Need(Box<[(Dim, u64)]>);
+pub(crate) struct Need(Arc<[(Dim, u64)]>);
 
 impl Need {
     pub(crate) fn get(&self, dim: Dim) -> u64 {

@@ -158,7 +158,8 @@ impl Engine {
     /// world nothing is lost, such as a simulator, need not wake it at any other time.
     #[must_use]
     pub fn next_decision(&self) -> Option<Time> {
-        [self.next_pass(), self.pool.backlog.next_release(), self.next_step()].into_iter().flatten().min()
+        let times = [self.next_pass(), self.pool.backlog.next_release(), self.next_step(), self.next_look()];
+        times.into_iter().flatten().min()
     }
 
     /// Decides what there is to decide: [`Core::wake`] without what is only of use where messages can be lost.
@@ -168,7 +169,7 @@ impl Engine {
             self.pool.backlog.unhold(now);
             self.work_since.get_or_insert(now);
         }
-        if self.next_step().is_some_and(|at| at <= now) {
+        if [self.next_step(), self.next_look()].into_iter().flatten().any(|at| at <= now) {
             self.work_since.get_or_insert(now);
         }
         if let (Some(_), Some(epoch)) = (self.work_since, self.acting()) {
@@ -256,7 +257,7 @@ impl Engine {
             FeedItem::Pending { job, tasks } => self.pool.on_pending(job, tasks),
             FeedItem::Withdrawn { job, tasks } => self.pool.on_withdrawn(job, tasks),
             FeedItem::JobEnded { job } => self.pool.on_job_ended(job),
-            FeedItem::Agent(facts) => self.pool.on_agent(facts),
+            FeedItem::Agent(facts) => self.pool.on_agent(facts, now),
             FeedItem::AgentLeft { agent } => self.pool.on_agent_left(&agent, &mut self.flight),
             FeedItem::Offer { agent, version, free, ttl } => {
                 let Pool { fleet, dims, .. } = &mut self.pool;
@@ -266,21 +267,26 @@ impl Engine {
                 let fleet = &mut self.pool.fleet;
                 fleet.find(&agent).into_iter().for_each(|slot| fleet.rescind(slot));
             }
-            FeedItem::Allocated { epoch, grant, placements, .. } => {
-                self.on_allocated(epoch, grant, &placements)
+            FeedItem::Allocated { epoch, grant, placements, at } => {
+                self.on_allocated((epoch, grant), &placements, (at, now));
             }
-            FeedItem::Released { agent, job, queue, slice, slots, ran, .. } => {
-                self.pool.on_released(&agent, &queue, &slice, slots);
+            FeedItem::Released { agent, job, tasks, queue, slice, slots, ran } => {
+                self.pool.on_released((&agent, job, tasks), &queue, &slice, slots);
                 ran.into_iter().for_each(|ran| self.pool.backlog.note_run(job, ran));
             }
             FeedItem::Refused { epoch, grant, code, .. } => self.on_refused(now, epoch, grant, code),
         }
     }
 
-    fn on_allocated(&mut self, epoch: Epoch, number: GrantId, placements: &[Placement]) {
+    fn on_allocated(
+        &mut self,
+        (epoch, number): (Epoch, GrantId),
+        placements: &[Placement],
+        (at, now): (Time, Time),
+    ) {
         match self.flight.remove(number.0, epoch) {
-            Some(grant) => self.pool.on_committed(&grant, number.0, placements),
-            None => placements.iter().for_each(|placement| self.pool.on_allocated(placement)),
+            Some(grant) => self.pool.on_committed(&grant, number.0, placements, (at, now)),
+            None => placements.iter().for_each(|placement| self.pool.on_allocated(placement, at, now)),
         }
     }
 
@@ -292,10 +298,12 @@ impl Engine {
             RefusalCode::NotPending if !all_wait => {}
             // Where the engine knows so as well, it knows when to go on.
             RefusalCode::OverLimit if !self.pool.may_have_more(grant.job) => {}
+            RefusalCode::GangTooSmall if self.pool.waits_for_gang(grant.job) => {}
             RefusalCode::NotPending
             | RefusalCode::DoesNotFit
             | RefusalCode::Malformed
-            | RefusalCode::OverLimit => {
+            | RefusalCode::OverLimit
+            | RefusalCode::GangTooSmall => {
                 self.pool.backlog.hold(grant.job, SetAside { until: now + HELD_FOR, refused: code });
             }
             RefusalCode::NotActive if self.active == Some(epoch) => self.session.ask(now),
@@ -303,18 +311,25 @@ impl Engine {
         }
     }
 
-    /// Drops the offer that a refused grant was taken from, unless a newer one has come since.
+    /// Drops the offers that a refused grant was taken from, unless newer ones have come since.
     fn distrust_offer(&mut self, grant: &Unanswered) {
         let fleet = &mut self.pool.fleet;
-        if let Some(slot) = grant.agent
-            && fleet.get(slot).offer.as_ref().is_some_and(|offer| offer.version <= grant.version)
-        {
-            fleet.doubt(slot);
+        for part in grant.parts.iter() {
+            if let Some(slot) = part.agent
+                && fleet.get(slot).offer.as_ref().is_some_and(|offer| offer.version <= part.version)
+            {
+                fleet.doubt(slot);
+            }
         }
     }
 
     fn answer_overdue(&self) -> Option<Time> {
         self.flight.oldest().filter(|_| self.session.is_following()).map(|sent| sent + ANSWER_WITHIN)
+    }
+
+    /// When time alone may change what is decided.
+    fn next_look(&self) -> Option<Time> {
+        self.pool.next_look().filter(|_| self.is_active())
     }
 
     fn next_pass(&self) -> Option<Time> {
@@ -361,6 +376,7 @@ impl Core for Engine {
             (self.pool.backlog.next_release(), "job is tried again"),
             (self.answer_overdue(), "answer is overdue"),
             (self.next_step(), "priority ages"),
+            (self.next_look(), "what was expected to end has not"),
         ];
         times.into_iter().filter_map(|(at, what)| Some((at?, what))).min_by_key(|(at, _)| *at)
     }

@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 
 use allot_model::view::lowest_terms;
-use allot_model::{Amount, JobId, KeptForOthers, LimitReached, PlaceInLine, QueueShare, WhyView};
+use allot_model::{
+    Amount, GangRoom, JobId, KeptForOthers, LimitReached, PlaceInLine, QueueShare, Reservation, Span, Time,
+    WhyView,
+};
 
 use crate::backlog::{Backlog, Job};
+use crate::gang;
 use crate::policy::Policy;
 use crate::pool::Pool;
 use crate::queues::Queues;
-use crate::shape::Shapes;
+use crate::shape::{Gang, Shapes};
 use crate::survey::survey;
+use crate::timeline::FOREVER;
 
 /// Where the tasks of a job stand. What was heard has to be taken in before.
 pub(crate) fn explain(pool: &Pool, policy: &Policy, id: JobId) -> Option<WhyView> {
@@ -27,6 +32,8 @@ pub(crate) fn explain(pool: &Pool, policy: &Policy, id: JobId) -> Option<WhyView
         held: backlog.held(id),
         limit: if waiting > 0 { limit_reached(pool, job) } else { None },
         kept: if waiting > 0 { kept_for_others(pool, job) } else { None },
+        gang: gang_room(pool, job),
+        reservation: reservation(pool, job),
         reasons: found.reasons,
         nearest: found.nearest,
         line: job.queued.then(|| place_in_line(backlog, job)),
@@ -38,22 +45,52 @@ pub(crate) fn explain(pool: &Pool, policy: &Policy, id: JobId) -> Option<WhyView
 
 /// The nearest limit that one more task of the job would exceed.
 fn limit_reached(pool: &Pool, job: &Job) -> Option<LimitReached> {
-    let (queues, need) = (&pool.backlog.queues, &pool.shapes.get(job.shape).need);
-    let branch = queues.tree.get(queues.tree.refusing(queues.lane(job.lane).branch, need)?);
-    let (limited, [limit, held, asked]) = branch.exceeded(need, &pool.dims)?;
+    let (queues, shape) = (&pool.backlog.queues, pool.shapes.get(job.shape));
+    let (need, count) = (&shape.need, shape.count());
+    let branch = queues.tree.get(queues.tree.refusing(queues.lane(job.lane).branch, need, count)?);
+    let (limited, [limit, held, asked]) = branch.exceeded(need, count, &pool.dims)?;
     let words = |units| limited.to_json(units);
     let (limit, held, asked) = (words(limit), words(held), words(asked));
     Some(LimitReached { queue: branch.queue.clone()?, limited: limited.to_string(), limit, held, asked })
 }
 
+/// How many of the tasks that are placed together have room now.
+fn gang_room(pool: &Pool, job: &Job) -> Option<GangRoom> {
+    let shape = pool.shapes.get(job.shape);
+    let Gang { tasks, same } = shape.gang.as_ref().filter(|_| !job.unplaced.is_empty())?;
+    let most = gang::most_room(&pool.fleet, shape);
+    let (value, room) = most.map_or((None, 0), |(value, room)| (Some(value.to_string()), room));
+    Some(GangRoom {
+        tasks: u64::from(*tasks),
+        same: same.as_ref().map(ToString::to_string),
+        room,
+        value: value.filter(|_| same.is_some()),
+    })
+}
+
+/// For whom room is kept that concerns the job.
+fn reservation(pool: &Pool, job: &Job) -> Option<Reservation> {
+    let id = job.key.job();
+    let (job, at) = match (&pool.easy, &pool.conservative) {
+        _ if !job.queued => None,
+        (Some(easy), _) => easy.kept.as_ref().map(|kept| (kept.job, kept.shadow())),
+        (_, Some(plans)) => plans.start_of(pool.backlog.find(id)?).map(|start| (id, start)),
+        _ => None,
+    }?;
+    Some(Reservation {
+        job,
+        at: Some(at).filter(|at| (Time::ZERO + Span::from_micros(1)..FOREVER).contains(at)),
+    })
+}
+
 /// What too little is left of beside what is kept for other queues.
 fn kept_for_others(pool: &Pool, job: &Job) -> Option<KeptForOthers> {
-    let (queues, need) = (&pool.backlog.queues, &pool.shapes.get(job.shape).need);
+    let (queues, shape) = (&pool.backlog.queues, pool.shapes.get(job.shape));
     if queues.is_strict_line() {
         return None;
     }
-    let guaranteed = queues.assured_by(job.lane, need);
-    let (dim, amounts) = queues.tree.kept_from(need, guaranteed)?;
+    let guaranteed = queues.assured_by(job.lane, shape);
+    let (dim, amounts) = queues.tree.kept_from(&shape.need, shape.count(), guaranteed)?;
     let resource = pool.dims.name(dim)?.clone();
     let [free, kept, asked] = amounts.map(|units| Amount::Scalar(units).to_json(&resource));
     Some(KeptForOthers { resource, free, kept, asked })
@@ -93,7 +130,12 @@ fn served_first(pool: &Pool, lanes: &[u32]) -> Option<u32> {
     let mut known = BTreeMap::new();
     let mut fits = |shape: u32| {
         *known.entry(shape).or_insert_with(|| {
-            pool.shapes.is_open(shape) && pool.fleet.with_room(pool.shapes.get(shape)).0.is_some()
+            let known = pool.shapes.get(shape);
+            pool.shapes.is_open(shape)
+                && match known.gang {
+                    Some(_) => gang::has_room(&pool.fleet, known),
+                    None => pool.fleet.with_room(known).0.is_some(),
+                }
         })
     };
     let queues = &pool.backlog.queues;

@@ -14,7 +14,7 @@ use crate::placement::Placement;
 use crate::policy::AgentKey;
 use crate::ranked::Ranked;
 use crate::room::{Free, Room};
-use crate::shape::{Classes, Shapes, UNCONSTRAINED};
+use crate::shape::{Classes, Shape, Shapes, UNCONSTRAINED};
 use crate::sieve::Sieve;
 use crate::slab::Slab;
 use crate::tenants::Tenants;
@@ -301,9 +301,29 @@ impl Fleet {
         }
     }
 
+    /// The agents on which what is freed can be given to others.
+    pub(crate) fn lasting(&self) -> impl Iterator<Item = u32> {
+        let stays = |agent: &Agent| agent.facts.as_ref().is_some_and(|facts| !facts.draining);
+        self.iter().filter(move |(_, agent)| stays(agent)).map(|(slot, _)| slot)
+    }
+
+    /// The value of the attribute that all agents of a gang have to have in common, on an agent that may get tasks of
+    /// the shape, now or later; an empty one where there is no such attribute. Nothing where it gets none.
+    pub(crate) fn value(&self, slot: u32, shape: &Shape) -> Option<Arc<str>> {
+        let agent = &self.agents[slot];
+        let facts = agent.facts.as_ref().filter(|facts| !facts.draining && agent.allows(shape.class))?;
+        match shape.same() {
+            None => Some(Arc::default()),
+            Some(same) => facts.attributes.get(same).map(|value| Arc::from(value.as_str())),
+        }
+    }
+
     /// Notes that a grant on an agent waits for its answer.
     pub(crate) fn note_grant(&mut self, slot: u32, grant: u64) {
-        self.agents[slot].in_flight.push(grant);
+        let in_flight = &mut self.agents[slot].in_flight;
+        if in_flight.last() != Some(&grant) {
+            in_flight.push(grant);
+        }
     }
 
     /// What drawing begins with.

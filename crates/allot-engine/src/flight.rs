@@ -9,17 +9,68 @@ use allot_model::{Epoch, JobId, OfferVersion, Resources, TaskRange, Time};
 pub(crate) struct Unanswered {
     pub(crate) epoch: Epoch,
     pub(crate) sent_at: Time,
-    /// Where; nothing once the agent has left.
-    pub(crate) agent: Option<u32>,
-    pub(crate) version: OfferVersion,
     pub(crate) lane: u32,
     pub(crate) shape: u32,
     pub(crate) job: JobId,
+    pub(crate) parts: Parts,
+}
+
+/// Tasks of a grant on one agent.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// Where; nothing once the agent has left.
+    pub(crate) agent: Option<u32>,
+    pub(crate) version: OfferVersion,
     pub(crate) tasks: TaskRange,
     /// How many of them run at a time.
     pub(crate) slots: u64,
     /// The items and ranges in it.
     pub(crate) named: Option<Resources>,
+}
+
+/// The parts of a grant: one, which takes no allocation, unless it is that of a gang.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    first: Part,
+    others: Vec<Part>,
+}
+
+impl Parts {
+    /// Nothing where there are none.
+    pub(crate) fn of(parts: impl IntoIterator<Item = Part>) -> Option<Self> {
+        let mut parts = parts.into_iter();
+        Some(Self { first: parts.next()?, others: parts.collect() })
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Part> {
+        [&self.first].into_iter().chain(&self.others)
+    }
+
+    /// Those on one agent.
+    pub(crate) fn on(&self, agent: u32) -> impl Iterator<Item = &Part> {
+        self.iter().filter(move |part| part.agent == Some(agent))
+    }
+
+    /// How many slots all of them have.
+    pub(crate) fn slots(&self) -> u64 {
+        self.iter().map(|part| part.slots).sum()
+    }
+
+    /// How many tasks they are.
+    pub(crate) fn tasks(&self) -> u64 {
+        self.iter().map(|part| part.tasks.count()).sum()
+    }
+
+    fn ground(&mut self, agent: u32) {
+        let all = [&mut self.first].into_iter().chain(&mut self.others);
+        all.filter(|part| part.agent == Some(agent)).for_each(|part| part.agent = None);
+    }
+}
+
+impl From<Part> for Parts {
+    fn from(first: Part) -> Self {
+        Self { first, others: Vec::new() }
+    }
 }
 
 /// Unanswered grants by number. Numbers only grow, so that none is used twice whatever the epoch.
@@ -59,11 +110,11 @@ impl Flight {
         self.grants.get(self.place(number)?)?.as_ref()
     }
 
-    /// The agent of the grant has left.
-    pub(crate) fn ground(&mut self, number: u64) {
+    /// An agent of the grant has left.
+    pub(crate) fn ground(&mut self, number: u64, agent: u32) {
         let place = self.place(number);
         if let Some(Some(grant)) = place.and_then(|place| self.grants.get_mut(place)) {
-            grant.agent = None;
+            grant.parts.ground(agent);
         }
     }
 

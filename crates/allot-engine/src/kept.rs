@@ -18,6 +18,14 @@ pub(crate) struct Kept {
     missing: Vec<u128>,
 }
 
+/// How much has to be free of a resource for some tasks, beside what is kept for others, and how much is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lacking {
+    pub(crate) dim: Dim,
+    pub(crate) wanted: u64,
+    pub(crate) free: u64,
+}
+
 impl Kept {
     /// True where nothing is kept for anyone.
     pub(crate) fn is_idle(&self) -> bool {
@@ -63,11 +71,23 @@ impl Kept {
         asked.map(|(dim, amount)| self.spare(dim) / amount).min().unwrap_or(u64::MAX)
     }
 
-    /// The resource of which too little is left for one more task beside what is kept: free, kept, and asked for.
-    pub(crate) fn short_of(&self, need: &Need, own: Option<&Bound>) -> Option<(Dim, [u64; 3])> {
-        let asked = need.iter().filter(|(dim, amount)| *amount > 0 && own.is_none_or(|own| !own.names(*dim)));
-        let (dim, asked) = { asked }.find(|(dim, amount)| self.spare(*dim) < *amount)?;
+    /// The resource of which too little is left for so many tasks beside what is kept: free, kept, and asked for.
+    pub(crate) fn short_of(&self, need: &Need, count: u64, own: Option<&Bound>) -> Option<(Dim, [u64; 3])> {
+        let asked = need.iter().map(|(dim, amount)| (dim, amount.saturating_mul(count)));
+        let others = asked.filter(|(dim, amount)| *amount > 0 && own.is_none_or(|own| !own.names(*dim)));
+        let (dim, asked) = { others }.find(|(dim, amount)| self.spare(*dim) < *amount)?;
         Some((dim, [self.free.get(dim), self.missing(dim), asked]))
+    }
+
+    /// What has to be free for so many tasks, beside what is kept, and what is.
+    pub(crate) fn lacking(&self, need: &Need, count: u64, own: Option<&Bound>) -> Vec<Lacking> {
+        let asked = need.iter().filter(|(dim, amount)| *amount > 0 && own.is_none_or(|own| !own.names(*dim)));
+        let lacking = |(dim, amount): (Dim, u64)| Lacking {
+            dim,
+            wanted: amount.saturating_mul(count).saturating_add(self.missing(dim)),
+            free: self.free.get(dim),
+        };
+        asked.map(lacking).collect()
     }
 
     /// How much is missing of a resource to what is guaranteed, over all queues that it is kept for.

@@ -134,6 +134,11 @@ impl Lane {
         self.by_shape.keys().for_each(|shape| self.mask.join(&Mask::of(*shape)));
     }
 
+    /// The cell of the waiting jobs of a shape.
+    pub(crate) fn cell_of(&self, shape: u32) -> Option<u32> {
+        self.by_shape.get(&shape).copied()
+    }
+
     pub(crate) fn cell(&self, slot: u32) -> &Cell {
         &self.cells[slot]
     }
@@ -146,10 +151,10 @@ impl Lane {
     /// The shapes that could be next.
     pub(crate) fn mask(&self, backfill: Backfill) -> Mask {
         match backfill {
-            Backfill::Skip => self.mask,
             Backfill::None => {
                 self.heads.values().next().map_or_else(Mask::default, |head| Mask::of(head.shape))
             }
+            _ => self.mask,
         }
     }
 
@@ -157,8 +162,8 @@ impl Lane {
     pub(crate) fn next(&self, backfill: Backfill, mut is_open: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut heads = self.heads.values();
         let head = match backfill {
-            Backfill::Skip => heads.find(|head| is_open(head.shape)),
             Backfill::None => heads.next().filter(|head| is_open(head.shape)),
+            _ => heads.find(|head| is_open(head.shape)),
         };
         head.map(|head| head.cell)
     }

@@ -12,33 +12,43 @@
 //! - `queues`, `branch`, `bound`, `kept`: what each queue has, may have and is to have.
 //!   `standing`: what some ranks keep of queues beside what these hold.
 //! - `search`, `assured`: which is next, and what goes first because it is guaranteed.
+//! - `timeline`, `outlook`, `profile`: what will be free from when on. `easy`, `candidates`: who goes ahead of the first in line.
+//!   `conservative`, `arrivals`, `plans`, `vacancy`: a time for each job. `gang`: tasks that are placed together.
 //! - `pass`: the decisions. `engine`, `session`, `flight`: the protocol around them.
 //! - `explain`, `survey`: why a job waits, worked out when someone asks.
 
+mod arrivals;
 mod assured;
 mod backlog;
 mod bits;
 mod bound;
 mod branch;
+mod candidates;
 mod check;
 mod choice;
+mod conservative;
 mod contest;
 mod cost;
 mod dims;
 mod draw;
+mod easy;
 mod engine;
 mod explain;
 mod fleet;
 mod flight;
+mod gang;
 mod kept;
 mod lane;
 mod mix;
 mod name;
 mod order;
+mod outlook;
 mod pass;
 mod placement;
+mod plans;
 mod policy;
 mod pool;
+mod profile;
 mod queues;
 mod rank;
 mod ranked;
@@ -54,7 +64,9 @@ mod standing;
 mod survey;
 mod tasks;
 mod tenants;
+mod timeline;
 mod turns;
+mod vacancy;
 
 pub use engine::{Engine, Input, Limits, Output};
 pub use order::Order;

@@ -1,27 +1,53 @@
 //! One pass: decision after decision until nothing that waits fits anywhere.
 //!
 //! The order of decisions is that of one task at a time: the queue that ranks first, its first job that fits, the
-//! best agent for it. Where the next decisions would be the same, they are made in one step.
+//! best agent for it. Where the next decisions would be the same, they are made in one step. Where room is kept for some,
+//! [`crate::easy`] and [`crate::conservative`] say which job is next and where it may go.
 
 use allot_model::{
-    AgentId, AllocatorMessage, Epoch, Grant, GrantId, JobId, ProposedPlacement, Resources, Span, TaskRange,
-    Time,
+    AgentId, AllocatorMessage, Epoch, Grant, GrantId, JobId, OfferVersion, ProposedPlacement, Resources,
+    Span, TaskRange, Time,
 };
 
 use crate::backlog::Next;
 use crate::engine::{Limits, Output};
-use crate::flight::{Flight, Unanswered};
+use crate::flight::{Flight, Part, Parts, Unanswered};
+use crate::gang::{self, Seats};
 use crate::pool::Pool;
+use crate::search::Place;
 use crate::shape::{Hope, Shape};
+use crate::timeline::Estimate;
+
+/// What a step of a pass came to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Nothing that waits can be placed.
+    Done,
+    /// Something was found out that the next step goes by.
+    Again,
+    /// Tasks go to one agent.
+    Run(Draft),
+    /// Tasks are placed together.
+    Gang(Together),
+}
 
 /// Decisions about tasks of one job on one agent that follow each other, on their way to become a grant.
-struct Draft {
+#[derive(Debug)]
+pub(crate) struct Draft {
     next: Next,
     job: JobId,
     agent: u32,
     tasks: TaskRange,
     slots: u64,
     named: Option<Resources>,
+}
+
+/// A decision about tasks that are placed together.
+#[derive(Debug)]
+pub(crate) struct Together {
+    next: Next,
+    job: JobId,
+    parts: Parts,
 }
 
 impl Draft {
@@ -38,8 +64,25 @@ impl Draft {
     }
 
     fn is_for(&self, next: Next, agent: u32) -> bool {
-        self.next.job == next.job && self.agent == agent
+        self.next.job == next.job && self.next.shape == next.shape && self.agent == agent
     }
+
+    fn into_grant(self, pool: &Pool) -> Option<Together> {
+        let Self { next, job, agent, tasks, slots, named } = self;
+        let (_, version) = offer_of(pool, agent)?;
+        let part = Part { agent: Some(agent), version, tasks, slots, named };
+        Some(Together { next, job, parts: part.into() })
+    }
+}
+
+/// What a pass goes by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub(crate) now: Time,
+    /// The decision before, where it is not granted yet.
+    pub(crate) before: Option<&'a Draft>,
+    /// For about how long a slot is granted to tasks that take turns.
+    pub(crate) ahead: Span,
 }
 
 /// Decides until nothing fits or the limits are reached. Returns the time where another pass is to go on.
@@ -51,9 +94,11 @@ pub(crate) fn run(
     now: Time,
     out: &mut Vec<Output>,
 ) -> Option<Time> {
+    pool.runs.iter_mut().for_each(|runs| runs.correct(now));
     pool.refresh(flight);
-    let mut waiting = flight.count();
-    let mut send = |pool: &mut Pool, draft: Draft| send_grant(pool, flight, draft, epoch, now, out);
+    pool.easy.iter_mut().for_each(crate::easy::Easy::begin);
+    let is_kept = !pool.backlog.queues.tree.kept.is_idle();
+    pool.conservative.iter_mut().for_each(|plans| plans.begin(is_kept));
     let mut draft: Option<Draft> = None;
     let (mut made, mut decided) = (0, 0);
     let goes_on = loop {
@@ -62,48 +107,212 @@ pub(crate) fn run(
         }
         decided += 1;
         // Answers to grants in flight start the next pass.
-        if waiting >= limits.unanswered {
+        if flight.count() >= limits.unanswered {
             break None;
         }
-        let Some(next) = pool.next() else { break None };
-        let Some(decision) = decide(pool, next, draft.as_ref(), limits.ahead) else { continue };
-        let finished = match &mut draft {
-            None => draft.replace(decision),
-            Some(open) => open.extend(decision).and_then(|other| draft.replace(other)),
-        };
-        if let Some(finished) = finished {
-            made += 1;
-            waiting = send(pool, finished);
+        let step = step(pool, Pass { now, before: draft.as_ref(), ahead: limits.ahead });
+        if matches!(step, Step::Run(_) | Step::Gang(_)) {
+            pool.easy.iter_mut().for_each(crate::easy::Easy::note_placed);
         }
+        let finished = match step {
+            Step::Done => break None,
+            Step::Again => continue,
+            Step::Run(decision) => match &mut draft {
+                None => draft.replace(decision),
+                Some(open) => open.extend(decision).and_then(|other| draft.replace(other)),
+            },
+            Step::Gang(gang) => {
+                made += send_draft(pool, flight, draft.take(), (epoch, now), out);
+                made += send_grant(pool, flight, gang, (epoch, now), out);
+                None
+            }
+        };
+        made += send_draft(pool, flight, finished, (epoch, now), out);
     };
-    draft.into_iter().for_each(|last| {
-        send(pool, last);
-    });
+    send_draft(pool, flight, draft, (epoch, now), out);
     pool.fleet.settle();
     goes_on
 }
 
-/// Places the next tasks of a job. Nothing where they fit nowhere, which is then known of all that ask for the same.
-fn decide(pool: &mut Pool, next: Next, before: Option<&Draft>, ahead: Span) -> Option<Draft> {
-    let Some(agent) = pool.best_agent(next.shape, next.job) else {
-        pool.shapes.set_hope(next.shape, Hope::None);
-        return None;
+fn step(pool: &mut Pool, pass: Pass<'_>) -> Step {
+    if pool.easy.is_some() {
+        return easy(pool, pass);
+    }
+    if pool.conservative.is_some() {
+        return crate::conservative::step(pool, pass);
+    }
+    match pool.next() {
+        Some(next) => decide(pool, next, pass, None),
+        None => Step::Done,
+    }
+}
+
+/// The first in line where it fits; otherwise what may go ahead of it.
+fn easy(pool: &mut Pool, pass: Pass<'_>) -> Step {
+    pool.confirm();
+    let Pool { backlog, shapes, fleet, runs: Some(runs), easy: Some(easy), .. } = pool else {
+        return Step::Done;
     };
-    let slots = slots_in_one_step(pool, next, agent, before);
+    let Some(head) = backlog.head(shapes, &easy.hopeless) else {
+        easy.kept = None;
+        return Step::Done;
+    };
+    let leaned_on = std::mem::take(&mut backlog.queues.leaned_on);
+    if leaned_on
+        .into_iter()
+        .any(|place| easy.opening((place.lane, place.shape), backlog, shapes, fleet, runs).is_none())
+    {
+        return Step::Again;
+    }
+    if shapes.is_open(head.shape) && !backlog.queues.takes_kept(head.lane, shapes.get(head.shape)) {
+        easy.kept = None;
+        return decide(pool, head, pass, None);
+    }
+    fleet.settle();
+    if !easy.keep(head, backlog, shapes, fleet, runs) {
+        return Step::Again;
+    }
+    let Some(next) = easy.candidate(pass.now, backlog, shapes, fleet, runs) else { return Step::Done };
+    let leaned_on = std::mem::take(&mut backlog.queues.leaned_on);
+    for place in leaned_on.into_iter().filter(|place| place.job != next.job) {
+        if !may_go_ahead(pool, place, pass.now) {
+            return Step::Again;
+        }
+    }
+    let estimate = pool.backlog.job(next.job).estimate;
+    decide(pool, next, pass, Some(estimate))
+}
+
+/// True where there is a place for a job that goes ahead; notes where there is none.
+fn may_go_ahead(pool: &mut Pool, place: Place, now: Time) -> bool {
+    let guarded = Some(pool.backlog.job(place.job).estimate);
+    let has_place = if pool.shapes.get(place.shape).gang.is_some() {
+        let seats = seats(pool, place.shape, now, guarded);
+        let Pool { shapes, fleet, .. } = pool;
+        seats.map(|seats| gang::give_back(fleet, shapes.get(place.shape), seats)).is_some()
+    } else {
+        pool.best_agent(place.shape, place.job, guarded, now).is_some()
+    };
+    if !has_place {
+        note_no_place(pool, place.shape, now, guarded);
+    }
+    has_place
+}
+
+/// Places the next tasks of a job. Where it goes ahead of one for which room is kept, `guarded` is how long each takes.
+fn decide(pool: &mut Pool, next: Next, pass: Pass<'_>, guarded: Option<Estimate>) -> Step {
+    if pool.shapes.get(next.shape).gang.is_some() {
+        return decide_gang(pool, next, pass.now, guarded);
+    }
+    let Some(agent) = pool.best_agent(next.shape, next.job, guarded, pass.now) else {
+        note_no_place(pool, next.shape, pass.now, guarded);
+        return Step::Again;
+    };
+    let slots = slots_in_one_step(pool, next, agent, pass, guarded);
+    let turns = if guarded.is_some() { 1 } else { pool.turns(next.job, slots, pass.ahead) };
+    match place(pool, next, agent, slots, turns, pass.now) {
+        Some(draft) => Step::Run(draft),
+        None => Step::Done,
+    }
+}
+
+/// Notes that nothing of the shape has a place. Behind one for which room is kept it may be that this alone is in the way.
+fn note_no_place(pool: &mut Pool, shape: u32, now: Time, guarded: Option<Estimate>) {
+    let outlasts = |estimate| pool.guard(estimate, now).is_some_and(|guard| guard.outlasts());
+    if guarded.is_some_and(outlasts)
+        && pool.has_room(shape)
+        && let Some(easy) = &mut pool.easy
+    {
+        easy.note_delaying(shape);
+    } else {
+        pool.shapes.set_hope(shape, Hope::None);
+    }
+}
+
+/// Takes so many slots for tasks of the job on the agent.
+pub(crate) fn place(
+    pool: &mut Pool,
+    next: Next,
+    agent: u32,
+    slots: u64,
+    turns: u64,
+    now: Time,
+) -> Option<Draft> {
     let shape = pool.shapes.get(next.shape);
     let named = pool.fleet.named(agent, shape);
-    let turns = if named.is_some() { 1 } else { pool.turns(next.job, slots, ahead) };
+    let turns = if named.is_some() { 1 } else { turns };
     let (tasks, slots) = pool.backlog.serve(next, &shape.need, slots, turns, pool.fleet.capacity())?;
     pool.fleet.take(agent, shape, slots, named.as_ref());
     pool.taken(agent);
+    pool.note_start(next.job, agent, tasks, slots, now);
     Some(Draft { next, job: pool.backlog.job(next.job).key.job(), agent, tasks, slots, named })
+}
+
+/// Places all tasks of a gang, or none.
+fn decide_gang(pool: &mut Pool, next: Next, now: Time, guarded: Option<Estimate>) -> Step {
+    match seats(pool, next.shape, now, guarded) {
+        Some(seats) => place_gang(pool, next, seats, now).map_or(Step::Again, Step::Gang),
+        None => {
+            note_no_place(pool, next.shape, now, guarded);
+            Step::Again
+        }
+    }
+}
+
+/// Takes room for all tasks of a gang, or none.
+fn seats(pool: &mut Pool, shape: u32, now: Time, guarded: Option<Estimate>) -> Option<Vec<Seats>> {
+    let Pool { shapes, fleet, runs, easy, .. } = pool;
+    let guard = guarded.and_then(|estimate| {
+        let easy = easy.as_ref()?;
+        let shadow = easy.kept.as_ref()?.shadow();
+        easy.guard(runs.as_ref()?, estimate.ends(now) <= shadow)
+    });
+    gang::place(fleet, shapes.get(shape), guard)
+}
+
+/// Gives the seats, for which room is taken, to the first tasks of a gang.
+pub(crate) fn place_gang(pool: &mut Pool, next: Next, seats: Vec<Seats>, now: Time) -> Option<Together> {
+    let shape = pool.shapes.get(next.shape);
+    let tasks = pool.backlog.serve_gang(next, &shape.need, shape.count(), pool.fleet.capacity());
+    let mut parts = Vec::with_capacity(seats.len());
+    let mut tasks = tasks.into_iter();
+    let mut run = tasks.next();
+    for Seats { agent, mut slots, named } in seats {
+        let (_, version) = offer_of(pool, agent)?;
+        while let Some(TaskRange { first, last }) = run.filter(|_| slots > 0) {
+            let end = u64::from(first).saturating_add(slots - 1).min(u64::from(last));
+            let taken = TaskRange::new(first, u32::try_from(end).unwrap_or(last))?;
+            slots -= taken.count();
+            run = taken
+                .last
+                .checked_add(1)
+                .and_then(|rest| TaskRange::new(rest, last))
+                .or_else(|| tasks.next());
+            pool.note_start(next.job, agent, taken, taken.count(), now);
+            let named = named.clone();
+            parts.push(Part { agent: Some(agent), version, tasks: taken, slots: taken.count(), named });
+        }
+        pool.taken(agent);
+    }
+    let job = pool.backlog.job(next.job).key.job();
+    Some(Together { next, job, parts: Parts::of(parts)? })
 }
 
 /// How many slots follow each other on this agent before another decision is due. Asking who is next costs as much
 /// as a decision, so where queues compete it is asked only once the same decision has come twice.
-fn slots_in_one_step(pool: &Pool, next: Next, agent: u32, before: Option<&Draft>) -> u64 {
-    let repeats = before.is_some_and(|draft| draft.is_for(next, agent));
-    if pool.backlog.queues.rank() && !repeats {
+fn slots_in_one_step(pool: &Pool, next: Next, agent: u32, pass: Pass<'_>, guarded: Option<Estimate>) -> u64 {
+    let repeats = pass.before.is_some_and(|draft| draft.is_for(next, agent));
+    let ranks = pool.backlog.queues.rank();
+    if ranks && (!repeats || pool.easy.is_some()) {
+        return 1;
+    }
+    let guard = guarded.and_then(|estimate| pool.guard(estimate, pass.now));
+    // One for which there was no room, because of what is kept for others, may be first again after each task.
+    if pool.easy.as_ref().is_some_and(|easy| !easy.hopeless.aside.is_empty()) {
+        return 1;
+    }
+    // Behind one for which room is kept it is a new question for each task, where limits or guarantees have a say.
+    if guard.is_some_and(|guard| !guard.ignores(agent) || !pool.backlog.queues.tree.is_plain()) {
         return 1;
     }
     let shape = pool.shapes.get(next.shape);
@@ -112,31 +321,48 @@ fn slots_in_one_step(pool: &Pool, next: Next, agent: u32, before: Option<&Draft>
     pool.backlog.queues.stretch(next.lane, &shape.need, most, &pool.shapes, pool.fleet.capacity())
 }
 
-/// Makes a grant of the decisions; returns how many grants wait for an answer now.
+fn send_draft(
+    pool: &mut Pool,
+    flight: &mut Flight,
+    draft: Option<Draft>,
+    by: (Epoch, Time),
+    out: &mut Vec<Output>,
+) -> usize {
+    match draft.and_then(|draft| draft.into_grant(pool)) {
+        Some(grant) => send_grant(pool, flight, grant, by, out),
+        None => 0,
+    }
+}
+
+/// Makes a grant of the decisions; returns how many that is.
 fn send_grant(
     pool: &mut Pool,
     flight: &mut Flight,
-    draft: Draft,
-    epoch: Epoch,
-    now: Time,
+    decision: Together,
+    (epoch, now): (Epoch, Time),
     out: &mut Vec<Output>,
 ) -> usize {
-    let Some((id, version)) = offer_of(pool, draft.agent) else { return flight.count() };
-    let Draft { next, job, agent, tasks, slots, named } = draft;
-    let slice = slice_of(pool.shapes.get(next.shape), named.as_ref());
-    let (lane, shape) = (next.lane, next.shape);
-    let agent = Some(agent);
-    let grant = Unanswered { epoch, sent_at: now, agent, version, lane, shape, job, tasks, slots, named };
-    let number = flight.next_number();
+    let Together { next, job, parts } = decision;
+    let (lane, shape, number) = (next.lane, next.shape, flight.next_number());
+    let proposed = |part: &Part| {
+        let (agent, version) = offer_of(pool, part.agent?)?;
+        let slice = slice_of(pool.shapes.get(shape), part.named.as_ref());
+        let Part { tasks, slots, .. } = *part;
+        Some(ProposedPlacement { agent, version, job, tasks, slice, slots })
+    };
+    let placements = parts.iter().filter_map(proposed).collect();
+    let grant = Unanswered { epoch, sent_at: now, lane, shape, job, parts };
     pool.on_granted(&grant, number);
+    if pool.shapes.get(shape).gang.is_some() {
+        pool.loosen(next.job);
+    }
     flight.add(grant);
-    let placements = vec![ProposedPlacement { agent: id, version, job, tasks, slice, slots }];
     let grant = Grant { epoch, grant: GrantId(number), placements };
     out.push(Output::Say(AllocatorMessage::Grant(grant)));
-    flight.count()
+    1
 }
 
-fn offer_of(pool: &Pool, agent: u32) -> Option<(AgentId, allot_model::OfferVersion)> {
+fn offer_of(pool: &Pool, agent: u32) -> Option<(AgentId, OfferVersion)> {
     let agent = pool.fleet.get(agent);
     Some((agent.facts.as_ref()?.agent.clone(), agent.offer.as_ref()?.version))
 }

@@ -44,6 +44,27 @@ pub enum Backfill {
     None,
     /// Those that fit go ahead; nothing is reserved for it.
     Skip,
+    /// Room is kept for the first that does not fit, for when it will be there by the estimates of what runs; behind it
+    /// goes ahead what does not delay it. [Lifka, JSSPP 1995; Mu'alem and Feitelson, TPDS 12(6), 2001]
+    Easy,
+    /// The same, where of those that may go ahead the ones with the shortest estimates do.
+    /// [Tsafrir, Etsion and Feitelson, TPDS 18(6), 2007]
+    EasyShortest,
+    /// Room is kept for each job from its arrival on, and the time for which it is kept only ever moves ahead.
+    /// [Mu'alem and Feitelson, TPDS 12(6), 2001]
+    Conservative,
+}
+
+impl Backfill {
+    /// True where room is kept for one job at a time, and others may go ahead that do not delay it.
+    pub(crate) fn is_easy(self) -> bool {
+        matches!(self, Self::Easy | Self::EasyShortest)
+    }
+
+    /// True where it matters when what runs will end.
+    pub(crate) fn looks_ahead(self) -> bool {
+        self.is_easy() || self == Self::Conservative
+    }
 }
 
 macro_rules! words {
@@ -66,7 +87,11 @@ macro_rules! words {
     };
 }
 
-words!(Backfill, "backfill", "`none`, `skip`", "none" => None, "skip" => Skip);
+words!(
+    Backfill, "backfill", "`none`, `skip`, `easy`, `easy-shortest`, `conservative`",
+    "none" => None, "skip" => Skip, "easy" => Easy, "easy-shortest" => EasyShortest,
+    "conservative" => Conservative
+);
 
 /// A queue's place among queues: smaller goes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -8,15 +8,19 @@ use allot_model::{
 
 use crate::backlog::{Backlog, Next};
 use crate::branch::Settings;
-use crate::dims::{Dims, GPUS};
+use crate::choice::Among;
+use crate::dims::{Dims, GPUS, Need};
 use crate::draw::Draws;
+use crate::easy::{Easy, Guard};
 use crate::fleet::Fleet;
-use crate::flight::{Flight, Unanswered};
-use crate::policy::Policy;
+use crate::flight::{Flight, Part, Unanswered};
+use crate::plans::Plans;
+use crate::policy::{Backfill, Policy};
 use crate::rank::Rank;
 use crate::rank::hdrf::Witnesses;
-use crate::shape::{Classes, Hope, Shape, Shapes};
+use crate::shape::{Classes, Gang, Hope, Shape, Shapes};
 use crate::standing::Memory;
+use crate::timeline::{Estimate, Group, Runs};
 
 /// Everything a policy looks at.
 #[derive(Debug, Clone)]
@@ -26,6 +30,12 @@ pub(crate) struct Pool {
     pub(crate) shapes: Shapes,
     pub(crate) fleet: Fleet,
     pub(crate) backlog: Backlog,
+    /// What runs, where it matters when it will end.
+    pub(crate) runs: Option<Runs>,
+    /// For whom room is kept, where it is kept for one job at a time.
+    pub(crate) easy: Option<Easy>,
+    /// For whom room is kept from when on, where it is kept for all.
+    pub(crate) conservative: Option<Plans>,
     /// True where what there is in all has changed since shares were measured.
     resized: bool,
     /// Where shapes fit for certain, where that decides how queues rank.
@@ -46,6 +56,9 @@ impl Pool {
             shapes: Shapes::new(),
             fleet: Fleet::new(policy.placement),
             backlog: Backlog::new(policy, dim, apart),
+            runs: policy.backfill.looks_ahead().then(Runs::default),
+            easy: policy.backfill.is_easy().then(Easy::default),
+            conservative: (policy.backfill == Backfill::Conservative).then(Plans::default),
             resized: false,
             witnesses: (policy.rank == Rank::Hdrf).then(Witnesses::default),
         }
@@ -81,7 +94,9 @@ impl Pool {
         if is_new {
             self.fleet.add_class(class, &job.constraints);
         }
-        let shape = self.shapes.use_for(&job.resources, class, &mut self.dims);
+        let same = job.same.as_deref().map(Arc::from);
+        let gang = (job.min_tasks > 1).then_some(Gang { tasks: job.min_tasks, same });
+        let shape = self.shapes.use_for(&job.resources, class, gang, &mut self.dims);
         self.fleet.note_job(job.job, shape, &self.shapes.get(shape).need, job.tasks);
         self.backlog.admit(job, shape, self.fleet.capacity());
     }
@@ -97,6 +112,7 @@ impl Pool {
         let class = self.shapes.get(shape).class;
         if self.shapes.release(shape) {
             self.fleet.unlearn(shape);
+            self.easy.iter_mut().for_each(|easy| easy.forget(shape));
         }
         if self.classes.release(class) {
             self.fleet.remove_class(class);
@@ -115,16 +131,27 @@ impl Pool {
         }
     }
 
-    pub(crate) fn on_agent(&mut self, facts: Arc<PoolAgent>) {
+    pub(crate) fn on_agent(&mut self, facts: Arc<PoolAgent>, now: Time) {
         self.backlog.queues.accrue_all(self.fleet.capacity());
+        let (id, is_new) = (facts.agent.clone(), self.fleet.find(&facts.agent).is_none());
         self.resized |= self.fleet.describe(facts, &mut self.dims, &self.classes);
+        if let (Some(runs), Some(agent)) = (&mut self.runs, self.fleet.find(&id)) {
+            if is_new {
+                runs.arrive(agent, &id, now);
+            }
+            runs.touch(agent);
+            self.easy.iter_mut().for_each(|easy| easy.forget_agent(agent));
+        }
     }
 
     /// Allocated by someone else, or before this engine came.
-    pub(crate) fn on_allocated(&mut self, placement: &Placement) {
-        self.on_withdrawn(placement.run.job, placement.run.tasks);
+    pub(crate) fn on_allocated(&mut self, placement: &Placement, at: Time, now: Time) {
+        let run = placement.run;
+        self.on_withdrawn(run.job, run.tasks);
+        self.backlog.find(run.job).into_iter().for_each(|job| self.loosen(job));
         self.occupy(placement);
         let held = self.dims.held(&placement.slice);
+        self.note_elsewhere(placement, &held, at, now);
         self.backlog.queues.charge_queue(&placement.queue, &held, placement.slots, self.fleet.capacity());
     }
 
@@ -133,10 +160,55 @@ impl Pool {
         self.fleet.occupy(&placement.agent, gpus, placement.slots);
     }
 
-    pub(crate) fn on_released(&mut self, agent: &AgentId, queue: &QueueName, slice: &Resources, slots: u64) {
+    /// Notes what runs, of which this engine has no grant.
+    fn note_elsewhere(&mut self, placement: &Placement, held: &Need, at: Time, now: Time) {
+        let job = self.backlog.find(placement.run.job);
+        let estimate = job.map_or(Estimate::UNKNOWN, |job| self.backlog.job(job).estimate);
+        let (tasks, slots) = (placement.run.tasks, placement.slots);
+        let group = group(placement.run.job, tasks, slots, held, at, estimate);
+        match (&mut self.runs, self.fleet.find(&placement.agent)) {
+            (Some(runs), Some(agent)) => runs.start(agent, group, now),
+            (Some(runs), None) => runs.start_away(&placement.agent, group, now),
+            (None, _) => {}
+        }
+    }
+
+    /// Slots of tasks are free.
+    pub(crate) fn on_released(
+        &mut self,
+        (agent, job, tasks): (&AgentId, JobId, TaskRange),
+        queue: &QueueName,
+        slice: &Resources,
+        slots: u64,
+    ) {
+        match (&mut self.runs, self.fleet.find(agent)) {
+            (Some(runs), Some(agent)) => runs.end(agent, job, tasks, slots),
+            (Some(runs), None) => runs.end_away(agent, job, tasks, slots),
+            (None, _) => {}
+        }
         let held = self.dims.held(slice);
         self.fleet.vacate(agent, held.get(GPUS), slots);
         self.backlog.queues.refund_queue(queue, &held, slots, self.fleet.capacity());
+    }
+
+    /// A gang of the job has been placed: its other tasks, and those that are tried again, go one by one.
+    pub(crate) fn loosen(&mut self, job: u32) {
+        let shape = self.backlog.job(job).shape;
+        let Shape { request, class, gang: Some(_), .. } = self.shapes.get(shape).clone() else { return };
+        let plain = self.shapes.use_for(&request, class, None, &mut self.dims);
+        self.classes.share(class);
+        self.backlog.reshape(job, plain, 1);
+        self.release_shape(shape);
+    }
+
+    /// The gang of a job was not placed after all.
+    fn tighten(&mut self, job: u32, shape: u32) {
+        let (class, together) = (self.shapes.get(shape).class, self.shapes.get(shape).count());
+        let plain = self.backlog.job(job).shape;
+        self.shapes.share(shape);
+        self.classes.share(class);
+        self.backlog.reshape(job, shape, u32::try_from(together).unwrap_or(u32::MAX));
+        self.release_shape(plain);
     }
 
     /// How many tasks of a job take turns in a slot, so that it is busy for about `ahead`. No agent gets so many that
@@ -156,40 +228,89 @@ impl Pool {
         self.shapes.share(grant.shape);
         self.classes.share(self.shapes.get(grant.shape).class);
         self.backlog.queues.reuse(grant.lane);
-        if let Some(agent) = grant.agent {
+        for agent in grant.parts.iter().filter_map(|part| part.agent) {
             self.fleet.note_grant(agent, number);
         }
     }
 
+    /// Tasks of a job are about to run on an agent.
+    pub(crate) fn note_start(&mut self, job: u32, agent: u32, tasks: TaskRange, slots: u64, now: Time) {
+        let Some(runs) = &mut self.runs else { return };
+        let job = self.backlog.job(job);
+        let need = &self.shapes.get(job.shape).need;
+        runs.start(agent, group(job.key.job(), tasks, slots, need, now, job.estimate), now);
+    }
+
     /// A grant of this engine was committed.
-    pub(crate) fn on_committed(&mut self, grant: &Unanswered, number: u64, placements: &[Placement]) {
-        self.on_withdrawn(grant.job, grant.tasks);
-        if let Some(agent) = grant.agent {
-            let need = &self.shapes.get(grant.shape).need;
-            let taken = (need, grant.slots, grant.named.as_ref());
-            self.fleet.answered(agent, number, Some(taken));
-        } else {
-            placements.iter().for_each(|placement| self.occupy(placement));
+    pub(crate) fn on_committed(
+        &mut self,
+        grant: &Unanswered,
+        number: u64,
+        placements: &[Placement],
+        (at, now): (Time, Time),
+    ) {
+        for part in grant.parts.iter() {
+            self.on_withdrawn(grant.job, part.tasks);
+            if let Some(agent) = part.agent {
+                let need = &self.shapes.get(grant.shape).need;
+                let taken = (need, part.slots, part.named.as_ref());
+                self.fleet.answered(agent, number, Some(taken));
+            } else {
+                let of_part = placements.iter().filter(|placement| placement.run.tasks == part.tasks);
+                of_part.for_each(|placement| self.occupy(placement));
+            }
+        }
+        if self.runs.is_some() {
+            self.note_committed(grant, placements, at, now);
         }
         self.forget_grant(grant);
     }
 
+    /// Notes from when on the tasks of a grant run. Those on agents that have left are not known any more.
+    fn note_committed(&mut self, grant: &Unanswered, placements: &[Placement], at: Time, now: Time) {
+        let job = self.backlog.find(grant.job);
+        let estimate = job.map_or(Estimate::UNKNOWN, |job| self.backlog.job(job).estimate);
+        let need = self.shapes.get(grant.shape).need.clone();
+        for Part { agent, tasks, slots, .. } in grant.parts.iter().filter(|_| grant.sent_at != at) {
+            if let (Some(runs), Some(agent)) = (&mut self.runs, agent) {
+                runs.restart(*agent, group(grant.job, *tasks, *slots, &need, at, estimate), now);
+            }
+        }
+        for placement in placements.iter().filter(|placement| self.fleet.find(&placement.agent).is_none()) {
+            let (tasks, slots) = (placement.run.tasks, placement.slots);
+            let group = group(grant.job, tasks, slots, &need, at, estimate);
+            self.runs.iter_mut().for_each(|runs| runs.start_away(&placement.agent, group.clone(), now));
+        }
+    }
+
     /// A grant of this engine came to nothing. Returns true where all its tasks still wait.
     pub(crate) fn on_refused(&mut self, grant: &Unanswered, number: u64) -> bool {
-        let need = &self.shapes.get(grant.shape).need;
-        self.backlog.queues.refund(grant.lane, need, grant.slots, self.fleet.capacity());
-        let gpus = need.get(GPUS);
-        if let Some(agent) = grant.agent {
-            self.fleet.move_out(agent, gpus, grant.slots);
-            self.fleet.answered(agent, number, None);
+        let (need, slots) = (&self.shapes.get(grant.shape).need, grant.parts.slots());
+        self.backlog.queues.refund(grant.lane, need, slots, self.fleet.capacity());
+        for part in grant.parts.iter() {
+            if let Some(agent) = part.agent {
+                self.fleet.move_out(agent, need.get(GPUS), part.slots);
+                self.fleet.answered(agent, number, None);
+                self.runs.iter_mut().for_each(|runs| runs.end(agent, grant.job, part.tasks, part.slots));
+            }
         }
-        let slot = self.backlog.find(grant.job);
-        let waiting = slot.map_or(0, |slot| {
-            self.backlog.put_back(slot, grant.tasks);
-            self.backlog.job(slot).wanted.within(grant.tasks).into_iter().map(TaskRange::count).sum()
-        });
+        let waiting = self.backlog.find(grant.job).map_or(0, |job| self.put_back(job, grant));
         self.forget_grant(grant);
-        waiting == grant.tasks.count()
+        waiting == grant.parts.tasks()
+    }
+
+    /// The tasks of a grant wait again, as far as they are wanted; returns how many are.
+    fn put_back(&mut self, job: u32, grant: &Unanswered) -> u64 {
+        if self.shapes.get(grant.shape).gang.is_some() {
+            self.tighten(job, grant.shape);
+        }
+        let mut waiting = 0;
+        for part in grant.parts.iter() {
+            self.backlog.put_back(job, part.tasks);
+            let wanted = self.backlog.job(job).wanted.within(part.tasks);
+            waiting += wanted.into_iter().map(TaskRange::count).sum::<u64>();
+        }
+        waiting
     }
 
     fn forget_grant(&mut self, grant: &Unanswered) {
@@ -197,28 +318,55 @@ impl Pool {
         self.release_shape(grant.shape);
     }
 
+    /// True where a gang of the job is still to be placed, so that its other tasks have to wait for that.
+    pub(crate) fn waits_for_gang(&self, job: JobId) -> bool {
+        self.backlog.find(job).is_some_and(|job| self.backlog.job(job).together > 1)
+    }
+
     /// True where a job may be given more, as far as limits go.
     pub(crate) fn may_have_more(&mut self, job: JobId) -> bool {
         self.backlog.queues.refresh(&mut self.dims, self.fleet.capacity());
         let Some(job) = self.backlog.find(job).map(|slot| self.backlog.job(slot)) else { return false };
-        let branch = self.backlog.queues.lane(job.lane).branch;
-        self.backlog.queues.tree.refusing(branch, &self.shapes.get(job.shape).need).is_none()
+        let (branch, shape) = (self.backlog.queues.lane(job.lane).branch, self.shapes.get(job.shape));
+        self.backlog.queues.tree.refusing(branch, &shape.need, shape.count()).is_none()
     }
 
     /// The agent for the next task of a job, which is of the shape. A shape that is looked for long and often is learned, which costs one look at
     /// each agent.
-    pub(crate) fn best_agent(&mut self, shape: u32, job: u32) -> Option<u32> {
-        let known = self.shapes.get(shape);
-        let Self { fleet, backlog, .. } = self;
-        let seed = fleet.seed();
-        let draws = || {
+    pub(crate) fn best_agent(
+        &mut self,
+        shape: u32,
+        job: u32,
+        guard: Option<Estimate>,
+        now: Time,
+    ) -> Option<u32> {
+        let seed = self.fleet.seed();
+        let draws = |backlog: &Backlog| {
             let job = backlog.job(job);
             let task = job.unplaced.first().map_or(0, |run| run.first);
             Draws::new(seed, job.key.job(), task)
         };
-        let (found, looked_at) = fleet.best(shape, known, draws);
+        let known = self.shapes.get(shape);
+        let guarded = guard.and_then(|estimate| self.guard(estimate, now)).map(|guard| {
+            let admits = |agent| guard.admits(agent, &known.need, &self.fleet);
+            self.fleet.all_where(known, admits)
+        });
+        let Self { fleet, backlog, .. } = self;
+        let (found, looked_at) = match guarded {
+            Some(Among::First(found, looked_at)) => (found, looked_at),
+            Some(Among::These(few)) => (fleet.choose(&few, known, || draws(backlog)), 0),
+            None => fleet.best(shape, known, || draws(backlog)),
+        };
         self.note_effort(shape, looked_at);
         found
+    }
+
+    /// True where tasks of the shape, as many as are placed at a time, have room.
+    pub(crate) fn has_room(&mut self, shape: u32) -> bool {
+        match &self.shapes.get(shape).gang {
+            Some(_) => crate::gang::has_room(&self.fleet, self.shapes.get(shape)),
+            None => self.find_room(shape).is_some(),
+        }
     }
 
     /// Some agent with room for a task of the shape.
@@ -237,6 +385,21 @@ impl Pool {
         }
     }
 
+    /// What keeps a task with this estimate from delaying the one for which room is kept, where there is one.
+    pub(crate) fn guard(&self, estimate: Estimate, now: Time) -> Option<Guard<'_>> {
+        let easy = self.easy.as_ref()?;
+        let shadow = easy.kept.as_ref()?.shadow();
+        easy.guard(self.runs.as_ref()?, estimate.ends(now) <= shadow)
+    }
+
+    /// When to decide next, if nothing is heard before: when what runs is expected to end, or what is planned to start.
+    pub(crate) fn next_look(&self) -> Option<Time> {
+        let starts = self.conservative.as_ref().and_then(Plans::next_start);
+        let waits = starts.is_some() || self.easy.as_ref().is_some_and(|easy| easy.kept.is_some());
+        let ends = self.runs.as_ref().and_then(Runs::next_end);
+        if waits { starts.into_iter().chain(ends).min() } else { None }
+    }
+
     /// Brings everything that decisions look at up to date with what was heard.
     pub(crate) fn refresh(&mut self, flight: &Flight) {
         self.backlog.queues.refresh(&mut self.dims, self.fleet.capacity());
@@ -250,6 +413,10 @@ impl Pool {
             let free = self.free_on(agent, flight);
             let listed = free.is_some();
             self.fleet.refresh(agent, free);
+            if let Some(runs) = &mut self.runs {
+                runs.touch(agent);
+                self.easy.iter_mut().for_each(|easy| easy.reconsider(agent, &self.shapes, &self.fleet, runs));
+            }
             if listed {
                 let (fleet, sifted) = (&self.fleet, self.fleet.sifted(agent));
                 let may_fit = |shape: &Shape| shape.bit.is_none_or(|bit| sifted & (1 << bit) != 0);
@@ -271,22 +438,24 @@ impl Pool {
             self.confirm();
             let next = self.backlog.next(&self.shapes);
             let leaned_on = std::mem::take(&mut self.backlog.queues.leaned_on);
-            let Some(shape) = leaned_on.into_iter().find(|shape| self.find_room(*shape).is_none()) else {
-                return next;
-            };
+            let shapes = leaned_on.into_iter().map(|place| place.shape);
+            let Some(shape) = { shapes }.find(|shape| !self.has_room(*shape)) else { return next };
             self.shapes.set_hope(shape, Hope::None);
         }
     }
 
     /// Sees to it that each shape that is said to fit somewhere does.
-    fn confirm(&mut self) {
+    pub(crate) fn confirm(&mut self) {
         let Some(mut witnesses) = self.witnesses.take() else { return };
         let is_unsure = |shape: &u32| self.shapes.is_open(*shape) && !witnesses.has(*shape);
         let unsure: Vec<u32> = self.shapes.iter().map(|(shape, _)| shape).filter(is_unsure).collect();
         for shape in unsure {
-            match self.find_room(shape) {
-                Some(agent) => witnesses.note(shape, agent),
-                None => self.shapes.set_hope(shape, Hope::None),
+            let is_gang = self.shapes.get(shape).gang.is_some();
+            let agent = if is_gang { None } else { self.find_room(shape) };
+            if agent.is_some() || is_gang && self.has_room(shape) {
+                witnesses.note(shape, agent);
+            } else {
+                self.shapes.set_hope(shape, Hope::None);
             }
         }
         self.witnesses = Some(witnesses);
@@ -300,11 +469,12 @@ impl Pool {
     }
 
     /// The offer of an agent less the grants that are on their way to it.
-    pub(crate) fn free_on(&self, agent: u32, flight: &Flight) -> Option<crate::room::Free> {
-        let agent = self.fleet.get(agent);
+    pub(crate) fn free_on(&self, slot: u32, flight: &Flight) -> Option<crate::room::Free> {
+        let agent = self.fleet.get(slot);
         let mut free = agent.offer.as_ref()?.free.clone();
         for grant in agent.in_flight.iter().filter_map(|number| flight.get(*number)) {
-            free.subtract(&self.shapes.get(grant.shape).need, grant.slots, grant.named.as_ref());
+            let need = &self.shapes.get(grant.shape).need;
+            grant.parts.on(slot).for_each(|part| free.subtract(need, part.slots, part.named.as_ref()));
         }
         Some(free)
     }
@@ -313,11 +483,25 @@ impl Pool {
     pub(crate) fn on_agent_left(&mut self, agent: &allot_model::AgentId, flight: &mut Flight) {
         self.backlog.queues.accrue_all(self.fleet.capacity());
         self.resized = true;
-        for number in self.fleet.leave(agent) {
-            if let Some(grant) = flight.get(number) {
-                self.fleet.vacate(agent, self.shapes.get(grant.shape).need.get(GPUS), grant.slots);
-            }
-            flight.ground(number);
+        let Some(slot) = self.fleet.find(agent) else { return };
+        let in_flight = self.fleet.leave(agent);
+        for grant in in_flight.iter().filter_map(|number| flight.get(*number)) {
+            let gpus = self.shapes.get(grant.shape).need.get(GPUS);
+            grant.parts.on(slot).for_each(|part| self.fleet.vacate(agent, gpus, part.slots));
         }
+        if let Some(runs) = &mut self.runs {
+            for grant in in_flight.iter().filter_map(|number| flight.get(*number)) {
+                grant.parts.on(slot).for_each(|part| runs.end(slot, grant.job, part.tasks, part.slots));
+            }
+            runs.depart(slot, agent);
+            self.easy.iter_mut().for_each(|easy| easy.forget_agent(slot));
+            self.conservative.iter_mut().for_each(|plans| plans.forget_agent(slot));
+        }
+        in_flight.into_iter().for_each(|grant| flight.ground(grant, slot));
     }
+}
+
+fn group(job: JobId, tasks: TaskRange, slots: u64, need: &Need, started: Time, estimate: Estimate) -> Group {
+    let estimate = estimate.times(tasks.count().div_ceil(slots.max(1)));
+    Group { job, tasks, slots, need: need.clone(), started, estimate }
 }

@@ -9,6 +9,7 @@ use crate::dims::{Dim, Dims, Need, Vector};
 use crate::lane::{Lane, LaneHeld};
 use crate::policy::{Backfill, JobKey, LaneKey, Policy};
 use crate::rank::{Measure, Rank};
+use crate::search::Place;
 use crate::shape::Shapes;
 use crate::slab::Slab;
 use crate::standing::Clock;
@@ -32,8 +33,8 @@ pub(crate) struct Queues {
     pub(crate) tree: Tree,
     /// True where queues have got limits or guarantees or lost them since the tree was grown.
     outgrown: bool,
-    /// Shapes that the last search leaned on: what it found is next only if they fit somewhere.
-    pub(crate) leaned_on: Vec<u32>,
+    /// What the last search leaned on: what it found is next only if these have a place.
+    pub(crate) leaned_on: Vec<Place>,
     /// True where tasks hold something that was not noted, because nobody's share or limit was to be known.
     missed: bool,
 }
@@ -350,7 +351,7 @@ impl Queues {
 
     /// True where a lane has a job that could be next, going by which shapes fit somewhere.
     pub(crate) fn has_next_in(&self, lane: u32, shapes: &Shapes, mut fits: impl FnMut(u32) -> bool) -> bool {
-        let may_have = |shape: u32| self.may_go(lane, &shapes.get(shape).need);
+        let may_have = |shape: u32| self.may_go(lane, shapes.get(shape));
         let lane = &self.lanes[lane];
         lane.next(self.backfill, |shape| may_have(shape) && fits(shape)).is_some()
     }

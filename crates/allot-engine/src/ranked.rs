@@ -170,6 +170,45 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         None
     }
 
+    /// The first member in order with which `reached` holds of all up to and including it, taken together. What holds of
+    /// some members has to hold of more, and must not hold of none.
+    pub(crate) fn seek(&self, mut reached: impl FnMut(&S) -> bool) -> Option<u32> {
+        let (mut before, mut at) = (S::default(), self.root);
+        while let Some(node) = self.nodes.get(at as usize) {
+            let mut left = before;
+            if let Some(child) = self.nodes.get(node.left as usize) {
+                left.join(&child.all);
+                if reached(&left) {
+                    at = node.left;
+                    continue;
+                }
+            }
+            left.join(&node.own);
+            if reached(&left) {
+                return Some(at);
+            }
+            (before, at) = (left, node.right);
+        }
+        None
+    }
+
+    /// What the members up to and including this key say together.
+    pub(crate) fn up_to(&self, key: &K) -> S {
+        let (mut all, mut at) = (S::default(), self.root);
+        while let Some(node) = self.nodes.get(at as usize) {
+            if node.key > *key {
+                at = node.left;
+                continue;
+            }
+            if let Some(child) = self.nodes.get(node.left as usize) {
+                all.join(&child.all);
+            }
+            all.join(&node.own);
+            at = node.right;
+        }
+        all
+    }
+
     /// All members in order.
     pub(crate) fn in_order(&self) -> Vec<u32> {
         let mut slots = Vec::new();
@@ -318,6 +357,9 @@ mod tests {
                 let wanted = 1_u8 << (key % 8);
                 let found = tree.find(|s| s.0 & wanted != 0, |_| true);
                 prop_assert_eq!(found, sorted.iter().find(|m| m.2 & wanted != 0).map(|m| m.1));
+                prop_assert_eq!(tree.seek(|s| s.0 & wanted != 0), found, "the first with which the bit is among all");
+                let before = sorted.iter().filter(|m| (m.0, m.1) <= (key, slot));
+                prop_assert_eq!(tree.up_to(&(key, slot)).0, before.fold(0, |all, m| all | m.2));
             }
         }
     }

@@ -29,7 +29,7 @@ pub(crate) struct Pieces {
 const MOST_COUNTED: u64 = 1_024;
 
 /// How many resources the index looks at; the others are checked agent by agent.
-const INDEXED: usize = 4;
+pub(crate) const INDEXED: usize = 4;
 
 /// What a subtree of agents has: the most of each resource on any of them, the constraints that hold on any, and the
 /// shapes that any has room for.
@@ -133,9 +133,43 @@ impl Free {
         self.pieces.retain_mut(|pieces| pieces.recount(left.get(&pieces.name)));
     }
 
+    /// Gives back what [`Free::subtract`] took for `count` tasks of the shape.
+    pub(crate) fn add(&mut self, shape: &Shape, count: u64, named: Option<&Resources>) {
+        self.amounts.add_need(&shape.need, count);
+        let Some(named) = named else { return };
+        // What was just taken from here cannot be too much when it comes back.
+        let _ = self.named.add(named);
+        for ((name, _), (dim, _)) in shape.request.iter().zip(shape.need.iter()) {
+            let Some(left) = self.named.get(name) else { continue };
+            match self.pieces.iter_mut().find(|pieces| pieces.dim == dim) {
+                Some(pieces) => {
+                    pieces.recount(Some(left));
+                }
+                None => self.pieces.push(Pieces::of(name, left, dim)),
+            }
+        }
+        self.pieces.sort_by(|left, right| left.name.cmp(&right.name));
+    }
+
     pub(crate) fn holds(&self, shape: &Shape) -> bool {
         let suits = |pieces: &Pieces| pieces.hold(shape.need.get(pieces.dim));
         self.amounts.holds(&shape.need) && self.pieces.iter().all(suits)
+    }
+
+    /// How many tasks of the shape have room, each with items and ranges of its own where there are any.
+    pub(crate) fn times(&self, shape: &Shape) -> u64 {
+        let counted = self.amounts.times(&shape.need);
+        if !self.names_any(&shape.request) {
+            return counted;
+        }
+        let (mut left, mut tasks) = (self.named.clone(), 0);
+        while tasks < counted
+            && let Some(taken) = (Self { named: left.clone(), ..Self::default() }).take(&shape.request)
+            && left.subtract(&taken).is_ok()
+        {
+            tasks += 1;
+        }
+        tasks
     }
 
     pub(crate) fn names_any(&self, request: &Request) -> bool {

@@ -1,19 +1,51 @@
-//! Which queue is next: the first in order that has a job which may fit somewhere and which it may have.
+//! Which queue is next: the first in order that has a job which may fit somewhere and which it may have. The same order
+//! decides which is first in line whether it fits or not, which goes ahead of that, and which is planned next.
 
+use std::collections::BTreeSet;
+
+use crate::arrivals::Unplanned;
 use crate::branch::{Member, WHOLE};
+use crate::candidates::{Ahead, Candidate};
 use crate::dims::{Need, Vector};
 use crate::lane::Lane;
-use crate::policy::LaneKey;
+use crate::policy::{JobKey, LaneKey};
 use crate::queues::Queues;
 use crate::ranked::{Ranked, Summary};
 use crate::shape::{Mask, Shapes};
+use crate::timeline::Estimate;
 
-/// The next job to be served, by its lane and its cell there.
+/// The next job to be served, and where it stands: its lane and its cell there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) lane: u32,
     pub(crate) cell: u32,
+    pub(crate) job: u32,
     pub(crate) shape: u32,
+    /// How long it runs, where that decides before its key does; the same for all otherwise.
+    pub(crate) estimate: Estimate,
+    pub(crate) key: JobKey,
+}
+
+/// Which jobs are looked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    /// Those that may fit somewhere now.
+    Fitting,
+    /// Those that do not fit now as well, and would take what is kept for others, but for what will have no room.
+    All(&'a Hopeless),
+    /// Those that may go ahead of one for which room is kept.
+    Ahead(&'a Ahead<'a>),
+    /// Those that have no plan yet.
+    Unplanned(&'a Unplanned<'a>),
+}
+
+/// What will have no room, whatever ends.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hopeless {
+    /// Shapes that no agent will have room for.
+    pub(crate) shapes: BTreeSet<u32>,
+    /// Lanes, and shapes of which they would always take what is kept for others.
+    pub(crate) aside: BTreeSet<(u32, u32)>,
 }
 
 /// The first that can be served of a part of the tree, and where it stands beside others.
@@ -23,54 +55,80 @@ pub(crate) struct Found {
     place: Place,
 }
 
+impl Found {
+    fn is_before(&self, other: &Self) -> bool {
+        (self.place.estimate, &self.key) < (other.place.estimate, &other.key)
+    }
+}
+
 /// What is looked for, and what was found out by the way.
 pub(crate) struct Search<'a> {
     shapes: &'a Shapes,
+    wanted: Wanted<'a>,
     /// The branches to which it has to be guaranteed, the outermost first.
     pub(crate) within: Vec<u32>,
     /// Branches, and shapes of which they may have no more.
     refused: Vec<(u32, u32)>,
     /// Branches, and shapes of which no more is guaranteed to them.
     beyond: Vec<(u32, u32)>,
-    /// Shapes that went before others of their branch because they are guaranteed, though these may be preferred to
-    /// what is outside: where one of them fits nowhere, all has to be searched again.
-    leaned_on: Vec<u32>,
+    /// What went before others of its branch because it is guaranteed, though these may be preferred to what is
+    /// outside: where one of them fits nowhere, all has to be searched again.
+    leaned_on: Vec<Place>,
 }
 
 impl<'a> Search<'a> {
-    fn new(shapes: &'a Shapes) -> Self {
-        Self { shapes, within: Vec::new(), refused: Vec::new(), beyond: Vec::new(), leaned_on: Vec::new() }
+    fn new(shapes: &'a Shapes, wanted: Wanted<'a>) -> Self {
+        let (within, refused, beyond, leaned_on) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { shapes, wanted, within, refused, beyond, leaned_on }
+    }
+
+    /// The shapes that are looked for, and perhaps some more.
+    fn mask(&self) -> Mask {
+        match self.wanted {
+            Wanted::Fitting | Wanted::Ahead(_) => self.shapes.open(),
+            Wanted::All(_) => Mask::ALL,
+            Wanted::Unplanned(unplanned) => unplanned.shapes,
+        }
+    }
+
+    /// True where it is no matter whether what is kept for others is taken.
+    fn ignores_kept(&self) -> bool {
+        matches!(self.wanted, Wanted::All(_) | Wanted::Unplanned(_))
+    }
+
+    /// True where a member may offer something that comes before its key.
+    fn is_by_estimate(&self) -> bool {
+        matches!(self.wanted, Wanted::Ahead(ahead) if ahead.candidates.are_shortest_first())
     }
 }
 
 impl Queues {
-    /// What is next.
-    pub(crate) fn next(&mut self, shapes: &Shapes) -> Option<Place> {
+    /// The first of what is wanted whose turn it is.
+    pub(crate) fn next(&mut self, shapes: &Shapes, wanted: Wanted<'_>) -> Option<Place> {
         self.blend(shapes);
         loop {
-            let found = self.find_next(shapes)?;
+            let found = self.find(shapes, wanted)?;
             if !self.draw_again(found.lane) {
                 return Some(found);
             }
         }
     }
 
-    fn find_next(&mut self, shapes: &Shapes) -> Option<Place> {
+    /// The first of what is wanted in the order of now, taking nobody's turn.
+    pub(crate) fn find(&mut self, shapes: &Shapes, wanted: Wanted<'_>) -> Option<Place> {
+        let mut search = Search::new(shapes, wanted);
         if self.are_keys_exact() {
-            return self.first_by_key(shapes, None);
+            return self.first_by_key(&mut search, None);
         }
-        let mut search = Search::new(shapes);
         let found = self.first(&mut search);
         self.leaned_on = search.leaned_on;
-        for (branch, shape) in search.refused {
-            if shapes.is_alone(shape) {
-                self.tree.refuse(branch, shape, &shapes.get(shape).need);
-            }
+        for (branch, shape) in search.refused.into_iter().filter(|(_, shape)| shapes.is_alone(*shape)) {
+            let known = shapes.get(shape);
+            self.tree.refuse(branch, shape, &known.need, known.count());
         }
-        for (branch, shape) in search.beyond {
-            if shapes.is_alone(shape) {
-                self.tree.pass_by(branch, shape, &shapes.get(shape).need);
-            }
+        for (branch, shape) in search.beyond.into_iter().filter(|(_, shape)| shapes.is_alone(*shape)) {
+            let known = shapes.get(shape);
+            self.tree.pass_by(branch, shape, &known.need, known.count());
         }
         found
     }
@@ -93,11 +151,11 @@ impl Queues {
         }
         let measure = self.measure(capacity);
         if self.are_keys_exact() {
-            let rival = self.first_by_key(shapes, Some(lane));
+            let rival = self.first_by_key(&mut Search::new(shapes, Wanted::Fitting), Some(lane));
             let key = rival.and_then(|rival| self.ranked_key(rival.lane));
             return self.lane(lane).stretch(need, most, key, &measure);
         }
-        let mut search = Search::new(shapes);
+        let mut search = Search::new(shapes, Wanted::Fitting);
         let Lane { mut branch, mut seat, .. } = *self.lane(lane);
         search.within = self.guaranteed_by(branch, need);
         let most = self.lane(lane).stretch(need, most, self.rival(branch, seat, &mut search), &measure);
@@ -117,7 +175,7 @@ impl Queues {
             full.join(&self.tree.get(branch).limit.full);
             full
         });
-        let open = search.shapes.open().without(full);
+        let open = search.mask().without(full);
         let (rival, _) = self.first_below(branch, open, Some(seat), search)?;
         self.tree.get(branch).ranking.key(rival)
     }
@@ -129,30 +187,28 @@ impl Queues {
     }
 
     /// The first lane that has something that may fit somewhere.
-    fn first_by_key(&self, shapes: &Shapes, except: Option<u32>) -> Option<Place> {
-        let (whole, open) = (self.tree.get(WHOLE), shapes.open());
+    fn first_by_key(&self, search: &mut Search<'_>, except: Option<u32>) -> Option<Place> {
+        let (whole, wanted) = (self.tree.get(WHOLE), search.mask());
         let mut place = None;
         let has_next = |seat: u32| {
             if let Member::Lane(lane) = whole.member(seat)
                 && Some(lane) != except
             {
-                let known = self.lane(lane);
-                let cell = known.next(self.backfill, |shape| shapes.is_open(shape));
-                place = cell.map(|cell| Place { lane, cell, shape: known.cell(cell).shape });
+                place = self.next_of_lane(lane, search);
             }
             place.is_some()
         };
-        whole.ranking.find(|mask| mask.meets(open), has_next);
+        whole.ranking.find(|mask| mask.meets(wanted), has_next);
         place
     }
 
     fn first(&self, search: &mut Search<'_>) -> Option<Place> {
         if self.tree.is_nested() {
-            return self.first_below(WHOLE, search.shapes.open(), None, search).map(|(_, place)| place);
+            return self.first_below(WHOLE, search.mask(), None, search).map(|(_, place)| place);
         }
-        let found = self.first_in(WHOLE, search.shapes.open(), search)?.place;
+        let found = self.first_in(WHOLE, search.mask(), search)?.place;
         // Where nobody goes ahead of the first of the line, that may be one that fits nowhere.
-        search.shapes.is_open(found.shape).then_some(found)
+        (!self.is_strict_line() || search.shapes.is_open(found.shape)).then_some(found)
     }
 
     /// The first member of a branch that can be served, but for the one at a seat, and what of it is first.
@@ -168,7 +224,7 @@ impl Queues {
         if let Some(assured) = assured.flatten() {
             return Some(assured);
         }
-        let wanted = open.without(branch.limit.full);
+        let wanted = self.wanted_in(at, open, search);
         let mut place = None;
         let can_be_served = |seat: u32| {
             if Some(seat) != except {
@@ -185,12 +241,49 @@ impl Queues {
         place.map(|place| (seat, place))
     }
 
-    /// The next job of a lane that can be served, as far as is known.
+    /// The shapes that a branch may have; of the whole those of which what is kept for others is not taken, where that
+    /// matters.
+    fn wanted_in(&self, at: u32, open: Mask, search: &Search<'_>) -> Mask {
+        if at == WHOLE && search.ignores_kept() { open } else { open.without(self.tree.get(at).limit.full) }
+    }
+
+    /// The next job of a lane that is wanted and that it may have, as far as is known.
     fn next_of_lane(&self, slot: u32, search: &mut Search<'_>) -> Option<Place> {
         let (lane, shapes) = (self.lane(slot), search.shapes);
-        let may_go = |shape| shapes.is_open(shape) && self.may_have(lane.branch, shape, search);
-        let cell = lane.next(self.backfill, may_go)?;
-        Some(Place { lane: slot, cell, shape: lane.cell(cell).shape })
+        match search.wanted {
+            Wanted::Fitting => {
+                let may_go = |shape| shapes.is_open(shape) && self.may_have(lane.branch, shape, search);
+                self.first_of_cell(slot, lane.next(self.backfill, may_go)?)
+            }
+            Wanted::All(hopeless) => {
+                let has_hope =
+                    |shape| !hopeless.shapes.contains(&shape) && !hopeless.aside.contains(&(slot, shape));
+                let may_go = |shape| has_hope(shape) && self.may_have(lane.branch, shape, search);
+                self.first_of_cell(slot, lane.next(self.backfill, may_go)?)
+            }
+            Wanted::Ahead(ahead) => {
+                let may_go = |shape| {
+                    shapes.is_open(shape)
+                        && self.may_have(lane.branch, shape, search)
+                        && ahead.leaves_room(&self.tree, lane.branch, shapes.get(shape))
+                };
+                let (Candidate { job, shape, .. }, key) = ahead.first_of(slot, may_go)?;
+                let (estimate, key) = key.parts();
+                Some(Place { lane: slot, cell: lane.cell_of(shape)?, job, shape, estimate, key })
+            }
+            Wanted::Unplanned(unplanned) => {
+                let may_go = |shape| self.may_have(lane.branch, shape, search);
+                let (shape, key, job) = unplanned.first_of(slot, may_go)?;
+                let (cell, estimate) = (lane.cell_of(shape)?, Estimate::UNKNOWN);
+                Some(Place { lane: slot, cell, job, shape, estimate, key })
+            }
+        }
+    }
+
+    fn first_of_cell(&self, lane: u32, cell: u32) -> Option<Place> {
+        let waiting = self.lane(lane).cell(cell);
+        let (key, job) = waiting.first()?;
+        Some(Place { lane, cell, job, shape: waiting.shape, estimate: Estimate::UNKNOWN, key })
     }
 
     /// True where the jobs of all lanes stand in one line in which nobody goes ahead of the first.
@@ -205,18 +298,19 @@ impl Queues {
         if self.tree.assures() && !strict {
             let assured = self.first_assured_in(at, open, search);
             if let Some(Found { place, .. }) = &assured {
-                search.leaned_on.extend((at != WHOLE).then_some(place.shape));
+                search.leaned_on.extend((at != WHOLE).then_some(*place));
                 return assured;
             }
         }
-        let wanted = if strict { Mask::ALL } else { open.without(branch.limit.full) };
+        let wanted = if strict { Mask::ALL } else { self.wanted_in(at, open, search) };
         let first = |seat: u32, search: &mut Search<'_>| match branch.member(seat) {
             Member::Lane(lane) => self.first_of_lane(lane, search),
             Member::Branch(branch) => self.first_in(branch, wanted, search),
         };
         let best = Self::first_member(&branch.ranking, wanted, search, first);
         let shape = best.as_ref()?.place.shape;
-        if strict && at != WHOLE && !branch.admits(&search.shapes.get(shape).need) {
+        let known = search.shapes.get(shape);
+        if strict && at != WHOLE && !branch.admits(&known.need, known.count()) {
             search.refused.push((at, shape));
             return None;
         }
@@ -231,18 +325,19 @@ impl Queues {
         first: impl Fn(u32, &mut Search<'_>) -> Option<Found>,
     ) -> Option<Found> {
         let mut best: Option<Found> = None;
+        let looks_at_all = search.is_by_estimate();
         // What a member offers comes no earlier than its key, so that none that follows a better one has to be looked at.
         let is_last = |seat: u32| {
-            let key = ranking.key(seat);
-            if best.as_ref().is_some_and(|best| Some(&best.key) < key) {
+            let key = ranking.key(seat).filter(|_| !looks_at_all);
+            if key.is_some() && best.as_ref().is_some_and(|best| Some(&best.key) < key) {
                 return true;
             }
             if let Some(found) = first(seat, search)
-                && best.as_ref().is_none_or(|best| found.key < best.key)
+                && best.as_ref().is_none_or(|best| found.is_before(best))
             {
                 best = Some(found);
             }
-            best.as_ref().map(|best| &best.key) == key
+            key.is_some() && best.as_ref().map(|best| &best.key) == key
         };
         ranking.find(|mask| mask.meets(wanted), is_last);
         best
@@ -250,27 +345,34 @@ impl Queues {
 
     /// The next job of a lane in the one line, if it can be served.
     fn first_of_lane(&self, slot: u32, search: &mut Search<'_>) -> Option<Found> {
-        let lane = self.lane(slot);
         let place = if self.is_strict_line() {
-            let (_, cell) = lane.head()?;
-            Place { lane: slot, cell, shape: lane.cell(cell).shape }
+            self.first_of_cell(slot, self.lane(slot).head()?.1)?
         } else {
             self.next_of_lane(slot, search)?
         };
-        Some(Found { key: lane.cell(place.cell).first()?.0.as_lane_key(), place })
+        Some(Found { key: place.key.as_lane_key(), place })
     }
 
+    /// True where a branch may have as many tasks of the shape as are placed at a time, by its limits, by what has to be
+    /// guaranteed, and by what is kept for others.
     fn may_have(&self, branch: u32, shape: u32, search: &mut Search<'_>) -> bool {
-        let (tree, need) = (&self.tree, &search.shapes.get(shape).need);
-        if let Some(refusing) = tree.refusing(branch, need) {
+        if self.tree.is_plain() {
+            return true;
+        }
+        let (tree, known) = (&self.tree, search.shapes.get(shape));
+        let (need, count) = (&known.need, known.count());
+        if let Some(refusing) = tree.refusing(branch, need, count) {
             search.refused.push((refusing, shape));
             return false;
         }
-        if let Some(above) = search.within.iter().find(|above| tree.get(**above).covers(need) == 0) {
+        if let Some(above) = search.within.iter().find(|above| tree.get(**above).covers(need) < count) {
             search.beyond.push((*above, shape));
             return false;
         }
-        let takes_kept = tree.takes_kept(need, search.within.first().copied());
+        if search.ignores_kept() {
+            return true;
+        }
+        let takes_kept = tree.takes_kept(need, count, search.within.first().copied());
         if takes_kept && search.within.is_empty() {
             search.refused.push((WHOLE, shape));
         }

@@ -2,6 +2,7 @@
 //! place for it now.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use allot_model::{Constraint, Request, Resources};
 
@@ -19,12 +20,33 @@ pub(crate) struct Shape {
     pub(crate) need: Need,
     /// Its constraints, as one of the [`Classes`].
     pub(crate) class: u32,
+    /// Set where tasks have to be placed together.
+    pub(crate) gang: Option<Gang>,
     pub(crate) hope: Hope,
     /// Its bit in the sieve, once it has been looked for often enough to have one.
     pub(crate) bit: Option<u32>,
     /// How many agents and groups of agents were looked at for it so far.
     effort: u64,
     users: u64,
+}
+
+/// How many tasks have to be placed together, if any are, and the attribute that their agents have to have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Gang {
+    pub(crate) tasks: u32,
+    pub(crate) same: Option<Arc<str>>,
+}
+
+impl Shape {
+    /// How many tasks are placed at a time at least.
+    pub(crate) fn count(&self) -> u64 {
+        self.gang.as_ref().map_or(1, |gang| u64::from(gang.tasks))
+    }
+
+    /// The attribute that all agents of a gang have to have in common.
+    pub(crate) fn same(&self) -> Option<&str> {
+        self.gang.as_ref()?.same.as_deref()
+    }
 }
 
 /// Where a shape may fit.
@@ -98,8 +120,8 @@ impl Summary for Mask {
 #[derive(Debug, Clone)]
 pub(crate) struct Shapes {
     shapes: Slab<Shape>,
-    /// By what is asked for, then by class.
-    by_ask: BTreeMap<Request, BTreeMap<u32, u32>>,
+    /// By what is asked for, then by class and by how many have to be placed together.
+    by_ask: BTreeMap<Request, BTreeMap<(u32, Option<Gang>), u32>>,
     /// The shapes with hope; those without are not looked at until one of them gets some.
     open: Mask,
     open_per_bit: [u32; 128],
@@ -151,15 +173,24 @@ impl Shapes {
     }
 
     /// The shape of these asks for one more user.
-    pub(crate) fn use_for(&mut self, request: &Request, class: u32, dims: &mut Dims) -> u32 {
-        if let Some(shape) = self.by_ask.get(request).and_then(|classes| classes.get(&class)).copied() {
+    pub(crate) fn use_for(
+        &mut self,
+        request: &Request,
+        class: u32,
+        gang: Option<Gang>,
+        dims: &mut Dims,
+    ) -> u32 {
+        let ask = (class, gang);
+        if let Some(shape) = self.by_ask.get(request).and_then(|asks| asks.get(&ask)).copied() {
             self.shapes[shape].users += 1;
             return shape;
         }
         let (slice, need) = (request.as_scalars(), dims.need(request));
-        let shape = Shape { request: request.clone(), slice, need, class, users: 1, ..Shape::default() };
+        let gang = ask.1.clone();
+        let shape =
+            Shape { request: request.clone(), slice, need, class, gang, users: 1, ..Shape::default() };
         let shape = self.shapes.insert(shape);
-        self.by_ask.entry(request.clone()).or_default().insert(class, shape);
+        self.by_ask.entry(request.clone()).or_default().insert(ask, shape);
         self.per_bit[(shape % 128) as usize] += 1;
         self.set_hope(shape, Hope::Anywhere);
         shape
@@ -180,9 +211,9 @@ impl Shapes {
             self.guarded.set(shape, false);
             let gone = self.shapes.remove(shape);
             self.per_bit[(shape % 128) as usize] -= 1;
-            if let Some(classes) = self.by_ask.get_mut(&gone.request) {
-                classes.remove(&gone.class);
-                if classes.is_empty() {
+            if let Some(asks) = self.by_ask.get_mut(&gone.request) {
+                asks.remove(&(gone.class, gone.gang));
+                if asks.is_empty() {
                     self.by_ask.remove(&gone.request);
                 }
             }
@@ -228,6 +259,11 @@ impl Shapes {
             from = shape + 1;
             let known = &self.shapes[shape];
             if !fits(known) {
+                continue;
+            }
+            if known.gang.is_some() {
+                // Where one task fits now, all of them may fit with what is free elsewhere.
+                self.set_hope(shape, Hope::Anywhere);
                 continue;
             }
             let few = match &known.hope {

@@ -249,7 +249,9 @@ impl Queues {
                     return;
                 };
                 let at = *at;
-                self.tree.get_mut(branch).draws.at = at;
+                // Where a queue was served later than its turn came, others had theirs meanwhile.
+                let last = &mut self.tree.get_mut(branch).draws.at;
+                *last = at.max(*last);
                 self.draw(member);
                 self.rewind(branch);
             });

@@ -173,9 +173,10 @@ pub struct PoolJob {
     pub estimate: Option<Span>,
     /// When the job is to be done.
     pub deadline: Option<Time>,
-    /// How many of the tasks have to be placed together, by one grant, if any are. 1 where each goes by itself.
+    /// How many of the tasks have to be placed together, by one grant, if any are. 1 where each goes by itself, as they do
+    /// once that many were placed together.
     pub min_tasks: u32,
-    /// The attribute that all agents of those tasks have to have the same value of.
+    /// The attribute that all agents of the tasks of that grant have to have the same value of.
     pub same: Option<String>,
 }
 
@@ -232,6 +233,8 @@ pub enum RefusalCode {
     Malformed,
     /// The job's queue, or one above it, would hold more than its limit.
     OverLimit,
+    /// Fewer tasks of a gang than have to be placed together.
+    GangTooSmall,
 }
 
 /// What an allocator tells the offers service.

@@ -15,8 +15,8 @@ use crate::time::Time;
 mod why;
 
 pub use why::{
-    AgentCount, Hindrance, KeptForOthers, LimitReached, NearMiss, PlaceInLine, QueueShare, SetAside,
-    Shortage, WhyQuery, WhyView,
+    AgentCount, GangRoom, Hindrance, KeptForOthers, LimitReached, NearMiss, PlaceInLine, QueueShare,
+    Reservation, SetAside, Shortage, WhyQuery, WhyView,
 };
 
 /// The fraction in lowest terms; 0 of 1 where both are 0.

@@ -38,22 +38,23 @@ pub(crate) struct Child<'a> {
     pub(crate) direction: &'a Direction,
 }
 
-/// An agent for each shape that is known to fit somewhere: it does so until something is taken of what is free there.
+/// An agent for each shape that is known to fit somewhere: it does so until something is taken of what is free there. None
+/// for one that may need several agents, of which it is not known any more as soon as anything is taken.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Witnesses(BTreeMap<u32, u32>);
+pub(crate) struct Witnesses(BTreeMap<u32, Option<u32>>);
 
 impl Witnesses {
     pub(crate) fn has(&self, shape: u32) -> bool {
         self.0.contains_key(&shape)
     }
 
-    pub(crate) fn note(&mut self, shape: u32, agent: u32) {
+    pub(crate) fn note(&mut self, shape: u32, agent: Option<u32>) {
         self.0.insert(shape, agent);
     }
 
     /// Something was taken of what is free on an agent.
     pub(crate) fn taken(&mut self, agent: u32) {
-        self.0.retain(|_, witness| *witness != agent);
+        self.0.retain(|_, witness| witness.is_some_and(|witness| witness != agent));
     }
 
     /// Anything may be other than it was.

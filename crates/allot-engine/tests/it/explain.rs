@@ -236,6 +236,54 @@ fn a_fair_queue_is_told_what_it_has_of_the_resource_that_is_shared() {
 }
 
 #[test]
+fn a_gang_is_told_how_many_of_it_have_room_on_the_agents_that_have_room_for_the_most() {
+    let mut cluster = Cluster::new(policy("fifo"));
+    for (name, cpus, rack) in [("m1", 3, "r1"), ("m2", 2, "r2"), ("m3", 3, "r2"), ("m4", 9, "")] {
+        let rack = Some(("rack", rack)).filter(|(_, rack)| !rack.is_empty());
+        cluster.add_agent(pool_agent(name, resources(&format!("cpus={cpus}")), rack.as_slice()));
+    }
+    let gang = |same: Option<&str>| PoolJob {
+        min_tasks: 20,
+        same: same.map(str::to_owned),
+        ..job(if same.is_some() { 1 } else { 2 }, "q", 20, "cpus=1")
+    };
+    cluster.add_job(gang(Some("rack"))).add_job(gang(None));
+    assert_eq!(cluster.pass(), []);
+    let told = |cluster: &mut Cluster, job| {
+        let gang = why(cluster, job).gang.unwrap();
+        (gang.tasks, gang.room, gang.value)
+    };
+    assert_eq!(told(&mut cluster, 1), (20, 5, Some("r2".to_owned())));
+    assert_eq!(told(&mut cluster, 2), (20, 17, None));
+}
+
+#[test]
+fn it_is_told_for_whom_room_is_kept_and_from_when_on() {
+    let cases = [
+        (Backfill::Easy, [Some((2, Some(10))), Some((2, Some(10)))]),
+        (Backfill::Conservative, [Some((2, Some(10))), Some((3, Some(13)))]),
+        (Backfill::Skip, [None, None]),
+    ];
+    for (backfill, expected) in cases {
+        let mut cluster = Cluster::new(Policy { backfill, ..policy("fifo") });
+        cluster.agent("m1", "cpus=3");
+        for (id, cpus, secs) in [(1, 2, 10), (2, 3, 3), (3, 2, 30)] {
+            let estimate = Some(Span::from_secs(secs));
+            cluster.add_job(PoolJob { estimate, ..job(id, "q", 1, &format!("cpus={cpus}")) });
+        }
+        let start = cluster.now;
+        cluster.pass();
+        let told = [2, 3].map(|job| {
+            let kept = why(&mut cluster, job).reservation?;
+            Some((kept.job.0, kept.at.map(|at| at.since(start).as_micros() / 1_000_000)))
+        });
+        assert_eq!(told, expected, "{backfill}");
+        let expected_start = why(&mut cluster, 2).expected_start();
+        assert_eq!(expected_start.is_some(), backfill != Backfill::Skip);
+    }
+}
+
+#[test]
 fn an_empty_pool_has_no_agents_to_count() {
     let mut cluster = Cluster::new(policy("drf"));
     cluster.job(1, "q", 1, "cpus=1000");

@@ -1,6 +1,7 @@
 //! The engine from outside, against worked examples, a plain reference, its laws and its protocol.
 #![cfg(test)]
 
+mod ahead;
 mod conformance;
 mod explain;
 mod fairness;
@@ -13,5 +14,6 @@ mod orders;
 mod placing;
 mod protocol;
 mod ranks;
+mod real_logs;
 mod support;
 mod turns;

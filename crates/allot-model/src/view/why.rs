@@ -35,7 +35,13 @@ pub struct WhyView {
     /// Set where what is free is kept for queues that do not use all of what is guaranteed to them.
     #[serde(default)]
     pub kept: Option<KeptForOthers>,
-    /// What is in the way on each agent of the pool, the most frequent first. The counts add up to all agents.
+    /// Set where tasks of it have to be placed together before any may be by itself.
+    #[serde(default)]
+    pub gang: Option<GangRoom>,
+    /// For whom room is kept that keeps this one waiting, or for itself, under policies that keep some.
+    #[serde(default)]
+    pub reservation: Option<Reservation>,
+    /// What is in the way of a task on each agent of the pool, the most frequent first. The counts add up to all agents.
     pub reasons: Vec<AgentCount>,
     /// How little is missing, where no agent has room.
     pub nearest: Option<NearMiss>,
@@ -70,8 +76,31 @@ pub struct LimitReached {
     /// How much that queue and those below it hold, those tasks counted that are granted and not confirmed yet, as
     /// words.
     pub held: Value,
-    /// How much one more task takes, as words.
+    /// How much one more task takes, or as many as are placed together, as words.
     pub asked: Value,
+}
+
+/// Tasks that are placed together, and how many of them have room now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GangRoom {
+    /// How many have to be placed together.
+    pub tasks: u64,
+    /// The attribute of which all their agents have to have the same value.
+    pub same: Option<String>,
+    /// How many have room now, on all agents together or on those with the value that has room for the most.
+    pub room: u64,
+    /// That value; nothing where no agent with the attribute has room for one.
+    pub value: Option<String>,
+}
+
+/// Room that is kept for a job, going by the estimates of what runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// For which.
+    pub job: JobId,
+    /// When it is expected to be there; nothing where it is once tasks have ended of which nobody said how long they run, or
+    /// where enough is free but in pieces that do not suit or kept for other queues.
+    pub at: Option<Time>,
 }
 
 /// Of what is free in all too little is left beside what is kept for other queues.
@@ -83,7 +112,7 @@ pub struct KeptForOthers {
     pub free: Value,
     /// How much other queues lack to what is guaranteed to them and kept free for them, as words.
     pub kept: Value,
-    /// How much one more task takes, as words.
+    /// How much one more task takes, or as many as are placed together, as words.
     pub asked: Value,
 }
 
@@ -205,6 +234,12 @@ impl fmt::Display for Hindrance {
 }
 
 impl WhyView {
+    /// When its next tasks are expected to start, where the policy keeps room for them and knows.
+    #[must_use]
+    pub fn expected_start(&self) -> Option<Time> {
+        self.reservation.filter(|reservation| reservation.job == self.job)?.at
+    }
+
     /// How many agents have this in the way.
     #[must_use]
     pub fn agents(&self, hindrance: &Hindrance) -> u64 {

@@ -14,7 +14,7 @@ use crate::WireError;
 use crate::v1::{self, feed_item};
 
 words!(SyncPart: First, Middle, Last, Only);
-words!(RefusalCode: NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed, OverLimit);
+words!(RefusalCode: NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed, OverLimit, GangTooSmall);
 
 impl From<&Feed> for v1::Feed {
     fn from(feed: &Feed) -> Self {

@@ -1386,10 +1386,11 @@ pub struct PoolJob {
     /// When the job is to be done, microseconds since 1970. No deadline unless set.
     #[prost(uint64, optional, tag = "9")]
     pub deadline_at_us: ::core::option::Option<u64>,
-    /// How many of the tasks have to be placed together, by one grant, if any are. 1 unless set.
+    /// How many of the tasks have to be placed together, by one grant, if any are, each in a slot of its own. 1 unless set,
+    /// and once that many were placed together.
     #[prost(uint32, optional, tag = "10")]
     pub min_tasks: ::core::option::Option<u32>,
-    /// The attribute that all agents of those tasks have to have the same value of. None unless set.
+    /// The attribute that all agents of the tasks of that grant have to have the same value of. None unless set.
     #[prost(string, optional, tag = "11")]
     pub same: ::core::option::Option<::prost::alloc::string::String>,
 }
@@ -1594,6 +1595,8 @@ pub enum RefusalCode {
     Malformed = 6,
     /// The job's queue, or one above it, would hold more than its limit.
     OverLimit = 7,
+    /// Fewer tasks of a gang than have to be placed together.
+    GangTooSmall = 8,
 }
 impl RefusalCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1610,6 +1613,7 @@ impl RefusalCode {
             Self::DoesNotFit => "REFUSAL_CODE_DOES_NOT_FIT",
             Self::Malformed => "REFUSAL_CODE_MALFORMED",
             Self::OverLimit => "REFUSAL_CODE_OVER_LIMIT",
+            Self::GangTooSmall => "REFUSAL_CODE_GANG_TOO_SMALL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1623,6 +1627,7 @@ impl RefusalCode {
             "REFUSAL_CODE_DOES_NOT_FIT" => Some(Self::DoesNotFit),
             "REFUSAL_CODE_MALFORMED" => Some(Self::Malformed),
             "REFUSAL_CODE_OVER_LIMIT" => Some(Self::OverLimit),
+            "REFUSAL_CODE_GANG_TOO_SMALL" => Some(Self::GangTooSmall),
             _ => None,
         }
     }

@@ -18,6 +18,7 @@ pub fn samples() -> Vec<Sample> {
         sample("feed.turns", feed(None, turns())),
         sample("feed.limits", feed(None, limits())),
         sample("feed.guarantees", feed(None, guarantees())),
+        sample("feed.gangs", feed(None, gangs())),
         sample("feed.draining", feed(None, vec![FeedItem::Agent(Arc::new(described(true)))])),
         sample("from_allocator", FromAllocator { instance: id("drf-1"), messages: messages() }),
         sample(
@@ -110,6 +111,16 @@ fn limits() -> Vec<FeedItem> {
 fn guarantees() -> Vec<FeedItem> {
     let guarantee = QueueGuarantee { least: limit(), hold_back: HoldBack::Always };
     vec![FeedItem::Queue { queue: id("research"), weight: 1, limit: limit(), guarantee }]
+}
+
+fn gangs() -> Vec<FeedItem> {
+    let (epoch, grant) = (Epoch(5), GrantId(78));
+    vec![FeedItem::Refused {
+        epoch,
+        grant,
+        code: RefusalCode::GangTooSmall,
+        message: "4 together, not 3".to_owned(),
+    }]
 }
 
 fn free() -> Vec<FeedItem> {

@@ -92,9 +92,12 @@ fn free() -> BoxedStrategy<FeedItem> {
 }
 
 fn answered() -> BoxedStrategy<FeedItem> {
-    use RefusalCode::{AgentUnavailable, DoesNotFit, Malformed, NotActive, NotFree, NotPending, OverLimit};
-    let code =
-        select(vec![NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed, OverLimit]);
+    use RefusalCode::{
+        AgentUnavailable, DoesNotFit, GangTooSmall, Malformed, NotActive, NotFree, NotPending, OverLimit,
+    };
+    let known =
+        [NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed, OverLimit, GangTooSmall];
+    let code = select(known.to_vec());
     let grant = || number().prop_map(GrantId);
     prop_oneof![
         (epoch(), grant(), vec(placement(), 0..3), time())

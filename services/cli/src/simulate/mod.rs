@@ -34,6 +34,7 @@ Examples:
   allot simulate scenario.yaml
   allot simulate scenario.yaml --policy fifo,drf,fair:resource=mem --json
   allot simulate KTH-SP2-1996-2.swf.gz --policy fifo --backfill none --starts starts.csv
+  allot simulate log.swf --policy fifo:backfill=none,fifo:backfill=easy,fifo:backfill=conservative
   allot simulate log.swf --agents '100x{cpus: 1}' --queue-by user --policy drf,fifo --json --no-grants
   allot simulate log.swf.gz --policy fifo,drf --report report
   allot simulate --nodes nodes.csv --pods pods.csv --demand 1.3 --seed 42 --policy fifo")]
@@ -50,7 +51,7 @@ pub struct SimulateArgs {
     /// For all policies: which of the agents that fit a task gets it.
     #[arg(long, value_name = "PLACEMENT")]
     placement: Option<Placement>,
-    /// For all policies: what happens behind a job that does not fit.
+    /// For all policies: what happens behind a job that does not fit, such as easy.
     #[arg(long, value_name = "BACKFILL")]
     backfill: Option<Backfill>,
     /// When to stop, if not when nothing is left to happen.

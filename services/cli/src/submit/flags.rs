@@ -62,10 +62,10 @@ pub struct JobFlags {
     /// How long after its submission the job is to be done, such as 8h, for policies that look at it.
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
-    /// Ask allocators to place all tasks together, or none; those that come with allot do not do so yet.
+    /// Place all tasks together, or none.
     #[arg(long, conflicts_with = "min_tasks")]
     gang: bool,
-    /// Ask allocators to place so many of the tasks together, or none.
+    /// Place so many of the tasks together, or none; the others follow one by one.
     #[arg(long, value_name = "N")]
     min_tasks: Option<u32>,
     /// The attribute that all agents of tasks that are placed together are to have the same value of, such as rack.

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use allot_model::view::{
-    AgentCount, KeptForOthers, LimitReached, NearMiss, PlaceInLine, QueueShare, QueueView, Shortage,
-    TaskCounts, WhyView,
+    AgentCount, GangRoom, KeptForOthers, LimitReached, NearMiss, PlaceInLine, QueueShare, QueueView,
+    Reservation, Shortage, TaskCounts, WhyView,
 };
 use allot_model::{Hindrance, JobId, JobState, TaskState};
 use serde_json::Value;
@@ -20,9 +20,13 @@ pub(super) fn text(why: &Why, output: &Output) -> String {
     let mut text = headline(why, output);
     let blocks = match (&why.place, &why.unexplained) {
         (Some(place), _) => {
-            vec![limit(place.limit.as_ref()), kept(place), reasons(place), standing(why, place, output)]
+            let asks = who_asks(place);
+            let limit = limit(place.limit.as_ref(), &asks);
+            vec![limit, kept(place), gang(place), reasons(place), standing(why, place, output)]
         }
-        (None, Some(unexplained)) => vec![limit(unexplained.limit.as_ref()), known(why, unexplained)],
+        (None, Some(unexplained)) => {
+            vec![limit(unexplained.limit.as_ref(), "a task asks"), known(why, unexplained)]
+        }
         (None, None) => vec![facts(why, output)],
     };
     for block in blocks.iter().filter(|block| !block.is_empty()) {
@@ -101,25 +105,54 @@ fn of_job(why: &Why, output: &Output) -> String {
 }
 
 /// The limit that leaves no room, whatever is free.
-fn limit(reached: Option<&LimitReached>) -> Facts {
-    reached.into_iter().map(|reached| ("limit".to_owned(), limit_in_words(reached))).collect()
+fn limit(reached: Option<&LimitReached>, who_asks: &str) -> Facts {
+    reached.into_iter().map(|reached| ("limit".to_owned(), limit_in_words(reached, who_asks))).collect()
+}
+
+/// Who asks for what is told: a task, or as many as are placed together.
+fn who_asks(place: &WhyView) -> String {
+    place.gang.as_ref().map_or_else(|| "a task asks".to_owned(), |gang| format!("{} tasks ask", gang.tasks))
+}
+
+/// Why it waits as a whole.
+fn gang(place: &WhyView) -> Facts {
+    place.gang.iter().map(|gang| ("together".to_owned(), gang_in_words(gang))).collect()
+}
+
+fn gang_in_words(GangRoom { tasks, same, room, value }: &GangRoom) -> String {
+    let Some(same) = same else {
+        return match *room >= *tasks {
+            true => format!("needs {tasks} at once: there is room for them"),
+            false => format!("needs {tasks} at once: there is room for {room} now"),
+        };
+    };
+    match value {
+        None => format!("needs {tasks} at once on agents with the same `{same}`: none that has one has room"),
+        Some(value) => format!(
+            "needs {tasks} at once on agents with the same `{same}`: the most that any has room for now is {room}, {value}"
+        ),
+    }
 }
 
 /// What is free and kept for others.
 fn kept(place: &WhyView) -> Facts {
     let words = |KeptForOthers { resource, free, kept, asked }: &KeptForOthers| {
         format!(
-            "of {resource} {} are free, {} are kept for queues that do not use all of their guarantee, and a task asks \
+            "of {resource} {} are free, {} are kept for queues that do not use all of their guarantee, and {} \
              for {}",
             resources(free),
             resources(kept),
+            who_asks(place),
             resources(asked)
         )
     };
     place.kept.iter().map(|kept| ("kept".to_owned(), words(kept))).collect()
 }
 
-fn limit_in_words(LimitReached { queue, limited, limit, held, asked }: &LimitReached) -> String {
+fn limit_in_words(
+    LimitReached { queue, limited, limit, held, asked }: &LimitReached,
+    who_asks: &str,
+) -> String {
     let (limit, held, asked) = (resources(limit), resources(held), resources(asked));
     if limited == "tasks" {
         let (tasks, run) =
@@ -129,7 +162,7 @@ fn limit_in_words(LimitReached { queue, limited, limit, held, asked }: &LimitRea
         );
     }
     format!(
-        "queue {queue} and those below it may hold {limit} {limited}: they hold {held} now, and a task asks for {asked}"
+        "queue {queue} and those below it may hold {limit} {limited}: they hold {held} now, and {who_asks} for {asked}"
     )
 }
 
@@ -165,6 +198,7 @@ fn standing(why: &Why, place: &WhyView, output: &Output) -> Facts {
         say("granted", format!("{} of them have just been granted a place", place.granted));
     }
     place.line.iter().for_each(|line| say("in line", in_line(line)));
+    place.reservation.iter().for_each(|kept| say("reserved", reserved(place.job, kept, output)));
     if let Some(share) = &place.share {
         let first = if place.behind.is_none() { "; no queue is served before it" } else { "" };
         say("share", format!("{}{first}", share_in_words(share)));
@@ -199,6 +233,18 @@ fn nearest_in_words(nearest: &NearMiss) -> String {
             }
         }
     }
+}
+
+/// For whom room is kept, and when it is expected to be there.
+fn reserved(job: JobId, Reservation { job: first, at }: &Reservation, output: &Output) -> String {
+    let when = match at {
+        Some(at) => format!("expected {}", output.clock.show(*at)),
+        None => "at a time that the estimates of what runs do not tell".to_owned(),
+    };
+    if *first == job {
+        return format!("room is kept for it, {when}");
+    }
+    format!("room is kept for job {first}, {when}; what would take it has to wait")
 }
 
 fn in_line(line: &PlaceInLine) -> String {

@@ -34,6 +34,8 @@ pub(crate) enum Drain {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) attempt: u32,
+    /// Since when.
+    pub(crate) at: Time,
     pub(crate) queue: QueueName,
     /// What each slot holds.
     pub(crate) slice: Arc<Resources>,
@@ -156,13 +158,12 @@ impl Agent {
         Some(self.free.clone())
     }
 
-    /// Notes that the run holds this slice in so many slots.
-    pub(crate) fn hold(&mut self, run: AttemptRun, queue: QueueName, slice: Arc<Resources>, slots: u64) {
-        let amount = slice.times(slots);
+    /// Notes that the run holds this in so many slots.
+    pub(crate) fn hold(&mut self, run: AttemptRun, mut held: Held, slots: u64) {
+        let amount = held.slice.times(slots);
         let left = run.tasks.count();
-        let turns = (slots < left).then(|| AttemptId::new(run.job, run.tasks.first, run.attempt));
-        self.turns.extend(turns.map(|first| (first, Turns { left, slots })));
-        let held = Held { attempt: run.attempt, queue, slice, turns };
+        held.turns = (slots < left).then(|| AttemptId::new(run.job, run.tasks.first, run.attempt));
+        self.turns.extend(held.turns.map(|first| (first, Turns { left, slots })));
         self.held.entry(run.job).or_default().set(run.tasks, held);
         if let Some(amount) = amount {
             // An overflow is impossible: the sum stays within what an agent once had.

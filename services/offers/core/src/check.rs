@@ -45,6 +45,9 @@ impl OffersCore {
             note_once(&mut tasks, proposed)?;
             self.check_one(proposed, &mut free, &mut checked)?;
         }
+        for job in tasks.into_keys() {
+            self.check_gang(job, &grant.placements)?;
+        }
         let bytes: usize = checked.iter().map(feed::size_of_placement).sum();
         if bytes > MOST_BYTES {
             let runs = checked.len();
@@ -88,6 +91,40 @@ impl OffersCore {
             slots: (*slots).min(tasks.count()),
         }));
         Ok(())
+    }
+
+    /// A gang that has not been placed yet is placed together, on agents that have in common what they have to.
+    fn check_gang(&self, id: JobId, placements: &[ProposedPlacement]) -> Result<(), GrantRefusal> {
+        let Some(job) = self.demand.jobs.get(&id).filter(|job| job.pool.min_tasks > 1) else { return Ok(()) };
+        let parts = || placements.iter().filter(|proposed| proposed.job == id);
+        let (least, slots) =
+            (job.pool.min_tasks, parts().map(|part| part.slots).fold(0, u64::saturating_add));
+        if slots < u64::from(least) {
+            return refuse(
+                RefusalCode::GangTooSmall,
+                format!(
+                    "job {id} needs {least} tasks to be placed together, each in a slot of its own; the grant has {slots}"
+                ),
+            );
+        }
+        let Some(same) = &job.pool.same else { return Ok(()) };
+        let value = |part: &ProposedPlacement| self.agents.get(&part.agent)?.facts.attributes.get(same);
+        let mut values = parts().map(|part| (&part.agent, value(part)));
+        let Some((first, expected)) = values.next() else { return Ok(()) };
+        match (expected, values.find(|(_, value)| *value != expected)) {
+            (Some(_), None) => Ok(()),
+            (None, _) => refuse(
+                RefusalCode::DoesNotFit,
+                format!("the agents of job {id} have to have the same `{same}`, and {first} has none"),
+            ),
+            (Some(expected), Some((other, value))) => refuse(
+                RefusalCode::DoesNotFit,
+                format!(
+                    "the agents of job {id} have to have the same `{same}`: that of {first} is `{expected}`, and {other} has {}",
+                    value.map_or_else(|| "none".to_owned(), |value| format!("`{value}`"))
+                ),
+            ),
+        }
     }
 
     fn available(&self, id: &AgentId) -> Result<&Agent, GrantRefusal> {

@@ -130,6 +130,14 @@ impl Demand {
         sum
     }
 
+    /// Tasks of the job were placed: a gang that has been placed once is none any more, and is told of as a job whose tasks
+    /// go one by one.
+    pub(crate) fn note_placed(&mut self, job: JobId) {
+        if let Some(job) = self.jobs.get_mut(&job).filter(|job| job.pool.min_tasks > 1) {
+            Arc::make_mut(&mut job.pool).min_tasks = 1;
+        }
+    }
+
     /// Charges `count` tasks with this slice to the queue.
     pub(crate) fn charge(&mut self, queue: &QueueName, slice: &Resources, count: u64) {
         self.limits.charge(queue, slice, count);

@@ -98,14 +98,11 @@ impl OffersCore {
             if agent.in_pool() {
                 items.push(FeedItem::Agent(agent.describe()));
             }
-            let placements = agent.runs().into_iter().map(|(job, tasks, held, slots)| Placement {
-                agent: id.clone(),
-                run: allot_model::AttemptRun { job, tasks, attempt: held.attempt },
-                queue: held.queue.clone(),
-                slice: (*held.slice).clone(),
-                slots,
-            });
-            items.extend(placements.map(|placement| allocated_before(now, placement)));
+            items.extend(agent.runs().into_iter().map(|(job, tasks, held, slots)| {
+                let run = allot_model::AttemptRun { job, tasks, attempt: held.attempt };
+                let (agent, queue, slice) = (id.clone(), held.queue.clone(), (*held.slice).clone());
+                allocated_before(held.at, Placement { agent, run, queue, slice, slots })
+            }));
             if let Some(until) = agent.offered_until {
                 let (version, free, ttl) = (agent.version, agent.free.clone(), until.since(now));
                 items.push(FeedItem::Offer { agent: id.clone(), version, free, ttl });

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentFacts, AgentId, AttemptRun, DispatcherRecord, Entry, FeedItem, OffersRecord, Placement, PoolJob,
-    Record, RegistryRecord, Span,
+    Record, RegistryRecord, Span, Time,
 };
 
 use crate::OffersCore;
-use crate::agents::{Agent, Drain, Freed};
+use crate::agents::{Agent, Drain, Freed, Held};
 use crate::allocators::Active;
 
 impl OffersCore {
@@ -16,7 +16,7 @@ impl OffersCore {
         match &entry.record {
             Record::Writer(_) => {}
             Record::Registry(record) => self.fold_registry(record),
-            Record::Offers(record) => self.fold_own(record),
+            Record::Offers(record) => self.fold_own(entry.at, record),
             Record::Dispatcher(record) => self.fold_dispatcher(record),
         }
     }
@@ -62,10 +62,10 @@ impl OffersCore {
         }
     }
 
-    fn fold_own(&mut self, record: &OffersRecord) {
+    fn fold_own(&mut self, at: Time, record: &OffersRecord) {
         match record {
             OffersRecord::Allocated { placements, .. } => {
-                placements.iter().for_each(|placement| self.fold_placement(placement));
+                placements.iter().for_each(|placement| self.fold_placement(at, placement));
             }
             OffersRecord::AllocatorActivated { epoch, instance, policy } => {
                 let active = Active { epoch: *epoch, instance: instance.clone(), policy: policy.clone() };
@@ -75,14 +75,15 @@ impl OffersCore {
         }
     }
 
-    fn fold_placement(&mut self, placement: &Placement) {
+    fn fold_placement(&mut self, at: Time, placement: &Placement) {
         let Placement { agent: id, run, queue, slice, slots } = placement;
         self.demand.unqueue(run.job, run.tasks);
+        self.demand.note_placed(run.job);
         let Some(agent) = self.agents.get_mut(id) else { return };
         let shared = self.demand.jobs.get(&run.job).map(|job| job.slice.clone());
         let slice = shared.filter(|shared| **shared == *slice).unwrap_or_else(|| Arc::new(slice.clone()));
         self.demand.charge(queue, &slice, *slots);
-        agent.hold(*run, queue.clone(), slice, *slots);
+        agent.hold(*run, Held { attempt: run.attempt, at, queue: queue.clone(), slice, turns: None }, *slots);
         agent.is_taken = true;
         self.mark(id);
     }

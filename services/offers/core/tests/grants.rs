@@ -3,6 +3,8 @@
 
 mod harness;
 
+use std::sync::Arc;
+
 use allot_model::*;
 use harness::*;
 
@@ -45,6 +47,32 @@ fn an_agent_that_is_used_up_is_not_on_offer_until_something_ends() {
     assert_eq!(pool.offered("m1"), None);
     pool.ended("m1", run(1, 1, 1, 1));
     assert_eq!(pool.offered("m1"), Some(resources(ONE)));
+}
+
+#[test]
+fn a_gang_is_placed_together_once_and_one_by_one_from_then_on() {
+    let mut pool = pool();
+    let gang = |same: Option<&str>| {
+        Arc::new(JobSpec { min_tasks: 3, same: same.map(str::to_owned), ..(*spec(10, ONE)).clone() })
+    };
+    pool.job(2, "a", gang(None));
+    let two: &[Part<'_>] = &[("m1", run(2, 0, 1, 1), ONE)];
+    assert_eq!(pool.grant(two), Err(RefusalCode::GangTooSmall));
+    let three: &[Part<'_>] = &[("m1", run(2, 0, 1, 1), ONE), ("m2", run(2, 2, 2, 1), ONE)];
+    assert_eq!(pool.grant(three), Ok(()));
+    pool.ended("m2", run(2, 2, 2, 1));
+    assert_eq!(pool.grant(&[("m2", run(2, 3, 3, 1), ONE)]), Ok(()), "the others follow one by one");
+}
+
+#[test]
+fn the_agents_of_a_gang_have_the_attribute_that_it_wants_to_be_the_same() {
+    for (same, expected) in [("zone", Ok(())), ("rack", Err(RefusalCode::DoesNotFit))] {
+        let mut pool = pool();
+        let gang = JobSpec { min_tasks: 3, same: Some(same.to_owned()), ..(*spec(3, ONE)).clone() };
+        pool.job(2, "a", Arc::new(gang));
+        let grant: &[Part<'_>] = &[("m1", run(2, 0, 1, 1), ONE), ("m2", run(2, 2, 2, 1), ONE)];
+        assert_eq!(pool.grant(grant), expected, "{same}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub(crate) mod orders;
 pub(crate) mod past;
 mod placing;
 pub(crate) mod reference;
+pub(crate) mod replay;
 pub(crate) mod transcript;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +69,8 @@ pub(crate) struct Cluster {
     pub(crate) ran: Option<Span>,
     /// What was held until now.
     pub(crate) past: Vec<past::Interval>,
+    /// When each task was placed last.
+    pub(crate) starts: BTreeMap<(JobId, u32), Time>,
 }
 
 pub(crate) const EPOCH: Epoch = Epoch(3);
@@ -160,6 +163,7 @@ impl Cluster {
             twice: false,
             ran: None,
             past: Vec::new(),
+            starts: BTreeMap::new(),
         };
         assert_eq!(cluster.wake(), [Output::Hello]);
         cluster.sync();
@@ -178,9 +182,11 @@ impl Cluster {
             items.push(FeedItem::Job(job.facts.clone()));
             let pending = job.pending.ranges();
             items.extend(pending.map(|tasks| FeedItem::Pending { job: job.facts.job, tasks }));
-            let placements: Vec<Placement> =
-                job.running.iter().map(|run| placement(&job.facts, run)).collect();
-            items.push(FeedItem::Allocated { epoch: Epoch(0), grant: GrantId(0), placements, at: self.now });
+            items.extend(job.running.iter().map(|run| {
+                let (placements, started) = (vec![placement(&job.facts, run)], (job.facts.job, run.1.first));
+                let at = self.starts.get(&started).copied().unwrap_or(self.now);
+                FeedItem::Allocated { epoch: Epoch(0), grant: GrantId(0), placements, at }
+            }));
         }
         let sync = Some(SyncPart::Only);
         self.items.clear();
@@ -429,6 +435,7 @@ impl Cluster {
         assert_eq!(grant.epoch, EPOCH);
         let mut placed = Vec::new();
         let mut placements = Vec::new();
+        self.check_gang(grant);
         for part in &grant.placements {
             let queue = self.jobs[&part.job].facts.queue.clone();
             for (above, limit) in queue.lineage().filter_map(|above| self.limits.get_key_value(above)) {
@@ -447,6 +454,7 @@ impl Cluster {
             let run = (part.agent.clone(), part.tasks, part.slice.clone(), part.slots);
             placements.push(placement(&job.facts, &run));
             job.running.push(run);
+            self.starts.extend(part.tasks.indexes().map(|task| ((part.job, task), self.now)));
             let (queue, agent) = (job.facts.queue.clone(), part.agent.clone());
             let place = |task| Placed { queue: queue.clone(), job: part.job, task, agent: agent.clone() };
             placed.extend(part.tasks.indexes().map(place));
@@ -455,6 +463,27 @@ impl Cluster {
         self.items.push(FeedItem::Allocated { epoch, grant: number, placements, at: self.now });
         self.reoffer(grant);
         placed
+    }
+
+    /// Fails the test where a gang is not placed together, and notes that it is.
+    fn check_gang(&mut self, grant: &Grant) {
+        let Some(job) = grant.placements.first().and_then(|part| self.jobs.get_mut(&part.job)) else {
+            return;
+        };
+        if job.facts.min_tasks <= 1 {
+            return;
+        }
+        let slots: u64 = grant.placements.iter().map(|part| part.slots).sum();
+        assert!(slots >= u64::from(job.facts.min_tasks), "a gang is placed together");
+        if let Some(same) = &job.facts.same {
+            let value = |agent: &AgentId| self.agents[agent].facts.attributes.get(same).cloned();
+            let values: BTreeSet<_> = grant.placements.iter().map(|part| value(&part.agent)).collect();
+            assert!(
+                values.len() == 1 && !values.contains(&None),
+                "its agents have the same {same}: {values:?}"
+            );
+        }
+        job.facts = Arc::new(PoolJob { min_tasks: 1, ..(*job.facts).clone() });
     }
 
     /// New offers of the agents that a grant was taken from. The versions stay within a pass, as all its grants

@@ -1,10 +1,16 @@
 //! The policies once more, as plainly as they can be said: one task at a time, everything looked at each time.
 
-use std::collections::BTreeMap;
+pub(crate) mod ahead;
 
-use allot_engine::{Backfill, Policy, Rank};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use allot_engine::{Backfill, Placement, Policy, Rank};
 use allot_model::constraint::Candidate;
-use allot_model::{PoolAgent, PoolJob, QueueGuarantee, QueueLimit, QueueName, Request, ResourceName, Time};
+use allot_model::{
+    AgentId, PoolAgent, PoolJob, QueueGuarantee, QueueLimit, QueueName, Request, ResourceName, Resources,
+    Time,
+};
 
 use super::orders::compare_jobs;
 use super::{AgentTruth, Cluster, JobTruth, Placed, holding, placing};
@@ -39,6 +45,7 @@ pub(crate) fn comes_before(policy: &Policy, now: Time, job: &JobTruth, other: &J
 /// What a queue, or a queue with all below it, is ranked by.
 pub(crate) type Fraction = (u128, u128);
 
+#[derive(Clone)]
 pub(crate) struct State<'a> {
     pub(crate) policy: &'a Policy,
     cluster: &'a Cluster,
@@ -100,13 +107,26 @@ impl<'a> State<'a> {
     /// The first job by what is guaranteed, of those that have a place and may have it.
     fn next_with_guarantees(&self) -> Option<(usize, usize)> {
         let candidates = self.candidates().into_iter();
-        let may = |j: &usize| self.limit_on(*j).is_none() && !self.takes_what_is_kept(*j);
+        let may = |j: &usize| self.limit_on(*j).is_none() && !self.takes_what_is_kept(*j, |_| 0);
         let placeable: Vec<usize> = candidates.filter(|j| may(j) && self.agent_for(*j).is_some()).collect();
-        let one_line = self.policy.rank == Rank::Line;
-        let first =
-            if one_line { self.first_within(None, &placeable) } else { self.first_at("", &placeable) };
-        let job = first?;
+        let job = self.first_of(&placeable)?;
         Some((job, self.agent_for(job)?))
+    }
+
+    /// Which of these, that are in order, comes first by what is guaranteed.
+    fn first_of(&self, jobs: &[usize]) -> Option<usize> {
+        if self.guarantees.values().all(|guarantee| guarantee.is_none()) {
+            jobs.first().copied()
+        } else if self.policy.rank == Rank::Line {
+            self.first_within(None, jobs)
+        } else {
+            self.first_at("", jobs)
+        }
+    }
+
+    /// How many tasks of a job are placed at a time.
+    fn count(&self, job: usize) -> u64 {
+        u64::from(self.jobs[job].facts.min_tasks.max(1))
     }
 
     /// Which of these, that are in order, comes first in a queue, or in the whole: what is guaranteed to queues below it
@@ -181,14 +201,15 @@ impl<'a> State<'a> {
         guaranteed.filter(inside).min_by_key(|name| name.as_str().len())
     }
 
-    /// True where a task of the job is within the guarantee of a queue.
+    /// True where the next tasks of the job are within the guarantee of a queue.
     fn covers(&self, queue: &QueueName, job: usize) -> bool {
         let slice = self.jobs[job].facts.resources.as_scalars();
-        self.guarantees[queue].covers(&holding(self.jobs.iter(), queue.as_str()), &slice, 1)
+        self.guarantees[queue].covers(&holding(self.jobs.iter(), queue.as_str()), &slice, self.count(job))
     }
 
-    /// True where a task of the job would take of what is kept for queues, its own aside where it is guaranteed.
-    fn takes_what_is_kept(&self, job: usize) -> bool {
+    /// True where the next tasks of the job would take of what is kept for queues, its own aside where it is guaranteed, and
+    /// were so much more free.
+    fn takes_what_is_kept(&self, job: usize, more: impl Fn(&ResourceName) -> u64) -> bool {
         let own = self.outermost(None, job).filter(|own| self.keeps(own) && self.covers(own, job));
         let keeps = self.guarantees.keys().filter(|queue| self.keeps(queue));
         let keeps: Vec<&QueueName> = keeps.collect();
@@ -200,9 +221,14 @@ impl<'a> State<'a> {
             };
             let is_own = own.is_some_and(|own| self.guarantees[own].least.resources.contains_key(name));
             let kept: u64 = keeps.iter().map(lacks).sum();
-            asked > 0 && !is_own && free.saturating_sub(kept) < asked
+            asked > 0 && !is_own && (free + more(name)).saturating_sub(kept) < asked * self.count(job)
         };
         !keeps.is_empty() && self.jobs[job].facts.resources.iter().any(short)
+    }
+
+    /// The same of a queue by its name.
+    fn keeps_for(&self, name: &str) -> bool {
+        self.guarantees.get_key_value(name).is_some_and(|(queue, _)| self.keeps(queue))
     }
 
     /// True where what a queue does not use is kept for it: the outermost that has a guarantee.
@@ -215,10 +241,15 @@ impl<'a> State<'a> {
 
     /// The nearest queue at or above a job's that may not have one more task of it.
     fn limit_on(&self, job: usize) -> Option<QueueName> {
+        self.limit_on_many(job, 1)
+    }
+
+    /// The same for so many tasks.
+    fn limit_on_many(&self, job: usize, tasks: u64) -> Option<QueueName> {
         let facts = &self.jobs[job].facts;
         let exceeded = |(above, limit): &(&QueueName, &QueueLimit)| {
             let held = holding(self.jobs.iter(), above.as_str());
-            limit.exceeded(&held, &facts.resources.as_scalars(), 1).is_some()
+            limit.exceeded(&held, &facts.resources.as_scalars(), tasks).is_some()
         };
         let mut limits = facts.queue.lineage().filter_map(|above| self.limits.get_key_value(above));
         limits.find(exceeded).map(|(above, _)| above.clone())
@@ -251,7 +282,7 @@ impl<'a> State<'a> {
             (0..self.jobs.len()).filter(|j| !self.jobs[*j].pending.is_empty()).collect();
         let now = self.cluster.now;
         waiting.sort_by(|a, b| compare_jobs(self.policy, now, &self.jobs[*a].facts, &self.jobs[*b].facts));
-        let may = |job: &usize| self.limit_on(*job).is_none() && !self.takes_what_is_kept(*job);
+        let may = |job: &usize| self.limit_on(*job).is_none() && !self.takes_what_is_kept(*job, |_| 0);
         let can_go = |job: &usize| may(job) && self.agent_for(*job).is_some();
         !self.jobs_of(queue, &waiting).iter().any(can_go)
     }
@@ -375,6 +406,30 @@ impl<'a> State<'a> {
         let fitting: Vec<usize> = (0..self.agents.len()).filter(fits).collect();
         placing::choose(self.policy.placement, &self.agents, &self.jobs, job, &fitting)
     }
+
+    /// An agent's place among those with room: the smaller is preferred.
+    fn preference(&self, agent: usize) -> (u64, &AgentId) {
+        let agent = &self.agents[agent];
+        let free = match self.policy.placement {
+            Placement::BestFit => self.measure(&agent.free),
+            _ => 0,
+        };
+        (free, &agent.facts.agent)
+    }
+
+    /// A gang of the job has been placed: its other tasks go one by one.
+    fn set_placed(&mut self, job: usize) {
+        let facts = &mut self.jobs[job].facts;
+        if facts.min_tasks > 1 {
+            *facts = Arc::new(PoolJob { min_tasks: 1, ..(**facts).clone() });
+        }
+    }
+
+    /// What is free beside the largest agent, summed over all resources, in parts of 2^31.
+    fn measure(&self, free: &Resources) -> u64 {
+        let largest = |name| self.agents.iter().map(|agent| agent.facts.total.total(name)).max().unwrap();
+        free.iter().map(|(name, amount)| (amount.total() << 31) / largest(name)).sum()
+    }
 }
 
 /// What a direction is in parts of.
@@ -434,7 +489,7 @@ pub(crate) fn limit_on(cluster: &Cluster, job: &PoolJob) -> Option<QueueName> {
 pub(crate) fn takes_what_is_kept(cluster: &Cluster, job: &PoolJob) -> bool {
     let state = State::of(cluster.engine.policy(), cluster);
     let place = cluster.jobs.keys().position(|id| *id == job.job);
-    !state.is_strict() && place.is_some_and(|place| state.takes_what_is_kept(place))
+    !state.is_strict() && place.is_some_and(|place| state.takes_what_is_kept(place, |_| 0))
 }
 
 /// True where a task of the job has room on some agent, and its queue may have it.

@@ -2,7 +2,7 @@ use super::*;
 use crate::jobs::tests::{NOW, summary};
 use crate::output::Format;
 use crate::why::Waiting;
-use allot_model::view::{AttemptView, SetAside};
+use allot_model::view::{AttemptView, GangRoom, Reservation, SetAside};
 use allot_model::{LimitChange, Outcome, QueueLimit, Reason, RefusalCode, Rejection, Span};
 use serde_json::json;
 
@@ -51,6 +51,8 @@ fn waiting() -> Why {
         held: None,
         limit: None,
         kept: None,
+        gang: None,
+        reservation: None,
         reasons: vec![
             count(busy.clone(), 40),
             count(Hindrance::TooSmall { resource: "mem".parse().unwrap() }, 12),
@@ -271,6 +273,46 @@ fn what_is_kept_for_other_queues_is_told() {
     assert_eq!(
         text(&why, &output()).lines().nth(2).unwrap(),
         "kept  of cpus 12 are free, 11.5 are kept for queues that do not use all of their guarantee, and a task asks for 1"
+    );
+}
+
+#[test]
+fn a_gang_is_told_how_many_of_it_have_room() {
+    let told = |same: Option<&str>, room, value: Option<&str>| {
+        let mut why = waiting();
+        let (same, value) = (same.map(str::to_owned), value.map(str::to_owned));
+        why.place.as_mut().unwrap().gang = Some(GangRoom { tasks: 8, same, room, value });
+        text(&why, &output()).lines().nth(2).unwrap().to_owned()
+    };
+    let cases = [
+        (None, 5, None, "needs 8 at once: there is room for 5 now"),
+        (None, 9, None, "needs 8 at once: there is room for them"),
+        (
+            Some("rack"),
+            5,
+            Some("r2"),
+            "needs 8 at once on agents with the same `rack`: the most that any has room for now is 5, r2",
+        ),
+        (Some("rack"), 0, None, "needs 8 at once on agents with the same `rack`: none that has one has room"),
+    ];
+    for (same, room, value, words) in cases {
+        assert_eq!(told(same, room, value), format!("together  {words}"));
+    }
+}
+
+#[test]
+fn who_has_room_kept_is_told_and_for_when() {
+    let told = |job, at| {
+        let mut why = waiting();
+        why.place.as_mut().unwrap().reservation = Some(Reservation { job: JobId(job), at });
+        let text = text(&why, &output());
+        text.lines().find(|line| line.starts_with("reserved")).unwrap().to_owned()
+    };
+    let soon = Some(NOW + Span::from_secs(90));
+    assert_eq!(told(12, soon), "reserved  room is kept for it, expected in 1m");
+    assert_eq!(
+        told(7, None),
+        "reserved  room is kept for job 7, at a time that the estimates of what runs do not tell; what would take it has to wait"
     );
 }
 

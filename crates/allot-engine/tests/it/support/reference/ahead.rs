@@ -1,0 +1,489 @@
+//! Policies that look ahead once more, as plainly as they can be said: everything that will be free is added up anew for
+//! each question.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use allot_engine::{Backfill, Policy, Rank};
+use allot_model::{AgentId, JobId, QueueName, ResourceName, Span, Time};
+
+use super::{State, allows, fits};
+use crate::support::orders::compare_jobs;
+use crate::support::{Cluster, JobTruth, Placed, holding};
+
+/// A point in time: known, or in the order of their starts the ends of what runs for ever, or beyond all times.
+type Moment = (u8, u64);
+
+const BEYOND: Moment = (2, 0);
+const SECOND: u64 = 1_000_000;
+
+fn at(time: Time) -> Moment {
+    (0, time.as_micros())
+}
+
+/// When a task that starts then has ended.
+fn ends(start: Moment, estimate: Option<Span>) -> Moment {
+    estimate.map_or(BEYOND, |span| (start.0, start.1 + span.as_micros()))
+}
+
+/// When a task that runs is expected to end.
+fn expected(started: Time, estimate: Option<Span>, now: Time) -> Moment {
+    let Some(estimate) = estimate else { return (1, started.as_micros()) };
+    let (end, mut late) = (started.as_micros() + estimate.as_micros(), 0);
+    while end + late <= now.as_micros() {
+        late = late * 2 + SECOND.max(estimate.as_micros() / 16);
+    }
+    (0, end + late)
+}
+
+/// What EASY would place, task by task.
+pub(crate) fn easy(policy: &Policy, cluster: &Cluster) -> Vec<Placed> {
+    let mut ahead = Ahead::of(policy, cluster);
+    let mut placed = Vec::new();
+    while let Some((job, agents)) = ahead.easy_next() {
+        placed.extend(ahead.place(job, &agents));
+    }
+    placed
+}
+
+/// For whom room is kept, from when on, and where.
+pub(crate) type Plans = BTreeMap<JobId, Plan>;
+
+/// A time, and how many tasks start then on each agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) start: Moment,
+    parts: Vec<(AgentId, u64)>,
+}
+
+/// What conservative backfilling would place, task by task. `plans` are those it made before.
+pub(crate) fn conservative(policy: &Policy, cluster: &Cluster, plans: &mut Plans) -> Vec<Placed> {
+    let mut ahead = Ahead::of(policy, cluster);
+    ahead.plans = std::mem::take(plans);
+    let mut placed = Vec::new();
+    while let Some((job, agents)) = ahead.conservative_next() {
+        placed.extend(ahead.place(job, &agents));
+    }
+    *plans = ahead.plans;
+    placed
+}
+
+#[derive(Clone)]
+struct Ahead<'a> {
+    state: State<'a>,
+    starts: BTreeMap<(JobId, u32), Time>,
+    now: Time,
+    plans: Plans,
+}
+
+/// Room that EASY keeps: for so many tasks of a job, at that time, on the agents with that value.
+struct Kept {
+    job: usize,
+    at: Moment,
+    value: String,
+}
+
+impl<'a> Ahead<'a> {
+    fn of(policy: &'a Policy, cluster: &'a Cluster) -> Self {
+        let (state, starts) = (State::of(policy, cluster), cluster.starts.clone());
+        Self { state, starts, now: cluster.now, plans: Plans::new() }
+    }
+
+    fn policy(&self) -> &'a Policy {
+        self.state.policy
+    }
+
+    /// How many tasks of a job are placed at a time.
+    fn count(&self, job: usize) -> u64 {
+        self.state.count(job)
+    }
+
+    /// Jobs in line that their queues may have.
+    fn in_order(&self) -> Vec<usize> {
+        let ready = |job: &usize| self.state.jobs[*job].pending.count() >= self.count(*job);
+        self.state.candidates().into_iter().filter(ready).filter(|job| !self.is_limited(*job)).collect()
+    }
+
+    fn is_limited(&self, job: usize) -> bool {
+        self.state.limit_on_many(job, self.count(job)).is_some()
+    }
+
+    /// True where the next tasks of a job leave another its room within the limits that both are under.
+    fn leaves_limits(&self, job: usize, head: usize) -> bool {
+        let [facts, first] = [job, head].map(|job| &self.state.jobs[job].facts);
+        let shared = facts.queue.lineage().filter(|above| first.queue.is_within(above));
+        { shared }.filter_map(|above| self.state.limits.get_key_value(above)).all(|(above, limit)| {
+            let mut held = holding(self.state.jobs.iter(), above.as_str());
+            held.add(&facts.resources.as_scalars(), self.count(job));
+            limit.exceeded(&held, &first.resources.as_scalars(), self.count(head)).is_none()
+        })
+    }
+
+    fn takes_kept_now(&self, job: usize) -> bool {
+        self.state.takes_what_is_kept(job, |_| 0)
+    }
+
+    /// True where the next tasks of a job would take what is kept for others, once all has ended that ends by then.
+    fn takes_kept_at(&self, job: usize, time: Moment) -> bool {
+        let keeps = |queue: &QueueName| queue.lineage().any(|above| self.state.keeps_for(above));
+        // What these queues hold is kept for them once it is free.
+        let others = |job: &JobTruth| !keeps(&job.facts.queue);
+        let freed = |name: &ResourceName| {
+            let agents = 0..self.state.agents.len();
+            let held = agents.flat_map(|agent| self.held_by(agent, name, others));
+            held.filter(|(end, _)| *end <= time).map(|(_, amount)| amount).sum()
+        };
+        self.state.takes_what_is_kept(job, freed)
+    }
+
+    /// The value that an agent counts under for a job; nothing where it does not count.
+    fn value(&self, agent: usize, job: usize) -> Option<String> {
+        let (agent, facts) = (&self.state.agents[agent].facts, &self.state.jobs[job].facts);
+        let same = facts.same.as_ref().filter(|_| facts.min_tasks > 1);
+        let value = same.map_or(Some(String::new()), |same| agent.attributes.get(same).cloned());
+        value.filter(|_| allows(agent, facts))
+    }
+
+    /// How much is held on an agent until when.
+    fn held(&self, agent: usize, name: &ResourceName) -> Vec<(Moment, u64)> {
+        self.held_by(agent, name, |_| true)
+    }
+
+    /// The same by some jobs.
+    fn held_by(
+        &self,
+        agent: usize,
+        name: &ResourceName,
+        counts: impl Fn(&JobTruth) -> bool,
+    ) -> Vec<(Moment, u64)> {
+        let id = &self.state.agents[agent].facts.agent;
+        let mut held = Vec::new();
+        for job in self.state.jobs.iter().filter(|job| counts(job)) {
+            for (_, tasks, slice, slots) in job.running.iter().filter(|(on, ..)| on == id) {
+                let started = self.starts[&(job.facts.job, tasks.first)];
+                let end = expected(started, job.facts.estimate, self.now);
+                held.push((end, slice.total(name) * slots));
+            }
+        }
+        held
+    }
+
+    /// How much will be free on an agent at a time, less what is planned there.
+    fn free(&self, agent: usize, name: &ResourceName, time: Moment) -> i64 {
+        let signed = |amount: u64| i64::try_from(amount).unwrap();
+        let ended = self.held(agent, name).into_iter().filter(|(end, _)| *end <= time);
+        let free = self.state.agents[agent].free.total(name) + ended.map(|(_, amount)| amount).sum::<u64>();
+        let mut left = signed(free);
+        for (id, plan) in &self.plans {
+            let facts = &self.state.jobs[self.place_of(*id).unwrap()].facts;
+            let runs = plan.start <= time && time < ends(plan.start, facts.estimate);
+            let on = plan.parts.iter().filter(|(on, _)| *on == self.state.agents[agent].facts.agent);
+            let tasks: u64 = on.map(|(_, tasks)| tasks).sum();
+            left -= if runs { signed(tasks * facts.resources.get(name)) } else { 0 };
+        }
+        left
+    }
+
+    fn slots(&self, agent: usize, job: usize, time: Moment) -> u64 {
+        let needs = self.state.jobs[job].facts.resources.iter().filter(|(_, amount)| *amount > 0);
+        let times = |(name, amount)| u64::try_from(self.free(agent, name, time)).unwrap_or(0) / amount;
+        needs.map(times).min().unwrap_or(u64::MAX)
+    }
+
+    /// All times at which anything changes.
+    fn times(&self) -> BTreeSet<Moment> {
+        let mut times = BTreeSet::from([at(self.now)]);
+        for job in &self.state.jobs {
+            let started = job.running.iter().map(|(_, tasks, ..)| self.starts[&(job.facts.job, tasks.first)]);
+            times.extend(started.map(|started| expected(started, job.facts.estimate, self.now)));
+        }
+        for (id, plan) in &self.plans {
+            let facts = &self.state.jobs[self.place_of(*id).unwrap()].facts;
+            times.extend([plan.start, ends(plan.start, facts.estimate)]);
+        }
+        times.retain(|time| *time >= at(self.now) && *time < BEYOND);
+        times
+    }
+
+    fn place_of(&self, id: JobId) -> Option<usize> {
+        self.state.jobs.iter().position(|job| job.facts.job == id)
+    }
+
+    /// The values that agents have for a job.
+    fn values(&self, job: usize) -> BTreeSet<String> {
+        (0..self.state.agents.len()).filter_map(|agent| self.value(agent, job)).collect()
+    }
+
+    /// For how many tasks of a job there is room on the agents of a value at a time.
+    fn room(&self, job: usize, value: &str, time: Moment) -> u64 {
+        let agents =
+            (0..self.state.agents.len()).filter(|agent| self.value(*agent, job).as_deref() == Some(value));
+        agents.map(|agent| self.slots(agent, job, time).min(self.count(job))).sum()
+    }
+
+    // EASY
+
+    fn easy_next(&self) -> Option<(usize, Vec<usize>)> {
+        let waiting = self.in_order();
+        let with_hope: Vec<usize> =
+            waiting.iter().copied().filter(|job| self.opening(*job).is_some()).collect();
+        let head = self.opening(self.state.first_of(&with_hope)?)?;
+        if let Some(agents) = self.try_place(head.job, None).filter(|_| !self.takes_kept_now(head.job)) {
+            return Some((head.job, agents));
+        }
+        let go_ahead = |job: usize| {
+            let estimate = self.state.jobs[job].facts.estimate;
+            let outlasts = ends(at(self.now), estimate) > head.at;
+            if self.takes_kept_now(job) || !self.leaves_limits(job, head.job) {
+                return None;
+            }
+            self.try_place(job, Some(&head).filter(|_| outlasts))
+        };
+        let candidates = self.candidates(&waiting).into_iter();
+        let placeable: Vec<usize> = candidates.filter(|job| go_ahead(*job).is_some()).collect();
+        let job = self.state.first_of(&placeable)?;
+        Some((job, go_ahead(job)?))
+    }
+
+    /// The first time at which there is room for a job.
+    fn opening(&self, job: usize) -> Option<Kept> {
+        let fits = |time: Moment| {
+            let fits = |value: &String| {
+                self.room(job, value, time) >= self.count(job) && !self.takes_kept_at(job, time)
+            };
+            self.values(job).into_iter().find(fits).map(|value| Kept { job, at: time, value })
+        };
+        self.times().into_iter().find_map(fits)
+    }
+
+    /// Those that may go ahead, in order.
+    fn candidates(&self, waiting: &[usize]) -> Vec<usize> {
+        let mut candidates = waiting.to_vec();
+        if self.policy().backfill == Backfill::EasyShortest {
+            let mut queues = Vec::new();
+            for job in waiting {
+                let queue = &self.state.jobs[*job].facts.queue;
+                if !queues.contains(queue) {
+                    queues.push(queue.clone());
+                }
+            }
+            let rank = |job: usize| {
+                let facts = &self.state.jobs[job].facts;
+                let queue = queues.iter().position(|queue| *queue == facts.queue);
+                let estimate = facts.estimate.map_or(u64::MAX, Span::as_micros);
+                (queue.filter(|_| self.policy().rank != Rank::Line), estimate)
+            };
+            candidates.sort_by(|a, b| rank(*a).cmp(&rank(*b)).then_with(|| self.compare(*a, *b)));
+        }
+        candidates
+    }
+
+    /// The agents for all tasks that are placed at a time, one after the other. Where room is kept for another job, it has
+    /// to be there all the same.
+    fn try_place(&self, job: usize, kept: Option<&Kept>) -> Option<Vec<usize>> {
+        let mut agents: Vec<usize> =
+            (0..self.state.agents.len()).filter(|agent| self.fits(*agent, job)).collect();
+        agents.sort_by_key(|agent| self.state.preference(*agent));
+        let mut values: Vec<String> = Vec::new();
+        for value in agents.iter().filter_map(|agent| self.value(*agent, job)) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values.into_iter().find_map(|value| {
+            let mut trial = self.clone();
+            (0..self.count(job)).map(|_| trial.place_one_at(job, &value, kept)).collect()
+        })
+    }
+
+    fn fits(&self, agent: usize, job: usize) -> bool {
+        fits(&self.state.agents[agent], &self.state.jobs[job].facts.resources)
+            && self.value(agent, job).is_some()
+    }
+
+    fn place_one_at(&mut self, job: usize, value: &str, kept: Option<&Kept>) -> Option<usize> {
+        let agents = 0..self.state.agents.len();
+        let with_room = agents.filter(|agent| {
+            if !self.fits(*agent, job) || self.value(*agent, job).as_deref() != Some(value) {
+                return false;
+            }
+            let Some(Kept { job: head, at, value }) = kept else { return true };
+            let mut trial = self.clone();
+            trial.take(*agent, job);
+            // What it would outlast it is not expected to give back by then.
+            trial.room(*head, value, *at) >= trial.count(*head) && !trial.takes_kept_at(*head, *at)
+        });
+        let agent = with_room.min_by_key(|agent| self.state.preference(*agent))?;
+        self.take(agent, job);
+        Some(agent)
+    }
+
+    fn take(&mut self, agent: usize, job: usize) -> allot_model::Resources {
+        let slice = self.state.agents[agent].free.take(&self.state.jobs[job].facts.resources).unwrap();
+        self.state.agents[agent].free.subtract(&slice).unwrap();
+        slice
+    }
+
+    /// Places the first tasks of a job on these agents.
+    fn place(&mut self, job: usize, agents: &[usize]) -> Vec<Placed> {
+        let mut placed = Vec::new();
+        for agent in agents {
+            let slice = self.take(*agent, job);
+            let id = self.state.agents[*agent].facts.agent.clone();
+            let now = self.now;
+            let job = &mut self.state.jobs[job];
+            let task = job.pending.take_first(1)[0];
+            job.running.push((id.clone(), task, slice, 1));
+            self.starts.insert((job.facts.job, task.first), now);
+            let (queue, job) = (job.facts.queue.clone(), job.facts.job);
+            placed.push(Placed { queue, job, task: task.first, agent: id });
+        }
+        self.state.set_placed(job);
+        placed
+    }
+
+    // conservative
+
+    fn conservative_next(&mut self) -> Option<(usize, Vec<usize>)> {
+        loop {
+            self.keep_plans();
+            if let Some((_, id)) = self.planned().into_iter().find(|(start, ..)| *start <= at(self.now)) {
+                let (plan, job) = (self.plans.remove(&id)?, self.place_of(id)?);
+                if self.takes_kept_now(job) {
+                    self.plans.extend(self.find(job, BEYOND).map(|plan| (id, plan)));
+                    continue;
+                }
+                if self.is_limited(job) {
+                    continue;
+                }
+                return Some((job, self.agents_of(&plan)));
+            }
+            let is_planned = |job: &usize| self.plans.contains_key(&self.state.jobs[*job].facts.job);
+            let unplanned = self.in_order().into_iter().filter(|job| !is_planned(job));
+            let with_hope: Vec<usize> = unplanned.filter(|job| self.find(*job, BEYOND).is_some()).collect();
+            let job = self.state.first_of(&with_hope)?;
+            let plan = self.find(job, BEYOND)?;
+            if plan.start <= at(self.now) {
+                return Some((job, self.agents_of(&plan)));
+            }
+            self.plans.insert(self.state.jobs[job].facts.job, plan);
+        }
+    }
+
+    fn agents_of(&self, plan: &Plan) -> Vec<usize> {
+        let agent =
+            |id: &AgentId| self.state.agents.iter().position(|agent| agent.facts.agent == *id).unwrap();
+        plan.parts.iter().flat_map(|(id, tasks)| (0..*tasks).map(move |_| agent(id))).collect()
+    }
+
+    /// The planned jobs in the order of their times.
+    fn planned(&self) -> Vec<(Moment, JobId)> {
+        let mut planned: Vec<_> = self.plans.iter().map(|(id, plan)| (plan.start, *id)).collect();
+        let place = |id: JobId| self.place_of(id).unwrap();
+        planned.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| self.compare(place(a.1), place(b.1))));
+        planned
+    }
+
+    fn compare(&self, a: usize, b: usize) -> std::cmp::Ordering {
+        let [a, b] = [a, b].map(|job| &self.state.jobs[job].facts);
+        compare_jobs(self.policy(), self.now, a, b)
+    }
+
+    /// Drops, moves back and moves ahead what is planned, as what is there makes it necessary.
+    fn keep_plans(&mut self) {
+        let is_ready = |id: &JobId| {
+            let job = self.place_of(*id);
+            job.is_some_and(|job| self.state.jobs[job].pending.count() >= self.count(job))
+        };
+        let gone: Vec<JobId> = self.plans.keys().copied().filter(|id| !is_ready(id)).collect();
+        gone.iter().for_each(|id| {
+            self.plans.remove(id);
+        });
+        let now = at(self.now);
+        self.plans.values_mut().for_each(|plan| plan.start = plan.start.max(now));
+        if !self.are_kept() {
+            let order = self.planned();
+            self.plans.clear();
+            for (_, id) in order {
+                let found = self.place_of(id).and_then(|job| self.find(job, BEYOND));
+                self.plans.extend(found.map(|plan| (id, plan)));
+            }
+        }
+        while self.advance() {}
+    }
+
+    /// True where there is room for all that is planned, on agents that may take it.
+    fn are_kept(&self) -> bool {
+        let names: BTreeSet<&ResourceName> =
+            self.state.jobs.iter().flat_map(|job| job.facts.resources.iter().map(|(name, _)| name)).collect();
+        let allowed = |(id, plan): (&JobId, &Plan)| {
+            let job = self.place_of(*id).unwrap();
+            let agent = |id: &AgentId| self.state.agents.iter().position(|agent| agent.facts.agent == *id);
+            plan.parts.iter().all(|(id, _)| agent(id).is_some_and(|agent| self.value(agent, job).is_some()))
+        };
+        let times = self.times();
+        let has_room = |agent: usize| {
+            times.iter().all(|time| names.iter().all(|name| self.free(agent, name, *time) >= 0))
+        };
+        self.plans.iter().all(allowed) && (0..self.state.agents.len()).all(has_room)
+    }
+
+    /// Has each job in order start earlier, if it can; true where one does.
+    fn advance(&mut self) -> bool {
+        let mut moved = false;
+        for job in self.state.candidates() {
+            let id = self.state.jobs[job].facts.job;
+            let Some(plan) = self.plans.get(&id).cloned().filter(|plan| plan.start > at(self.now)) else {
+                continue;
+            };
+            self.plans.remove(&id);
+            let earlier = self.find(job, plan.start);
+            moved |= earlier.is_some();
+            self.plans.insert(id, earlier.unwrap_or(plan));
+        }
+        moved
+    }
+
+    /// For how many tasks there is room on an agent from a time on, as long as a task of the job takes.
+    fn room_for(&self, agent: usize, job: usize, start: Moment) -> u64 {
+        let end = ends(start, self.state.jobs[job].facts.estimate);
+        let times = self.times().into_iter().filter(|time| *time > start && *time < end);
+        [start].into_iter().chain(times).map(|time| self.slots(agent, job, time)).min().unwrap()
+    }
+
+    /// The first time before `before` at which a job can start without delaying anyone, and where.
+    fn find(&self, job: usize, before: Moment) -> Option<Plan> {
+        let from = if self.takes_kept_now(job) { self.now + Span::from_secs(1) } else { self.now };
+        let mut times = self.times();
+        times.insert(at(from));
+        let times = times.into_iter().filter(|time| (at(from)..before).contains(time));
+        { times }.find_map(|start| {
+            let rooms = self.values(job).into_iter().map(|value| self.rooms(job, &value, start));
+            let is_enough = |rooms: &Vec<(usize, u64)>| {
+                rooms.iter().map(|(_, room)| room).sum::<u64>() >= self.count(job)
+            };
+            let rooms = match self.count(job) {
+                1 => Some(rooms.flatten().collect()).filter(is_enough),
+                _ => rooms.into_iter().find(is_enough),
+            };
+            rooms.map(|rooms| Plan { start, parts: self.spread(job, rooms) })
+        })
+    }
+
+    fn rooms(&self, job: usize, value: &str, start: Moment) -> Vec<(usize, u64)> {
+        let agents =
+            (0..self.state.agents.len()).filter(|agent| self.value(*agent, job).as_deref() == Some(value));
+        agents.map(|agent| (agent, self.room_for(agent, job, start).min(self.count(job)))).collect()
+    }
+
+    /// As many tasks as are placed at a time, on the agents that are preferred.
+    fn spread(&self, job: usize, mut rooms: Vec<(usize, u64)>) -> Vec<(AgentId, u64)> {
+        rooms.sort_by_key(|(agent, _)| self.state.preference(*agent));
+        let mut left = self.count(job);
+        let part = |(agent, room): (usize, u64)| {
+            let tasks = room.min(left);
+            left -= tasks;
+            (self.state.agents[agent].facts.agent.clone(), tasks)
+        };
+        rooms.into_iter().map(part).filter(|(_, tasks)| *tasks > 0).collect()
+    }
+}

@@ -19,7 +19,8 @@ pub struct Config {
     pub order: Option<Order>,
     /// Which of the agents that have room for a task gets it, such as `worst-fit` or `random:seed=7`; `best-fit` unless set.
     pub placement: Option<Placement>,
-    /// What happens behind a job that does not fit: `skip` lets others go ahead, `none` has them wait; `skip` unless set.
+    /// What happens behind a job that does not fit: `skip` lets others go ahead, `none` has them wait, `easy`,
+    /// `easy-shortest` and `conservative` let go ahead what delays nobody for whom room is kept; `skip` unless set.
     pub backfill: Option<Backfill>,
     /// Tasks that are shorter than this take turns in the slot of one, so that the next one starts without asking; a
     /// slot is granted for about this long, or for up to eight times as long to three tasks at most. `0s` has every task

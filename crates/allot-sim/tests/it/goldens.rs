@@ -38,12 +38,13 @@ fn g2_priority_the_other_way_round() {
     assert_eq!(states(&scenario.workload, &outcome), ["A 0 0/1", "B 3 1/1"]);
 }
 
-/// Of the table of order and backfill, the rows whose policies there are.
 #[test]
 fn b_jobs_start_when_the_table_says() {
     let cases = [
         ("fifo:backfill=none", [0, 11, 19, 19, 22]),
         ("fifo:backfill=skip", [0, 12, 0, 9, 0]),
+        ("fifo:backfill=easy", [0, 11, 0, 19, 0]),
+        ("fifo:backfill=conservative", [0, 11, 0, 3, 6]),
         ("shortest:backfill=none", [11, 3, 0, 0, 3]),
     ];
     for (policy, expected) in cases {

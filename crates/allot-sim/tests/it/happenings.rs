@@ -228,20 +228,24 @@ until: 6.5s
 }
 
 #[test]
-fn a_gang_that_is_not_placed_together_is_an_error_of_the_engine() {
+fn a_gang_starts_when_all_of_it_has_room_and_under_easy_it_gets_that() {
     let workload = yaml(
         "
 events:
-  - {at: 0, agent: m1, resources: {cpus: 1}}
-  - {at: 0, submit: J1, tasks: 2, gang: true, run: 1s}
+  - {at: 0, agent: m1, resources: {cpus: 2}, attributes: {rack: a}}
+  - {at: 0, agent: m2, resources: {cpus: 2}, attributes: {rack: a}}
+  - {at: 0, agent: m3, resources: {cpus: 9}, attributes: {rack: b}}
+  - {at: 0, submit: J1, tasks: 1, run: 10s, estimate: 10s, constraints: [agent.id == m1]}
+  - {at: 1, submit: J2, tasks: 4, gang: true, same: rack, run: 1s, estimate: 1s, constraints: [rack == a]}
+  - {at: 2, submit: J3, tasks: 1, run: 20s, estimate: 20s, constraints: [rack == a]}
+  - {at: 2, submit: J4, tasks: 1, run: 5s, estimate: 5s, constraints: [rack == a]}
+  - {at: 3, submit: J5, tasks: 10, gang: true, run: 1s, estimate: 1s}
 ",
     )
     .workload;
-    let policy = allot_engine::Policy::parse("fifo").unwrap();
-    // An engine that knows gangs leaves it waiting; one that does not is told apart here.
-    match allot_sim::simulate(&workload, &policy) {
-        Ok(outcome) => assert_eq!(starts(&outcome), [None]),
-        Err(error) => assert!(error.to_string().contains("wants 2 placed together"), "{error}"),
+    let cases = [("fifo", [0, 22, 2, 2, 3]), ("fifo:backfill=easy", [0, 10, 11, 2, 3])];
+    for (policy, expected) in cases {
+        assert_eq!(starts(&run(&workload, policy)), expected.map(Some), "{policy}");
     }
 }
 

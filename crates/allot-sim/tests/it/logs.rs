@@ -69,6 +69,24 @@ fn kth_sp2_first_come_first_served_starts_every_job_when_it_should() {
 }
 
 #[test]
+fn kth_sp2_under_easy_is_as_in_the_literature_on_one_agent_and_on_a_hundred() {
+    let whole = LogSettings::default();
+    let apart = LogSettings { agents: vec!["100x{cpus: 1}".parse().unwrap()], ..LogSettings::default() };
+    let outcomes = [whole, apart].map(|settings| {
+        let workload = swf("KTH-SP2-1996-2", &settings)?;
+        let outcome = run(&workload, "fifo:backfill=easy");
+        let measures = Measures::of(&workload, &outcome);
+        let (slowdown, response) = (measures.bounded_slowdown.unwrap().mean, measures.response.unwrap().mean);
+        assert!((slowdown - 92.58).abs() < 0.925_8, "{slowdown}");
+        assert!((response - 15_696.8).abs() < 15.696_8, "{response}");
+        Some(starts(&workload, &outcome))
+    });
+    let [Some(whole), Some(apart)] = outcomes else { return };
+    let differs = whole.iter().zip(&apart).find(|(one, other)| one != other);
+    assert_eq!(differs, None, "gangs of one processor each start as the same jobs on one large agent do");
+}
+
+#[test]
 fn the_logs_run_clean_and_are_as_large_as_they_are_said_to_be() {
     let cases = [
         ("SDSC-SP2-1998-4.2-cln", Filter::Strong, 53_999),

@@ -131,6 +131,33 @@ async fn a_queue_with_a_limit_leaves_the_rest_to_others_and_goes_on_when_it_is_r
 }
 
 #[tokio::test]
+async fn a_gang_waits_as_a_whole_and_runs_on_several_agents_at_once() {
+    let mut cluster = Cluster::of("fifo", 1, 2).await;
+    cluster.another_agent("a2", 2).await;
+    let [first, second] = ["first", "second"].map(|gate| cluster.scratch(gate));
+    let one = cluster.wait_for(&first, json!({"resources": {"cpus": 1}})).await;
+    cluster.runs(one, 1).await;
+    let gang = json!({"tasks": 4, "gang": true, "resources": {"cpus": 1}});
+    let gang = cluster.wait_for(&second, gang).await;
+    let room = eventually("the gang is told what has room", PATIENCE, || async {
+        let subject = Subject::PoolWhy(PoolName::default_pool());
+        let view: Result<WhyView, _> = cluster.user.ask(subject, &json!({"job": gang})).await;
+        view.ok()?.gang
+    })
+    .await;
+    assert_eq!((room.tasks, room.room), (4, 3));
+    assert_eq!(cluster.user.show(gang).await.unwrap().summary.counts.queued, 4, "none runs before all can");
+    std::fs::write(&first, "").unwrap();
+    let view = cluster.runs(gang, 4).await;
+    let mut agents: Vec<_> = view.runs.iter().filter_map(|run| run.attempt.agent.clone()).collect();
+    agents.sort();
+    agents.dedup();
+    assert_eq!(agents, [agent_id("a1"), agent_id("a2")]);
+    std::fs::write(&second, "").unwrap();
+    assert_eq!(cluster.ends(gang).await, JobState::Finished);
+}
+
+#[tokio::test]
 async fn the_policy_changes_while_tasks_are_in_flight_and_none_is_lost_or_run_twice() {
     let mut cluster = Cluster::of("drf", 2, 8).await;
     cluster.standby("fifo").await;

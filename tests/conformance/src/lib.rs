@@ -15,7 +15,7 @@ use allot_model::job_file::parse_submission;
 use allot_model::{
     AgentFacts, AgentId, AgentView, AllocatorMessage, Answer, Attributes, Core, Done, DrainCommand, Entry,
     Epoch, Feed, FeedItem, FromAllocator, Hello, Incarnation, InstanceId, JobId, JobQuery, JobView,
-    PolicyName, QueueName, Record, ReplyTo, Resources, Span, Time, Writer,
+    PolicyName, Presence, QueueName, Record, ReplyTo, Resources, Span, Time, Writer,
 };
 use allot_offers_core as offers;
 use allot_registry_core as registry;

@@ -4,6 +4,9 @@ use allot_model::Span;
 
 use crate::kind::Kind;
 
+/// The object store bucket of the services' snapshots. NATS keeps it as a stream, `OBJ_ALLOT_SNAPSHOTS`.
+pub const SNAPSHOTS: &str = "ALLOT_SNAPSHOTS";
+
 /// The durable streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {

@@ -55,7 +55,10 @@ impl BatchEncoder {
     /// The bytes, the same as those of a [`Batch`] with these records.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
-        self.bytes
+        match self.base {
+            Some(_) => self.bytes,
+            None => v1::Batch::from(&self.head).encode_to_vec(),
+        }
     }
 }
 
@@ -108,6 +111,13 @@ mod tests {
         let bytes = encoder.finish();
         assert_eq!(bytes, whole.encode());
         assert_eq!(batch_epoch(&bytes), Ok(Epoch(7)));
+    }
+
+    #[test]
+    fn a_batch_without_records_still_says_whose_it_is() {
+        let bytes = BatchEncoder::new(Writer::Offers, Epoch(7)).finish();
+        let whole = Batch { writer: Writer::Offers, epoch: Epoch(7), entries: Vec::new() };
+        assert_eq!((bytes == whole.encode(), batch_epoch(&bytes)), (true, Ok(Epoch(7))));
     }
 
     #[test]

@@ -8,3 +8,4 @@ mod pool;
 mod queue;
 mod read;
 mod resources;
+mod state;

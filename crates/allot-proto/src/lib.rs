@@ -6,11 +6,13 @@
 mod batch;
 mod convert;
 mod error;
+mod snapshot;
 mod submission;
 mod wire;
 
 pub use batch::{BatchEncoder, batch_epoch};
 pub use error::WireError;
+pub use snapshot::{SnapshotReader, encode_snapshot};
 pub use submission::decode_submission;
 pub use wire::Wire;
 

@@ -1,6 +1,9 @@
 //! The one way from the model to bytes and back.
 
-use allot_model::{Batch, Beat, Feed, FromAllocator, Hello, JobSpec, OrderBatch, ReportBatch, Welcome};
+use allot_model::{
+    Batch, Beat, Feed, FromAllocator, Hello, JobSpec, OrderBatch, ReportBatch, SnapshotHead, StateItem,
+    Welcome,
+};
 use prost::Message;
 
 use crate::{WireError, v1};
@@ -32,4 +35,16 @@ macro_rules! wire {
     )*};
 }
 
-wire!(Batch, Beat, Feed, FromAllocator, Hello, JobSpec, OrderBatch, ReportBatch, Welcome);
+wire!(
+    Batch,
+    Beat,
+    Feed,
+    FromAllocator,
+    Hello,
+    JobSpec,
+    OrderBatch,
+    ReportBatch,
+    SnapshotHead,
+    StateItem,
+    Welcome
+);

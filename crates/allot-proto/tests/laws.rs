@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use allot_model::job_file::JobFile;
 use allot_model::{
-    AgentOrder, Batch, Beat, Feed, FromAllocator, Hello, JobSpec, OrderBatch, ReportBatch, Welcome,
+    AgentOrder, Batch, Beat, Feed, FromAllocator, Hello, JobSpec, OrderBatch, ReportBatch, SnapshotHead,
+    StateItem, Welcome,
 };
-use allot_proto::{Wire, decode_submission};
+use allot_proto::{SnapshotReader, Wire, decode_submission};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use strategies::{agent, job, ledger, pool};
@@ -33,6 +34,9 @@ fn decode_as_everything(bytes: &[u8]) {
     let _ = OrderBatch::decode(bytes);
     let _ = ReportBatch::decode(bytes);
     let _ = Welcome::decode(bytes);
+    let _ = SnapshotHead::decode(bytes);
+    let _ = StateItem::decode(bytes);
+    let _ = SnapshotReader::new(bytes).map(|reader| reader.count());
     let _ = decode_submission(bytes, None);
     let _ = decode_submission(bytes, Some("application/protobuf"));
 }

@@ -1,7 +1,7 @@
 //! What a service that writes to the ledger tells the driver about its core.
 
 use allot_model::ledger::{Entry, Writer};
-use allot_model::{Core, Epoch, Time};
+use allot_model::{Core, Epoch, StateItem, Time};
 
 use crate::message::{Effect, Incoming, Malformed};
 
@@ -20,6 +20,12 @@ pub trait LedgerService: Clone + Send {
 
     /// A core that knows nothing yet.
     fn core(&self) -> Self::Core;
+
+    /// A piece of a snapshot; they come before anything else.
+    fn restore(item: StateItem) -> Input<Self>;
+
+    /// The core's state, in pieces.
+    fn snapshot(core: &Self::Core) -> impl Iterator<Item = StateItem>;
 
     /// A record of any writer from before this instance took over.
     fn replay(entry: Entry) -> Input<Self>;

@@ -8,7 +8,7 @@ use allot_bus::{Stream, Subject};
 use allot_model::ledger::Writer;
 use allot_model::{Epoch, Span};
 use allot_shell::ledger::reader::StreamReader;
-use allot_shell::{Bus, NatsConfig, Role, StandbyConfig, services};
+use allot_shell::{Bus, NatsConfig, Role, StandbyConfig, WriterConfig, services};
 use allot_testkit::{NatsServer, PATIENCE, eventually, within};
 use async_nats::HeaderMap;
 
@@ -18,7 +18,8 @@ use support::{BLOCK, COUNT, Counter, READ, Running, arrived, ask, counts, flood,
 const NEVER: Span = Span::from_secs(3_600);
 
 async fn start(config: &NatsConfig, takeover_after: Span) -> Running {
-    Running::start_as(config, Counter::default(), StandbyConfig { takeover_after }).await
+    let writer = WriterConfig { standby: StandbyConfig { takeover_after }, ..WriterConfig::default() };
+    Running::start_as::<2>(config, Counter::default(), writer).await
 }
 
 /// Starts several, the first of which is active.
@@ -43,7 +44,7 @@ async fn take_lease_away(bus: &Bus) {
 
 /// The message by which the lease is held, if it is.
 async fn lease(bus: &Bus) -> Option<async_nats::jetstream::message::StreamMessage> {
-    let stream = bus.jetstream().get_stream(Stream::Leases.name()).await.unwrap();
+    let stream = bus.jetstream().get_stream(Stream::Leases.name()).await.ok()?;
     stream.get_last_raw_message_by_subject(&Subject::Lease(Writer::Dispatcher).to_string()).await.ok()
 }
 

@@ -55,6 +55,23 @@ impl NatsServer {
         Err(last)
     }
 
+    /// Starts so many as one cluster.
+    ///
+    /// # Errors
+    /// Where the program is not found or one does not start.
+    pub async fn start_cluster(count: usize) -> anyhow::Result<Vec<Self>> {
+        let routes = (0..count).map(|_| free_port()).collect::<anyhow::Result<Vec<u16>>>()?;
+        let all: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let start = |(number, port): (usize, &u16)| {
+            let (listen, routes) = (format!("127.0.0.1:{port}"), all.join(", "));
+            let more = format!(
+                "server_name: n{number}\ncluster {{ name: allot, listen: \"{listen}\", routes: [{routes}] }}"
+            );
+            async move { Self::start_with(&more).await }
+        };
+        futures::future::try_join_all(routes.iter().enumerate().map(start)).await
+    }
+
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use allot_shell::NatsConfig;
 use anyhow::Context;
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
@@ -14,8 +15,10 @@ use crate::wait::{PATIENCE, eventually};
 /// A cluster of real processes over a nats-server of its own. Whatever still runs is killed when it is dropped.
 #[derive(Debug)]
 pub struct Programs {
-    /// The bus.
+    /// The bus; of a cluster of servers, the first.
     pub nats: NatsServer,
+    /// The other servers of its cluster.
+    pub peers: Vec<NatsServer>,
     dir: TempDir,
     running: BTreeMap<String, Running>,
 }
@@ -43,7 +46,29 @@ impl Programs {
     /// # Errors
     /// Where it does not start.
     pub async fn start() -> anyhow::Result<Self> {
-        Ok(Self { nats: NatsServer::start().await?, dir: TempDir::new()?, running: BTreeMap::new() })
+        Self::over(NatsServer::start().await?, Vec::new())
+    }
+
+    /// A cluster of three nats-servers, each stream kept on all of them, and nothing else yet.
+    ///
+    /// # Errors
+    /// Where they do not start.
+    pub async fn over_three_servers() -> anyhow::Result<Self> {
+        let mut servers = NatsServer::start_cluster(3).await?;
+        let first = servers.remove(0);
+        Self::over(first, servers)
+    }
+
+    fn over(nats: NatsServer, peers: Vec<NatsServer>) -> anyhow::Result<Self> {
+        Ok(Self { nats, peers, dir: TempDir::new()?, running: BTreeMap::new() })
+    }
+
+    /// How NATS is reached: all servers of its cluster, and on how many of them each stream is kept.
+    #[must_use]
+    pub fn config(&self) -> NatsConfig {
+        let servers = || std::iter::once(&self.nats).chain(&self.peers);
+        let url = servers().map(NatsServer::url).collect::<Vec<_>>().join(",");
+        NatsConfig { url, replicas: servers().count(), ..self.nats.config() }
     }
 
     /// The three services, without an allocator and without agents.
@@ -91,7 +116,11 @@ impl Programs {
     /// # Errors
     /// Where it is not built or does not start.
     pub fn spawn(&mut self, name: &str, program: &str, settings: &[String]) -> anyhow::Result<()> {
-        let mut arguments = vec!["--nats".to_owned(), self.nats.url()];
+        let NatsConfig { url, replicas, .. } = self.config();
+        let mut arguments = vec!["--nats".to_owned(), url];
+        if replicas > 1 {
+            arguments.extend(["--set".to_owned(), format!("nats.replicas={replicas}")]);
+        }
         arguments.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
         self.launch(name, Launch { program: built(program)?, arguments, environment: Vec::new() })
     }

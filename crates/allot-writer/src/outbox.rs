@@ -57,6 +57,13 @@ impl<E: Weigh> Outbox<E> {
         self.groups.push_back(Group { batch, effects: Vec::new() });
     }
 
+    /// Puts an append without records at the end of the queue: it moves the end of the writer's part of the ledger, so
+    /// that what is before it can be trimmed.
+    pub fn append_nothing(&mut self) {
+        let batch = BatchEncoder::new(self.writer, self.epoch);
+        self.groups.push_back(Group { batch, effects: Vec::new() });
+    }
+
     /// The group that still takes records.
     fn open_group(&mut self) -> Option<&mut Group<E>> {
         let closed = usize::from(self.in_flight);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use allot_bus::{Kind, Subject, headers};
 use allot_dispatcher_core::{DispatcherCore, Input, Options, Output, Submission};
-use allot_model::{Entry, Epoch, JobId, QueueName, Rejection, ReportBatch, Time, Writer};
+use allot_model::{Entry, Epoch, JobId, QueueName, Rejection, ReportBatch, StateItem, Time, Writer};
 use allot_proto::Wire;
 use allot_shell::{Effect, Incoming, LedgerService, Malformed, StreamInfo};
 
@@ -20,6 +20,14 @@ impl LedgerService for Edge {
 
     fn core(&self) -> DispatcherCore {
         DispatcherCore::new(self.options)
+    }
+
+    fn restore(item: StateItem) -> Input {
+        Input::Restore(item)
+    }
+
+    fn snapshot(core: &DispatcherCore) -> impl Iterator<Item = StateItem> {
+        core.snapshot()
     }
 
     fn replay(entry: Entry) -> Input {

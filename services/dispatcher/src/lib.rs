@@ -4,7 +4,7 @@ mod edge;
 
 use allot_dispatcher_core::Options;
 use allot_model::Span;
-use allot_shell::{Bus, Shutdown, StandbyConfig};
+use allot_shell::{Bus, Shutdown, SnapshotConfig, StandbyConfig, WriterConfig};
 use serde::{Deserialize, Serialize};
 
 use edge::Edge;
@@ -21,12 +21,20 @@ pub struct Config {
     pub repeat_after: Span,
     /// How a standby takes over from the active instance.
     pub standby: StandbyConfig,
+    /// When snapshots are taken, and how long the ledger is kept.
+    pub snapshots: SnapshotConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let Options { keep_jobs, keep_tasks, repeat_after } = Options::default();
-        Self { keep_jobs, keep_tasks, repeat_after, standby: StandbyConfig::default() }
+        Self {
+            keep_jobs,
+            keep_tasks,
+            repeat_after,
+            standby: StandbyConfig::default(),
+            snapshots: SnapshotConfig::default(),
+        }
     }
 }
 
@@ -35,7 +43,8 @@ impl Default for Config {
 /// # Errors
 /// Where a setting cannot be, or NATS is out of reach for too long.
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Config { keep_jobs, keep_tasks, repeat_after, standby } = config;
+    let Config { keep_jobs, keep_tasks, repeat_after, standby, snapshots } = config;
     let edge = Edge { options: Options { keep_jobs, keep_tasks, repeat_after } };
-    allot_shell::drive(bus, edge, standby, allot_shell::instance_id(), shutdown).await
+    allot_shell::drive(bus, edge, WriterConfig { standby, snapshots }, allot_shell::instance_id(), shutdown)
+        .await
 }

@@ -1,7 +1,7 @@
 //! The edge between the core and the bus.
 
 use allot_bus::Subject;
-use allot_model::{Answer, Entry, Epoch, FromAllocator, PoolName, Time, Writer};
+use allot_model::{Answer, Entry, Epoch, FromAllocator, PoolName, StateItem, Time, Writer};
 use allot_offers_core::{Input, OffersCore, Options, Output};
 use allot_proto::Wire;
 use allot_shell::{Effect, Incoming, LedgerService, Malformed};
@@ -25,6 +25,14 @@ impl LedgerService for Edge {
 
     fn core(&self) -> OffersCore {
         OffersCore::new(self.options.clone())
+    }
+
+    fn restore(item: StateItem) -> Input {
+        Input::Restore(item)
+    }
+
+    fn snapshot(core: &OffersCore) -> impl Iterator<Item = StateItem> {
+        core.snapshot()
     }
 
     fn replay(entry: Entry) -> Input {

@@ -4,7 +4,7 @@ mod edge;
 
 use allot_model::{Request, Span};
 use allot_offers_core::{Minimum, Options};
-use allot_shell::{Bus, Shutdown, StandbyConfig};
+use allot_shell::{Bus, Shutdown, SnapshotConfig, StandbyConfig, WriterConfig};
 use serde::{Deserialize, Serialize};
 
 use edge::Edge;
@@ -20,12 +20,15 @@ pub struct Config {
     pub offer_minimum: Vec<Request>,
     /// How a standby takes over from the active instance.
     pub standby: StandbyConfig,
+    /// When snapshots are taken, and how long the ledger is kept.
+    pub snapshots: SnapshotConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let Options { offer_ttl, .. } = Options::default();
-        Self { offer_ttl, offer_minimum: Vec::new(), standby: StandbyConfig::default() }
+        let (standby, snapshots) = (StandbyConfig::default(), SnapshotConfig::default());
+        Self { offer_ttl, offer_minimum: Vec::new(), standby, snapshots }
     }
 }
 
@@ -34,9 +37,10 @@ impl Default for Config {
 /// # Errors
 /// Where a setting cannot be, or NATS is out of reach for too long.
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Config { offer_ttl, offer_minimum, standby } = config;
+    let Config { offer_ttl, offer_minimum, standby, snapshots } = config;
     let options = Options { offer_ttl, minimum: Minimum::any_of(offer_minimum) };
-    allot_shell::drive(bus, Edge::new(options), standby, allot_shell::instance_id(), shutdown).await
+    let writer = WriterConfig { standby, snapshots };
+    allot_shell::drive(bus, Edge::new(options), writer, allot_shell::instance_id(), shutdown).await
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The edge between the core and the bus.
 
 use allot_bus::{Kind, Subject};
-use allot_model::{Beat, Entry, Epoch, Hello, Time, Writer};
+use allot_model::{Beat, Entry, Epoch, Hello, StateItem, Time, Writer};
 use allot_proto::Wire;
 use allot_registry_core::{Input, Options, Output, RegistryCore};
 use allot_shell::{Effect, Incoming, LedgerService, Malformed};
@@ -18,6 +18,14 @@ impl LedgerService for Edge {
 
     fn core(&self) -> RegistryCore {
         RegistryCore::new(self.options)
+    }
+
+    fn restore(item: StateItem) -> Input {
+        Input::Restore(item)
+    }
+
+    fn snapshot(core: &RegistryCore) -> impl Iterator<Item = StateItem> {
+        core.snapshot()
     }
 
     fn replay(entry: Entry) -> Input {

@@ -4,7 +4,7 @@ mod edge;
 
 use allot_model::Span;
 use allot_registry_core::Options;
-use allot_shell::{Bus, Shutdown, StandbyConfig};
+use allot_shell::{Bus, Shutdown, SnapshotConfig, StandbyConfig, WriterConfig};
 use serde::{Deserialize, Serialize};
 
 use edge::Edge;
@@ -19,12 +19,19 @@ pub struct Config {
     pub beat_every: Span,
     /// How a standby takes over from the active instance.
     pub standby: StandbyConfig,
+    /// When snapshots are taken, and how long the ledger is kept.
+    pub snapshots: SnapshotConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let Options { agent_timeout, beat_every } = Options::default();
-        Self { agent_timeout, beat_every, standby: StandbyConfig::default() }
+        Self {
+            agent_timeout,
+            beat_every,
+            standby: StandbyConfig::default(),
+            snapshots: SnapshotConfig::default(),
+        }
     }
 }
 
@@ -33,11 +40,12 @@ impl Default for Config {
 /// # Errors
 /// Where a setting cannot be, or NATS is out of reach for too long.
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Config { agent_timeout, beat_every, standby } = config;
+    let Config { agent_timeout, beat_every, standby, snapshots } = config;
     anyhow::ensure!(
         beat_every < agent_timeout,
         "beat_every ({beat_every}) must be shorter than agent_timeout ({agent_timeout}), or every agent is lost"
     );
     let edge = Edge { options: Options { agent_timeout, beat_every } };
-    allot_shell::drive(bus, edge, standby, allot_shell::instance_id(), shutdown).await
+    allot_shell::drive(bus, edge, WriterConfig { standby, snapshots }, allot_shell::instance_id(), shutdown)
+        .await
 }

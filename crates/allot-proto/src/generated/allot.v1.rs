@@ -1661,3 +1661,459 @@ impl AllocatorMode {
         }
     }
 }
+/// What a snapshot is of. It comes first.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotHead {
+    /// Whose state it is.
+    #[prost(enumeration = "Writer", tag = "1")]
+    pub writer: i32,
+    /// The generation that saved it.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// The last message of the ledger that is in it.
+    #[prost(uint64, tag = "3")]
+    pub ledger_sequence: u64,
+    /// The last message up to there that the writer itself had appended.
+    #[prost(uint64, tag = "4")]
+    pub own_sequence: u64,
+    /// The last message of the inbox that was decided on; 0 where the writer does not read the inbox.
+    #[prost(uint64, tag = "5")]
+    pub inbox_sequence: u64,
+    /// When it was taken, microseconds since 1970.
+    #[prost(uint64, tag = "6")]
+    pub taken_at_us: u64,
+    /// How many items follow.
+    #[prost(uint64, tag = "7")]
+    pub items: u64,
+    /// When the stream took message `ledger_sequence`, microseconds since 1970: tells that this is the same ledger.
+    #[prost(uint64, tag = "8")]
+    pub ledger_at_us: u64,
+}
+/// A piece of a service's state. Items stand in the order in which they have to be read.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StateItem {
+    /// Exactly one is set.
+    #[prost(
+        oneof = "state_item::Item",
+        tags = "1, 10, 11, 12, 13, 20, 30, 31, 32, 33, 34, 35"
+    )]
+    pub item: ::core::option::Option<state_item::Item>,
+}
+/// Nested message and enum types in `StateItem`.
+pub mod state_item {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Item {
+        /// Of the registry: an agent.
+        #[prost(message, tag = "1")]
+        RegistryAgent(super::RegistryAgentState),
+        /// Of the offers service: an agent, and what is allocated on it.
+        #[prost(message, tag = "10")]
+        OffersAgent(super::OffersAgentState),
+        /// Of the offers service: a job that has not ended.
+        #[prost(message, tag = "11")]
+        OffersJob(super::OffersJobState),
+        /// Of the offers service: who decides.
+        #[prost(message, tag = "12")]
+        Active(super::AllocatorActivated),
+        /// Of the offers service: the policy that an operator wants.
+        #[prost(message, tag = "13")]
+        Chosen(super::PolicyChosen),
+        /// Of the offers service and the dispatcher: what an operator has set for a queue.
+        #[prost(message, tag = "20")]
+        Queue(super::QueueSet),
+        /// Of the dispatcher: an agent.
+        #[prost(message, tag = "30")]
+        DispatcherAgent(super::DispatcherAgentState),
+        /// Of the dispatcher: a job.
+        #[prost(message, tag = "31")]
+        DispatcherJob(super::DispatcherJobState),
+        /// Of the dispatcher: a submission that did not become a job.
+        #[prost(message, tag = "32")]
+        Rejected(super::RejectedState),
+        /// Of the dispatcher: a job or submission that has ended, in the order of their ends.
+        #[prost(message, tag = "33")]
+        Ended(super::EndedJob),
+        /// Of the dispatcher: the last message of the inbox that was decided on.
+        #[prost(message, tag = "34")]
+        Inbox(super::InboxRead),
+        /// Of the dispatcher: an allocation that is to be given back.
+        #[prost(message, tag = "35")]
+        Unwanted(super::AllocationReturned),
+    }
+}
+/// An agent as the registry knows it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RegistryAgentState {
+    /// What it is.
+    #[prost(message, optional, tag = "1")]
+    pub facts: ::core::option::Option<AgentFacts>,
+    /// When it joined, microseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub joined_at_us: u64,
+    /// When anything was last decided about it, microseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub changed_at_us: u64,
+    /// Silent for the timeout.
+    #[prost(bool, tag = "4")]
+    pub away: bool,
+    /// Declared gone by an operator.
+    #[prost(bool, tag = "5")]
+    pub gone: bool,
+    /// How far its drain has come.
+    #[prost(enumeration = "DrainState", tag = "6")]
+    pub drain: i32,
+    /// True where its tasks are to be killed for the drain.
+    #[prost(bool, tag = "7")]
+    pub kill: bool,
+    /// How many attempts hold an allocation on it.
+    #[prost(uint64, tag = "8")]
+    pub attempts: u64,
+}
+/// An agent as the offers service knows it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OffersAgentState {
+    /// What it is.
+    #[prost(message, optional, tag = "1")]
+    pub facts: ::core::option::Option<AgentFacts>,
+    /// Silent for the timeout, or declared gone.
+    #[prost(bool, tag = "2")]
+    pub away: bool,
+    /// How far its drain has come.
+    #[prost(enumeration = "DrainState", tag = "3")]
+    pub drain: i32,
+    /// What is allocated on it.
+    #[prost(message, repeated, tag = "4")]
+    pub held: ::prost::alloc::vec::Vec<HeldRun>,
+    /// The placements whose tasks take turns.
+    #[prost(message, repeated, tag = "5")]
+    pub turns: ::prost::alloc::vec::Vec<TurnsLeft>,
+}
+/// What a run of attempts holds on an agent.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HeldRun {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub run: ::core::option::Option<AttemptRun>,
+    /// The queue that pays.
+    #[prost(string, tag = "2")]
+    pub queue: ::prost::alloc::string::String,
+    /// What each slot holds.
+    #[prost(message, optional, tag = "3")]
+    pub slice: ::core::option::Option<Resources>,
+    /// The first attempt of its placement, where the tasks of that take turns.
+    #[prost(message, optional, tag = "4")]
+    pub turns: ::core::option::Option<TaskAttempt>,
+    /// Since when, microseconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub at_us: u64,
+}
+/// An attempt at a task of a job that is known from where it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TaskAttempt {
+    /// The task.
+    #[prost(uint32, tag = "1")]
+    pub task: u32,
+    /// The try, from 1.
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
+}
+/// A placement whose tasks take turns.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TurnsLeft {
+    /// Its first attempt.
+    #[prost(uint64, tag = "1")]
+    pub job: u64,
+    /// Its first attempt.
+    #[prost(message, optional, tag = "2")]
+    pub first: ::core::option::Option<TaskAttempt>,
+    /// How many of its tasks have not ended.
+    #[prost(uint64, tag = "3")]
+    pub left: u64,
+    /// How many run at a time.
+    #[prost(uint64, tag = "4")]
+    pub slots: u64,
+}
+/// A job as the offers service knows it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OffersJobState {
+    /// What it is.
+    #[prost(message, optional, tag = "1")]
+    pub job: ::core::option::Option<PoolJob>,
+    /// The tasks that wait for a place, each with the try that it waits for.
+    #[prost(message, repeated, tag = "2")]
+    pub pending: ::prost::alloc::vec::Vec<AttemptRun>,
+}
+/// An agent as the dispatcher knows it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DispatcherAgentState {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+    /// Its present life.
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    /// Silent for the timeout.
+    #[prost(bool, tag = "3")]
+    pub away: bool,
+    /// Declared gone by an operator.
+    #[prost(bool, tag = "4")]
+    pub gone: bool,
+    /// Being drained with its tasks killed.
+    #[prost(bool, tag = "5")]
+    pub kills: bool,
+    /// When it was last missed in this life, microseconds since 1970.
+    #[prost(uint64, optional, tag = "6")]
+    pub missed_at_us: ::core::option::Option<u64>,
+}
+/// A job as the dispatcher knows it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DispatcherJobState {
+    /// Its id.
+    #[prost(uint64, tag = "1")]
+    pub job: u64,
+    /// Who it is for.
+    #[prost(string, tag = "2")]
+    pub queue: ::prost::alloc::string::String,
+    /// What it is; absent where it is the same as that of the job before.
+    #[prost(message, optional, tag = "3")]
+    pub spec: ::core::option::Option<JobSpec>,
+    /// The submitter's `Nats-Msg-Id`, if there was one.
+    #[prost(string, optional, tag = "4")]
+    pub message_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// When the inbox took it, microseconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub submitted_at_us: u64,
+    /// What it waits for; absent where it does not wait.
+    #[prost(message, optional, tag = "6")]
+    pub dependencies: ::core::option::Option<DependenciesState>,
+    /// When a user cancelled it, microseconds since 1970.
+    #[prost(uint64, optional, tag = "7")]
+    pub cancelled_at_us: ::core::option::Option<u64>,
+    /// When it ended, microseconds since 1970.
+    #[prost(uint64, optional, tag = "8")]
+    pub ended_at_us: ::core::option::Option<u64>,
+    /// How it ended.
+    #[prost(enumeration = "JobState", tag = "9")]
+    pub ended: i32,
+    /// Why, where the state alone does not say.
+    #[prost(enumeration = "Reason", tag = "10")]
+    pub ended_reason: i32,
+    /// When its first task started, microseconds since 1970.
+    #[prost(uint64, optional, tag = "11")]
+    pub started_at_us: ::core::option::Option<u64>,
+    /// Its tasks.
+    #[prost(message, repeated, tag = "12")]
+    pub tasks: ::prost::alloc::vec::Vec<TaskRunState>,
+    /// Earlier tries of its tasks.
+    #[prost(message, repeated, tag = "13")]
+    pub earlier: ::prost::alloc::vec::Vec<EarlierTries>,
+}
+/// What a job waits for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DependenciesState {
+    /// Jobs that have not ended.
+    #[prost(uint64, repeated, tag = "1")]
+    pub open: ::prost::alloc::vec::Vec<u64>,
+    /// True once one of them ended otherwise than finished.
+    #[prost(bool, tag = "2")]
+    pub failed: bool,
+}
+/// Tasks that are alike.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TaskRunState {
+    /// The first.
+    #[prost(uint32, tag = "1")]
+    pub first_task: u32,
+    /// The last.
+    #[prost(uint32, tag = "2")]
+    pub last_task: u32,
+    /// The present or last try, from 1.
+    #[prost(uint32, tag = "3")]
+    pub attempt: u32,
+    /// How many tries count against the job's `retries`.
+    #[prost(uint32, tag = "4")]
+    pub spent: u32,
+    /// When they began to wait for a place, microseconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub queued_at_us: u64,
+    /// Where they are on their way. Exactly one is set.
+    #[prost(oneof = "task_run_state::Phase", tags = "10, 11, 12, 13, 14")]
+    pub phase: ::core::option::Option<task_run_state::Phase>,
+}
+/// Nested message and enum types in `TaskRunState`.
+pub mod task_run_state {
+    /// They wait for other jobs.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Waiting {}
+    /// They wait for a place.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Queued {}
+    /// Where they are on their way. Exactly one is set.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Phase {
+        /// They wait for other jobs.
+        #[prost(message, tag = "10")]
+        Waiting(Waiting),
+        /// They wait for a place.
+        #[prost(message, tag = "11")]
+        Queued(Queued),
+        /// They wait until then, microseconds since 1970, for their next try.
+        #[prost(uint64, tag = "12")]
+        BackoffUntilUs(u64),
+        /// They hold an allocation.
+        #[prost(message, tag = "13")]
+        Placed(super::PlacedState),
+        /// Nothing follows.
+        #[prost(message, tag = "14")]
+        Ended(super::EndedState),
+    }
+}
+/// Tasks that hold an allocation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlacedState {
+    /// Where.
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+    /// In which life of it.
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    /// What each slot holds.
+    #[prost(message, optional, tag = "3")]
+    pub slice: ::core::option::Option<Resources>,
+    /// How many of the tasks that were placed together run at a time.
+    #[prost(uint64, tag = "4")]
+    pub slots: u64,
+    /// When the grant was committed, microseconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub allocated_at_us: u64,
+    /// When they started, microseconds since 1970.
+    #[prost(uint64, optional, tag = "6")]
+    pub started_at_us: ::core::option::Option<u64>,
+    /// Why they are to be stopped, where they are.
+    #[prost(enumeration = "Reason", tag = "7")]
+    pub killing: i32,
+}
+/// How a try ended.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EndedState {
+    /// A final state.
+    #[prost(enumeration = "TaskState", tag = "1")]
+    pub state: i32,
+    /// Why.
+    #[prost(enumeration = "Reason", tag = "2")]
+    pub reason: i32,
+    /// Where it was; absent where it had no place.
+    #[prost(string, optional, tag = "3")]
+    pub agent: ::core::option::Option<::prost::alloc::string::String>,
+    /// What it held.
+    #[prost(message, optional, tag = "4")]
+    pub slice: ::core::option::Option<Resources>,
+    /// When the grant was committed, microseconds since 1970.
+    #[prost(uint64, optional, tag = "5")]
+    pub allocated_at_us: ::core::option::Option<u64>,
+    /// When it started, microseconds since 1970.
+    #[prost(uint64, optional, tag = "6")]
+    pub started_at_us: ::core::option::Option<u64>,
+    /// When it ended, microseconds since 1970.
+    #[prost(uint64, tag = "7")]
+    pub ended_at_us: u64,
+    /// How the process ended.
+    #[prost(message, optional, tag = "8")]
+    pub outcome: ::core::option::Option<Outcome>,
+}
+/// Earlier tries of tasks, the same ones of each.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EarlierTries {
+    /// The first task.
+    #[prost(uint32, tag = "1")]
+    pub first_task: u32,
+    /// The last task.
+    #[prost(uint32, tag = "2")]
+    pub last_task: u32,
+    /// Their tries, oldest first.
+    #[prost(message, repeated, tag = "3")]
+    pub tries: ::prost::alloc::vec::Vec<EarlierTry>,
+}
+/// A try that was followed by another.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EarlierTry {
+    /// Which, from 1.
+    #[prost(uint32, tag = "1")]
+    pub attempt: u32,
+    /// When it began to wait for a place, microseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub queued_at_us: u64,
+    /// How it ended.
+    #[prost(message, optional, tag = "3")]
+    pub ended: ::core::option::Option<EndedState>,
+}
+/// A submission that did not become a job.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RejectedState {
+    /// Its id.
+    #[prost(uint64, tag = "1")]
+    pub job: u64,
+    /// The queue it named, as given.
+    #[prost(string, tag = "2")]
+    pub queue: ::prost::alloc::string::String,
+    /// When the inbox took it, microseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub submitted_at_us: u64,
+    /// When it was refused, microseconds since 1970.
+    #[prost(uint64, tag = "4")]
+    pub rejected_at_us: u64,
+    /// What is wrong with it.
+    #[prost(message, optional, tag = "5")]
+    pub rejection: ::core::option::Option<Rejection>,
+}
+/// A job or submission that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndedJob {
+    /// Which.
+    #[prost(uint64, tag = "1")]
+    pub job: u64,
+    /// How many tasks it had; 1 for a submission that was refused.
+    #[prost(uint64, tag = "2")]
+    pub tasks: u64,
+}
+/// How far the inbox was read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InboxRead {
+    /// The last message that was decided on.
+    #[prost(uint64, tag = "1")]
+    pub last: u64,
+}
+/// How far an operator's drain has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DrainState {
+    /// Not wanted.
+    Unspecified = 0,
+    /// Nothing new goes there; tasks are still there.
+    Under = 1,
+    /// Nothing is there any more.
+    Over = 2,
+}
+impl DrainState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DRAIN_STATE_UNSPECIFIED",
+            Self::Under => "DRAIN_STATE_UNDER",
+            Self::Over => "DRAIN_STATE_OVER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DRAIN_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "DRAIN_STATE_UNDER" => Some(Self::Under),
+            "DRAIN_STATE_OVER" => Some(Self::Over),
+            _ => None,
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod ledger;
 mod pool;
+mod state;
 
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -26,7 +27,7 @@ pub struct Sample {
 }
 
 pub fn all() -> Vec<Sample> {
-    [agent(), ledger::samples(), pool::samples()].into_iter().flatten().collect()
+    [agent(), ledger::samples(), pool::samples(), state::samples()].into_iter().flatten().collect()
 }
 
 fn limit() -> QueueLimit {

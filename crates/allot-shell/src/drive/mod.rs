@@ -5,6 +5,7 @@
 
 mod listener;
 pub(crate) mod publisher;
+mod snapshots;
 mod sources;
 mod standby;
 mod takeover;
@@ -20,17 +21,19 @@ use tracing::warn;
 
 use self::listener::Listener;
 use self::publisher::{Outgoing, Publisher, Publishers};
+use self::snapshots::Snapshots;
 use self::sources::{Heard, Sources};
 use self::takeover::{Lead, Replay};
 use crate::bus::Bus;
 use crate::clock;
-use crate::lease::{Keeper, StandbyConfig};
+use crate::lease::Keeper;
 use crate::ledger::appender::{AppendError, Appender};
 use crate::ledger::inbox::{InboxReader, Submitted};
 use crate::ledger::reader::Delivered;
 use crate::message::{Effect, Incoming, Malformed, StreamInfo, refusal};
 use crate::service::{Input, LedgerService, Output};
 use crate::shutdown::Shutdown;
+use crate::snapshot::{WriterConfig, restore};
 use crate::standing::Role;
 
 /// How many messages are given to the core before its records are appended.
@@ -58,14 +61,14 @@ pub(crate) struct Replaced {
 pub async fn drive<S: LedgerService>(
     bus: Bus,
     service: S,
-    standby: StandbyConfig,
+    config: WriterConfig,
     instance: InstanceId,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    standby.check()?;
+    config.standby.check()?;
     loop {
         let begun = tokio::select! {
-            begun = begin(&bus, &service, &standby, &instance) => begun,
+            begun = begin(&bus, &service, &config, &instance) => begun,
             () = shutdown.wait() => return Ok(()),
         };
         let ended = match begun {
@@ -83,28 +86,30 @@ pub async fn drive<S: LedgerService>(
 async fn begin<S: LedgerService>(
     bus: &Bus,
     service: &S,
-    standby: &StandbyConfig,
+    config: &WriterConfig,
     instance: &InstanceId,
 ) -> anyhow::Result<Active<S>> {
     bus.standing_cell().set(Role::Starting, None);
     bus.ensure_streams().await?;
-    let mut core = service.core();
-    let mut replay = Replay::<S>::of_all(bus, &mut core).await?;
-    let keeper = replay.stand_by(bus, standby, instance).await?;
+    let mut restored = restore(bus, service).await?;
+    let mut replay = Replay::<S>::of_rest(bus, &mut restored).await?;
+    let keeper = replay.stand_by(bus, &config.standby, instance).await?;
     // From before the lead is taken, so that nothing said to the new writer is missed.
     let listener = Listener::start(bus, service.subscriptions()).await?;
     let lead = replay.take_lead(bus, instance).await?;
+    let core = restored.core;
     let inbox = match S::inbox_from(&core) {
         Some(from) => Some(InboxReader::open(bus, from).await?),
         None => None,
     };
-    let Lead { ledger, appender, epoch, last } = lead;
+    let Lead { ledger, appender, epoch, last, records } = lead;
+    let snapshots = Snapshots::new(bus.clone(), config.snapshots, records);
     let publishers = Publishers {
         messages: Publisher::new(bus.client().clone()),
         answers: Publisher::new(listener.client().clone()),
     };
     bus.standing_cell().set(Role::Active, Some(epoch));
-    let mut driver = Driver::new(service.clone(), core, publishers, appender, epoch, last);
+    let mut driver = Driver::new(service.clone(), core, publishers, appender, epoch, last, snapshots);
     driver.give(clock::now(), S::resume(epoch));
     driver.start_append();
     let sources = Sources::new(ledger, inbox, listener, bus.standing_cell().clone());
@@ -147,6 +152,7 @@ struct Driver<S: LedgerService> {
     epoch: Epoch,
     own_subject: String,
     malformed: u64,
+    snapshots: Snapshots,
 }
 
 /// What woke the loop.
@@ -154,6 +160,7 @@ enum Woken {
     Stop,
     Appended(Result<u64, AppendError>),
     Due,
+    Saved(Result<(), String>),
     Sent,
     Heard(anyhow::Result<Heard>),
 }
@@ -166,6 +173,7 @@ impl<S: LedgerService> Driver<S> {
         appender: Appender,
         epoch: Epoch,
         last: u64,
+        snapshots: Snapshots,
     ) -> Self {
         Self {
             service,
@@ -179,6 +187,7 @@ impl<S: LedgerService> Driver<S> {
             epoch,
             own_subject: allot_bus::Subject::Ledger(S::WRITER).to_string(),
             malformed: 0,
+            snapshots,
         }
     }
 
@@ -188,23 +197,28 @@ impl<S: LedgerService> Driver<S> {
                 Woken::Stop => return Ok(()),
                 Woken::Appended(outcome) => self.on_appended(outcome)?,
                 Woken::Due => self.wake(),
+                Woken::Saved(outcome) => self.snapshots.saved(outcome),
                 Woken::Sent => {}
                 Woken::Heard(heard) => self.on_heard(heard?)?,
             }
             self.drain(sources)?;
             self.start_append();
+            if self.settles_for_snapshot(sources, shutdown).await? {
+                self.take_snapshot(sources);
+            }
         }
     }
 
     /// Waits for whatever comes first. The order is that of importance; only messages can come without end.
     async fn wait(&mut self, sources: &mut Sources, shutdown: &Shutdown) -> Woken {
         let with_inbox = self.has_room();
-        let due = self.core.next_wake();
+        let due = self.core.next_wake().into_iter().chain(self.snapshots.due()).min();
         tokio::select! {
             biased;
             () = shutdown.wait() => Woken::Stop,
             outcome = appended(&mut self.appending) => Woken::Appended(outcome),
             () = until(due) => Woken::Due,
+            outcome = self.snapshots.saving() => Woken::Saved(outcome),
             () = self.publishers.work_off() => Woken::Sent,
             heard = sources.next(with_inbox) => Woken::Heard(heard),
         }
@@ -242,14 +256,16 @@ impl<S: LedgerService> Driver<S> {
         let now = clock::now();
         let batch = takeover::decode(delivered)?;
         for entry in batch.into_iter().flat_map(|batch| batch.entries) {
+            self.snapshots.read(1);
             self.give(now, S::ledger(entry));
         }
         Ok(())
     }
 
     /// Our own records we have folded already; another epoch on our subject means that we are not the writer.
-    fn on_own_record(&self, delivered: &Delivered) -> anyhow::Result<()> {
+    fn on_own_record(&mut self, delivered: &Delivered) -> anyhow::Result<()> {
         if batch_epoch(&delivered.message.payload).is_ok_and(|epoch| epoch == self.epoch) {
+            self.snapshots.read_own();
             return Ok(());
         }
         match takeover::decode(delivered)? {
@@ -310,7 +326,10 @@ impl<S: LedgerService> Driver<S> {
 
     fn carry_out(&mut self, at: Time, effect: Effect) {
         match effect {
-            Effect::Append(record) => self.outbox.append(&Entry { at, record }),
+            Effect::Append(record) => {
+                self.snapshots.wrote();
+                self.outbox.append(&Entry { at, record });
+            }
             Effect::Publish { subject, payload } => self.send(subject, None, payload, false),
             Effect::PublishWithHeaders { subject, headers, payload } => {
                 self.send(subject, Some(headers), payload, false);

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use allot_model::Time;
 use async_nats::{Client, Message};
 use futures::FutureExt;
 use tokio::task::unconstrained;
@@ -60,6 +61,18 @@ impl Sources {
         standing: StandingCell,
     ) -> Self {
         Self { ledger, inbox, listener, standing, turn: LEDGER, taken: 0 }
+    }
+
+    /// The last message of the ledger that was taken from here, and when the ledger took it.
+    pub(crate) fn ledger_position(&self) -> (u64, Time) {
+        (self.ledger.next_sequence() - 1, self.ledger.last_at())
+    }
+
+    /// Waits for the next message of the ledger.
+    pub(crate) async fn next_of_ledger(&mut self) -> anyhow::Result<Delivered> {
+        let delivered = self.ledger.next().await?;
+        self.standing.has_read(delivered.sequence);
+        Ok(delivered)
     }
 
     /// Waits for the next message; one of the inbox only where `with_inbox` says so.

@@ -16,6 +16,7 @@ use crate::ledger::appender::{AppendError, Appender};
 use crate::ledger::reader::{Delivered, StreamReader};
 use crate::retry::retry;
 use crate::service::{LedgerService, Output};
+use crate::snapshot::Restored;
 use crate::standing::StandingCell;
 
 /// How often it is tried again where another instance has written in between: the one that is being replaced may be at
@@ -30,6 +31,8 @@ pub(crate) struct Lead {
     pub(crate) epoch: Epoch,
     /// The last message of the writer's subject.
     pub(crate) last: u64,
+    /// How many records were read since the snapshot that the core began with.
+    pub(crate) records: u64,
 }
 
 /// The ledger as far as it has been read.
@@ -61,14 +64,15 @@ async fn end_of_ledger(bus: &Bus) -> anyhow::Result<u64> {
 }
 
 impl<'a, S: LedgerService> Replay<'a, S> {
-    /// Reads the whole ledger into the core.
-    pub(crate) async fn of_all(bus: &Bus, core: &'a mut S::Core) -> anyhow::Result<Self> {
+    /// Reads into the core what the ledger has beyond it.
+    pub(crate) async fn of_rest(bus: &Bus, restored: &'a mut Restored<S::Core>) -> anyhow::Result<Self> {
+        let Restored { core, ledger_sequence, own_sequence, epoch } = restored;
         let mut replay = Self {
             core,
-            ledger: StreamReader::open(bus, Stream::Ledger, 1).await?,
+            ledger: StreamReader::open(bus, Stream::Ledger, *ledger_sequence + 1).await?,
             own_subject: Subject::Ledger(S::WRITER).to_string(),
-            epoch: Epoch(0),
-            last: 0,
+            epoch: *epoch,
+            last: *own_sequence,
             records: 0,
             outputs: Vec::new(),
             standing: bus.standing_cell().clone(),
@@ -88,7 +92,7 @@ impl<'a, S: LedgerService> Replay<'a, S> {
             match appender.clone().append(self.last, announcement(S::WRITER, epoch, instance)).await {
                 Ok(last) => {
                     info!(%epoch, writer = S::WRITER.as_str(), "took the lead");
-                    return Ok(Lead { ledger: self.ledger, appender, epoch, last });
+                    return Ok(Lead { ledger: self.ledger, appender, epoch, last, records: self.records });
                 }
                 Err(AppendError::Fenced { last }) => {
                     debug!(last, "another instance has written, reading on");

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use allot_bus::Stream;
 use allot_model::Time;
@@ -11,10 +12,17 @@ use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig, OrderedError
 use async_nats::jetstream::message::Message;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
+use super::stored;
 use crate::bus::Bus;
 use crate::retry::{Backoff, retry};
+
+/// How often it is looked whether messages are there, where none come.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long an answer to that is waited for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// A message of a stream.
 #[derive(Debug)]
@@ -36,8 +44,11 @@ pub struct StreamReader {
     /// The subject of which only the newest is wanted; nothing where all is.
     newest_of: Option<String>,
     next: u64,
+    /// When the stream took the last message that was read.
+    last_at: Time,
     consumer: Consumer,
     reconnected: BoxFuture<'static, ()>,
+    quiet: Quiet,
 }
 
 /// What the messages come from.
@@ -76,13 +87,27 @@ impl StreamReader {
         let ordered = retry("read a stream", || consume(bus, stream, newest_of.as_deref(), next)).await;
         let ordered = ordered.with_context(|| format!("cannot read {}", stream.name()))?;
         let consumer = Consumer::Open(Box::new(ordered));
-        Ok(Self { bus: bus.clone(), stream, newest_of, next, consumer, reconnected })
+        Ok(Self {
+            bus: bus.clone(),
+            stream,
+            newest_of,
+            next,
+            last_at: Time::ZERO,
+            consumer,
+            reconnected,
+            quiet: Quiet::new(),
+        })
     }
 
     /// The sequence number that the next message has, unless messages were deleted.
     #[must_use]
     pub fn next_sequence(&self) -> u64 {
         self.next
+    }
+
+    /// When the stream took the last message that was read.
+    pub(crate) fn last_at(&self) -> Time {
+        self.last_at
     }
 
     /// Waits for the next message.
@@ -100,7 +125,11 @@ impl StreamReader {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<anyhow::Result<Delivered>> {
         loop {
             let ordered = ready!(self.poll_open(cx))?;
-            match ready!(ordered.poll_next_unpin(cx)) {
+            let Poll::Ready(next) = ordered.poll_next_unpin(cx) else {
+                ready!(self.poll_quiet(cx));
+                continue;
+            };
+            match next {
                 Some(Ok(message)) => match self.accept(message)? {
                     Some(delivered) => return Poll::Ready(Ok(delivered)),
                     None => continue,
@@ -133,6 +162,20 @@ impl StreamReader {
         }
     }
 
+    /// Ready, and reading anew, once messages are there that do not come. A consumer lives on one server of a cluster; the
+    /// client's own way of finding out that this one is gone takes many seconds.
+    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.newest_of.is_some() {
+            // Who wants the newest only looks for itself.
+            return Poll::Pending;
+        }
+        let (bus, stream, next) = (self.bus.clone(), self.stream, self.next);
+        ready!(self.quiet.poll_missed(cx, next, || is_there(bus.clone(), stream, next).boxed()));
+        debug!(stream = stream.name(), next, "messages are there that do not come, reading anew");
+        self.open_anew();
+        Poll::Ready(())
+    }
+
     fn open_anew(&mut self) {
         let (bus, stream, newest_of) = (self.bus.clone(), self.stream, self.newest_of.clone());
         self.consumer = Consumer::Opening(consume_at_last(bus, stream, newest_of, self.next).boxed());
@@ -151,12 +194,8 @@ impl StreamReader {
         }
         let published_us = u64::try_from(info.published.unix_timestamp_nanos() / 1_000).unwrap_or(0);
         self.next = sequence + 1;
-        Ok(Some(Delivered {
-            sequence,
-            pending,
-            published_at: Time::from_micros(published_us),
-            message: message.message,
-        }))
+        self.last_at = Time::from_micros(published_us);
+        Ok(Some(Delivered { sequence, pending, published_at: self.last_at, message: message.message }))
     }
 
     /// Messages of the inbox and of outputs may be deleted; a hole in the ledger would make another state of it.
@@ -173,6 +212,52 @@ impl StreamReader {
             "the ledger does not begin with its first message: what was before is not known"
         );
         Ok(())
+    }
+}
+
+/// True where the stream has this message or a later one.
+async fn is_there(bus: Bus, stream: Stream, from: u64) -> bool {
+    let pattern = stream.kind().pattern();
+    let asked = tokio::time::timeout(ANSWER_WITHIN, stored::first(&bus, stream, &pattern, from)).await;
+    matches!(asked, Ok(Ok(Some(_))))
+}
+
+/// Notices that nothing comes though something is there.
+struct Quiet {
+    ticks: Interval,
+    asking: Option<BoxFuture<'static, bool>>,
+    /// The message that was waited for at the last look, where it was there.
+    missed: Option<u64>,
+}
+
+impl Quiet {
+    fn new() -> Self {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { ticks, asking: None, missed: None }
+    }
+
+    /// Ready once two looks in a row have found that message `next` is there and has not come.
+    fn poll_missed(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: u64,
+        mut look: impl FnMut() -> BoxFuture<'static, bool>,
+    ) -> Poll<()> {
+        loop {
+            if let Some(asking) = &mut self.asking {
+                let is_there = ready!(asking.poll_unpin(cx));
+                self.asking = None;
+                let again = self.missed == Some(next);
+                self.missed = is_there.then_some(next);
+                if is_there && again {
+                    self.missed = None;
+                    return Poll::Ready(());
+                }
+            }
+            ready!(self.ticks.poll_tick(cx));
+            self.asking = Some(look());
+        }
     }
 }
 

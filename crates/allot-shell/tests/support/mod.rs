@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use allot_model::ledger::{DispatcherRecord, Entry, Record, Rejection, Writer};
-use allot_model::{Core, Epoch, JobId, ReplyTo, Span, Time};
+use allot_model::{Core, Epoch, JobId, ReplyTo, Span, StateItem, Time};
 use allot_shell::{
-    Bus, Effect, Incoming, LedgerService, Malformed, NatsConfig, Role, Shutdown, StandbyConfig, drive,
+    Bus, Effect, Incoming, LedgerService, Malformed, NatsConfig, Role, Shutdown, WriterConfig, drive,
     instance_id,
 };
 use allot_testkit::{PATIENCE, eventually, within};
@@ -70,12 +70,28 @@ impl Counter {
         out.push(Out::Append(record));
     }
 
+    fn snapshot(&self) -> impl Iterator<Item = StateItem> {
+        let counted = StateItem::Ended { job: JobId(self.count), tasks: self.text_bytes as u64 };
+        [counted, StateItem::Inbox { last: JobId(self.submissions) }].into_iter()
+    }
+
+    fn restore(&mut self, item: &StateItem) {
+        match item {
+            StateItem::Ended { job, tasks } => {
+                (self.count, self.text_bytes) = (job.0, usize::try_from(*tasks).unwrap());
+            }
+            StateItem::Inbox { last } => self.submissions = last.0,
+            _ => {}
+        }
+    }
+
     fn state(&self) -> String {
         format!("count {} text {} foreign {}", self.count, self.text_bytes, self.foreign)
     }
 }
 
 pub enum In {
+    Restore(StateItem),
     Replay(Entry),
     Ledger(Entry),
     Resume(Epoch),
@@ -99,6 +115,7 @@ impl Core for Counter {
 
     fn handle(&mut self, now: Time, input: In, out: &mut Vec<Out>) {
         match input {
+            In::Restore(item) => self.restore(&item),
             In::Replay(entry) | In::Ledger(entry) => self.fold(&entry.record),
             In::Resume(epoch) => self.epoch = epoch,
             In::Count { text, reply } => {
@@ -124,18 +141,27 @@ impl Core for Counter {
     }
 }
 
+/// Writes as one of the writers, the dispatcher unless another is named. Only the dispatcher listens to anyone.
 #[derive(Clone)]
-pub struct Counting {
+pub struct Counting<const WRITER: usize = 2> {
     gate: Arc<Mutex<()>>,
     core: Counter,
 }
 
-impl LedgerService for Counting {
+impl<const WRITER: usize> LedgerService for Counting<WRITER> {
     type Core = Counter;
-    const WRITER: Writer = Writer::Dispatcher;
+    const WRITER: Writer = Writer::ALL[WRITER];
 
     fn core(&self) -> Counter {
         self.core.clone()
+    }
+
+    fn restore(item: StateItem) -> In {
+        In::Restore(item)
+    }
+
+    fn snapshot(core: &Counter) -> impl Iterator<Item = StateItem> {
+        core.snapshot()
     }
 
     fn replay(entry: Entry) -> In {
@@ -151,7 +177,7 @@ impl LedgerService for Counting {
     }
 
     fn subscriptions(&self) -> Vec<String> {
-        [COUNT, READ, HUGE, RING, BLOCK].map(str::to_owned).into()
+        if WRITER == 2 { [COUNT, READ, HUGE, RING, BLOCK].map(str::to_owned).into() } else { Vec::new() }
     }
 
     fn inbox_from(core: &Counter) -> Option<u64> {
@@ -196,15 +222,19 @@ pub struct Running {
 
 impl Running {
     pub async fn start(config: &NatsConfig, core: Counter) -> Self {
-        Self::start_as(config, core, StandbyConfig::default()).await
+        Self::start_as::<2>(config, core, WriterConfig::default()).await
     }
 
-    pub async fn start_as(config: &NatsConfig, core: Counter, standby: StandbyConfig) -> Self {
+    pub async fn start_as<const WRITER: usize>(
+        config: &NatsConfig,
+        core: Counter,
+        writer: WriterConfig,
+    ) -> Self {
         let bus = Bus::connect(config, "counting").await.unwrap();
         let shutdown = Shutdown::new();
         let gate = Arc::new(Mutex::new(()));
-        let service = Counting { gate: gate.clone(), core };
-        let task = tokio::spawn(drive(bus.clone(), service, standby, instance_id(), shutdown.clone()));
+        let service = Counting::<WRITER> { gate: gate.clone(), core };
+        let task = tokio::spawn(drive(bus.clone(), service, writer, instance_id(), shutdown.clone()));
         Self { bus, gate, task, shutdown }
     }
 

@@ -272,9 +272,9 @@ impl DispatcherCore {
     }
 
     fn fold_cancelled(&mut self, at: Time, id: JobId) {
+        self.stop_waiting(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.cancelled = Some(at);
-        job.dependencies = None;
         let Some(all) = job.all() else { return };
         for (part, mut task) in job.runs(all) {
             match &mut task.phase {
@@ -303,9 +303,9 @@ impl DispatcherCore {
             }
             self.work.unblocked.insert(dependent);
         }
+        self.stop_waiting(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.ended = Some((state, reason, at));
-        job.dependencies = None;
         let Some(all) = job.all() else { return };
         for (part, task) in job.runs(all).into_iter().filter(|(_, task)| task.phase == Phase::Waiting) {
             let phase = never_placed(at, TaskState::Dropped, Reason::DependencyFailed);
@@ -313,6 +313,19 @@ impl DispatcherCore {
         }
         let tasks = u64::from(job.spec.tasks);
         self.forget_old(id, tasks);
+    }
+
+    /// The job waits for no other any more.
+    fn stop_waiting(&mut self, id: JobId) {
+        let dependencies = self.jobs.get_mut(&id).and_then(|job| job.dependencies.take());
+        for other in dependencies.map(|dependencies| dependencies.open).unwrap_or_default() {
+            if let Some(waiting) = self.dependents.get_mut(&other) {
+                waiting.remove(&id);
+                if waiting.is_empty() {
+                    self.dependents.remove(&other);
+                }
+            }
+        }
     }
 
     /// Notes an end and forgets the oldest ended jobs once there are too many.

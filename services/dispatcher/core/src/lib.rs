@@ -11,6 +11,7 @@ mod orders;
 mod react;
 mod reports;
 mod requests;
+mod snapshot;
 mod submit;
 mod views;
 
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use allot_model::{
     AgentId, AgentOrder, Answer, AttemptRun, Core, DispatcherRecord, Done, Entry, Epoch, Incarnation, JobId,
     JobList, JobQuery, JobSpec, JobView, JobsQuery, OrderBatch, QueueGuarantee, QueueLimit, QueueName,
-    QueueSetCommand, Record, Rejection, ReplyTo, ReportBatch, Span, TaskRange, TaskSet, Time,
+    QueueSetCommand, Record, Rejection, ReplyTo, ReportBatch, Span, StateItem, TaskRange, TaskSet, Time,
 };
 
 use job::Job;
@@ -29,6 +30,8 @@ pub use submit::Submission;
 /// Everything that can happen to the dispatcher.
 #[derive(Debug, Clone)]
 pub enum Input {
+    /// A piece of a snapshot; they come before anything else.
+    Restore(StateItem),
     /// A record of any writer from before this instance took over.
     Replay(Entry),
     /// A record of another writer.
@@ -279,6 +282,7 @@ impl Core for DispatcherCore {
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
+            Input::Restore(item) => self.restore(item),
             Input::Replay(entry) => {
                 self.fold(&entry);
                 self.work.keep_what_cannot_be_found_anew();

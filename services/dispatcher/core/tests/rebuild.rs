@@ -214,6 +214,38 @@ proptest! {
     }
 
     #[test]
+    fn a_snapshot_and_the_records_after_it_equal_all_records(
+        steps in proptest::collection::vec(step(), 0..100),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut story = Story::new();
+        for step in steps {
+            story.take(step);
+        }
+        story.read(usize::MAX);
+        let restored = story.house.restored_at(cut.index(story.house.ledger.len() + 1));
+        restored.sanity_check();
+        prop_assert!(restored.same_state(&story.house.core));
+    }
+
+    #[test]
+    fn a_snapshot_of_one_that_lives_and_has_read_all_is_as_good_as_one_of_the_ledger(
+        before in proptest::collection::vec(step(), 0..60),
+        after in proptest::collection::vec(step(), 0..40),
+    ) {
+        let mut story = Story::new();
+        before.into_iter().for_each(|step| story.take(step));
+        story.read(usize::MAX);
+        let core = story.house.core.clone();
+        let written = story.house.ledger.len();
+        after.into_iter().for_each(|step| story.take(step));
+        story.read(usize::MAX);
+        let restored = story.house.restored(&core, &story.house.ledger[written..]);
+        restored.sanity_check();
+        prop_assert!(restored.same_state(&story.house.core));
+    }
+
+    #[test]
     fn every_allocation_is_released_once_and_no_ended_task_is_launched(
         steps in proptest::collection::vec(step(), 0..100),
     ) {

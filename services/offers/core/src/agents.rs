@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentFacts, AgentId, AttemptId, AttemptRun, JobId, OfferVersion, PoolAgent, QueueName, Resources, RunMap,
-    TaskRange, Time,
+    TaskRange, Time, TurnsLeft,
 };
 
 /// Whether an agent takes part.
@@ -53,6 +53,14 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
+    pub(crate) fn load(saved: TurnsLeft) -> Self {
+        Self { left: saved.left, slots: saved.slots }
+    }
+
+    pub(crate) fn save(&self, first: AttemptId) -> TurnsLeft {
+        TurnsLeft { first, left: self.left, slots: self.slots }
+    }
+
     /// So many of the tasks have ended. Returns how many slots are free, because fewer tasks are left than there were
     /// slots.
     fn end(&mut self, tasks: u64) -> u64 {

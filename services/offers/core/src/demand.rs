@@ -42,7 +42,7 @@ impl Account {
 }
 
 /// All that is wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Demand {
     /// Boxed: the nodes of the map are half empty.
     pub(crate) jobs: BTreeMap<JobId, Box<Job>>,
@@ -53,6 +53,11 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
+    /// True where both want the same, whatever they share in memory.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.jobs == other.jobs && self.queues == other.queues && self.limits == other.limits
+    }
+
     pub(crate) fn admit(&mut self, pool: Arc<PoolJob>, waits: bool) {
         let slice = self.shared(pool.resources.as_scalars());
         let (id, queue, tasks) = (pool.job, pool.queue.clone(), pool.tasks);

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use allot_model::{
-    AgentFacts, AgentId, AttemptRun, DispatcherRecord, Entry, FeedItem, OffersRecord, Placement, PoolJob,
-    Record, RegistryRecord, Span, Time,
+    AgentFacts, AgentId, AttemptRun, DispatcherRecord, Entry, FeedItem, JobId, OffersRecord, Placement,
+    PoolJob, Record, RegistryRecord, Resources, Span, Time,
 };
 
 use crate::OffersCore;
 use crate::agents::{Agent, Drain, Freed, Held};
 use crate::allocators::Active;
+use crate::demand::Demand;
 
 impl OffersCore {
     pub(crate) fn fold(&mut self, entry: &Entry) {
@@ -80,8 +81,7 @@ impl OffersCore {
         self.demand.unqueue(run.job, run.tasks);
         self.demand.note_placed(run.job);
         let Some(agent) = self.agents.get_mut(id) else { return };
-        let shared = self.demand.jobs.get(&run.job).map(|job| job.slice.clone());
-        let slice = shared.filter(|shared| **shared == *slice).unwrap_or_else(|| Arc::new(slice.clone()));
+        let slice = shared_slice(&self.demand, run.job, slice);
         self.demand.charge(queue, &slice, *slots);
         agent.hold(*run, Held { attempt: run.attempt, at, queue: queue.clone(), slice, turns: None }, *slots);
         agent.is_taken = true;
@@ -152,8 +152,14 @@ impl OffersCore {
     }
 }
 
+/// The slice in the memory of its job, where it is the same.
+pub(crate) fn shared_slice(demand: &Demand, job: JobId, slice: &Resources) -> Arc<Resources> {
+    let of_job = demand.jobs.get(&job).map(|job| job.slice.clone());
+    of_job.filter(|shared| **shared == *slice).unwrap_or_else(|| Arc::new(slice.clone()))
+}
+
 /// The first try of all tasks of a job.
-fn all_of(job: allot_model::JobId, tasks: u32) -> Option<AttemptRun> {
+fn all_of(job: JobId, tasks: u32) -> Option<AttemptRun> {
     let tasks = allot_model::TaskRange::new(0, tasks.checked_sub(1)?)?;
     Some(AttemptRun { job, tasks, attempt: 1 })
 }

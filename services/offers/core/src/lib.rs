@@ -11,6 +11,7 @@ mod feed;
 mod fold;
 mod limits;
 mod minimum;
+mod snapshot;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use allot_model::{
     AccountQuery, AgentId, AgentUse, AllocatorMessage, Answer, Core, Done, Entry, Epoch, Feed, FeedItem,
     FromAllocator, Grant, InstanceId, OfferCounts, OfferVersion, OffersRecord, PolicyUseCommand, PolicyView,
-    QueueView, Record, Refusal, RefusalCode, ReplyTo, Span, Time,
+    QueueView, Record, Refusal, RefusalCode, ReplyTo, Span, StateItem, Time,
 };
 
 use agents::{Agents, Filter, Standing};
@@ -29,6 +30,8 @@ pub use minimum::Minimum;
 /// Everything that can happen to the offers service.
 #[derive(Debug, Clone)]
 pub enum Input {
+    /// A piece of a snapshot; they come before anything else.
+    Restore(StateItem),
     /// A record of any writer from before this instance took over.
     Replay(Entry),
     /// A record of another writer.
@@ -382,7 +385,7 @@ impl OffersCore {
             core.agents.values().map(part).collect()
         };
         agents(self) == agents(other)
-            && self.demand == other.demand
+            && self.demand.is_same(&other.demand)
             && self.allocators.active == other.allocators.active
             && self.allocators.chosen == other.allocators.chosen
     }
@@ -394,6 +397,7 @@ impl Core for OffersCore {
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
+            Input::Restore(item) => self.restore(item),
             Input::Replay(entry) | Input::Ledger(entry) => self.fold(&entry),
             Input::Resume { epoch } => self.on_resume(now, epoch, out),
             Input::Allocator { reply, message } => self.on_allocator(now, reply, message, out),

@@ -118,6 +118,26 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_snapshot_and_the_records_after_it_equal_all_records(
+        steps in proptest::collection::vec(step(), 0..80),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut pool = Pool::new();
+        let mut admitted = [false; 6];
+        for step in steps {
+            take(&mut pool, step, &mut admitted);
+        }
+        let restored = pool.restored_at(cut.index(pool.ledger.len() + 1));
+        restored.sanity_check();
+        prop_assert!(restored.same_state(&pool.core));
+        prop_assert!(restored.snapshot().eq(pool.core.snapshot()));
+    }
+}
+
 #[test]
 fn a_cancellation_that_stands_before_an_allocation_in_the_ledger_may_be_read_after_it() {
     let part: &[Part<'_>] = &[("m1", run(1, 0, 0, 1), ONE)];

@@ -6,13 +6,14 @@
 mod agent;
 mod commands;
 mod fold;
+mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allot_model::{
     AgentFacts, AgentId, AgentView, Answer, Beat, Core, Done, DrainCommand, Entry, Epoch, Hello, Record,
-    RegistryRecord, ReplyTo, Span, Time, Welcome,
+    RegistryRecord, ReplyTo, Span, StateItem, Time, Welcome,
 };
 
 use agent::Agent;
@@ -20,6 +21,8 @@ use agent::Agent;
 /// Everything that can happen to the registry.
 #[derive(Debug, Clone)]
 pub enum Input {
+    /// A piece of a snapshot; they come before anything else.
+    Restore(StateItem),
     /// A record of any writer from before this instance took over.
     Replay(Entry),
     /// A record of another writer.
@@ -236,6 +239,7 @@ impl Core for RegistryCore {
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
+            Input::Restore(item) => self.restore(item),
             Input::Replay(entry) => self.fold(&entry),
             Input::Ledger(entry) => {
                 self.fold(&entry);

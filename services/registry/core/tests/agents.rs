@@ -256,6 +256,19 @@ proptest! {
     }
 
     #[test]
+    fn a_snapshot_and_the_records_after_it_equal_all_records(
+        steps in proptest::collection::vec(step(), 0..80),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut house = House::new();
+        steps.iter().for_each(|step| take(&mut house, step));
+        house.read(usize::MAX);
+        let restored = house.restored_at(cut.index(house.ledger.len() + 1));
+        prop_assert!(restored.same_state(&house.core));
+        prop_assert!(restored.snapshot().eq(house.core.snapshot()));
+    }
+
+    #[test]
     fn a_registry_that_is_replaced_at_any_moment_ends_in_the_same_state(
         steps in proptest::collection::vec(step(), 0..80),
         replaced_after in 0_usize..80,

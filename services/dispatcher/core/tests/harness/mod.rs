@@ -281,11 +281,51 @@ impl House {
 
     /// A dispatcher that knows this one's ledger and nothing else.
     pub fn rebuilt(&self) -> DispatcherCore {
-        let mut core = DispatcherCore::new(self.options);
+        self.replayed(DispatcherCore::new(self.options), &self.ledger)
+    }
+
+    /// The core after these records.
+    fn replayed<'a>(
+        &self,
+        mut core: DispatcherCore,
+        records: impl IntoIterator<Item = &'a Entry>,
+    ) -> DispatcherCore {
         let mut out = Vec::new();
-        self.ledger.iter().for_each(|entry| core.handle(entry.at, Input::Replay(entry.clone()), &mut out));
+        records.into_iter().for_each(|entry| core.handle(entry.at, Input::Replay(entry.clone()), &mut out));
         assert!(out.is_empty(), "a replay has no outputs");
         core
+    }
+
+    /// A core from a snapshot of another, as it is saved, and from the records that were not in it.
+    pub fn restored<'a>(
+        &self,
+        of: &DispatcherCore,
+        tail: impl IntoIterator<Item = &'a Entry>,
+    ) -> DispatcherCore {
+        let head = SnapshotHead {
+            writer: Writer::Dispatcher,
+            epoch: Epoch(1),
+            ledger_sequence: 0,
+            ledger_at: Time::ZERO,
+            own_sequence: 0,
+            inbox_sequence: 0,
+            taken_at: Time::ZERO,
+            items: 0,
+        };
+        let bytes = allot_proto::encode_snapshot(&head, of.snapshot());
+        let (mut core, mut out) = (DispatcherCore::new(self.options), Vec::new());
+        for item in allot_proto::SnapshotReader::new(&bytes).unwrap() {
+            core.handle(Time::ZERO, Input::Restore(item.unwrap()), &mut out);
+        }
+        assert!(out.is_empty(), "a snapshot has no outputs");
+        core.sanity_check();
+        self.replayed(core, tail)
+    }
+
+    /// A core from a snapshot of the first `cut` records, and from those after them.
+    pub fn restored_at(&self, cut: usize) -> DispatcherCore {
+        let (before, tail) = self.ledger.split_at(cut.min(self.ledger.len()));
+        self.restored(&self.replayed(DispatcherCore::new(self.options), before), tail)
     }
 
     /// Another dispatcher takes over from the ledger.

@@ -1,5 +1,6 @@
 //! Agents that are only modelled: they join, beat, and finish `noop` tasks as a real agent does, with the same core,
-//! and have no directory, no journal and no processes. Thousands fit in one process, to measure the control plane.
+//! and have no directory, no journal and no processes; other tasks run on them until they are told to stop. Thousands fit
+//! in one process, to measure the control plane.
 //!
 //! The tasks of a [`directed`] one are any tasks; they end when whoever directs it says so.
 
@@ -61,7 +62,7 @@ struct Modelled {
     welcomes: String,
     /// What the core wants done and is not done yet.
     wanted: Vec<Output>,
-    /// Who says when tasks end; they end at once, and are `noop` tasks only, where nobody does.
+    /// Who says when tasks end.
     directions: Option<Directions>,
 }
 

@@ -11,6 +11,9 @@ use serde_json::Value;
 use super::process::{Running, Spent, emptied};
 use crate::run::root;
 
+/// The services, by the ends of their programs' names.
+pub(crate) const SERVICES: [&str; 4] = ["registry", "offers", "dispatcher", "allocator-drf"];
+
 /// How long the cluster may take until it takes tasks.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
@@ -46,12 +49,21 @@ pub(crate) struct Cluster {
     url: String,
     agents: Vec<Running>,
     services: Vec<Running>,
+    /// Services that were killed, to be started again.
+    killed: Vec<String>,
+    /// How many services were started so far.
+    started: usize,
     nats: Running,
 }
 
 impl Cluster {
     /// Starts one with an empty ledger, and waits until it takes tasks.
     pub(crate) fn start(programs: &Programs, agents: Agents) -> Result<Self> {
+        Self::start_several(programs, agents, 1)
+    }
+
+    /// The same with so many instances of each service.
+    pub(crate) fn start_several(programs: &Programs, agents: Agents, instances: usize) -> Result<Self> {
         let missing = programs.folder.join("allot");
         ensure!(missing.exists(), "{} is not there: leave out --no-build", missing.display());
         let dir = root().join("target/bench/cluster");
@@ -59,14 +71,52 @@ impl Cluster {
         let mut nats = start_nats(programs, &dir)?;
         let url = nats_url(&mut nats, &dir)?;
         let program = programs.folder.join("allot");
-        let mut cluster = Self { dir, program, url, agents: Vec::new(), services: Vec::new(), nats };
-        for service in ["registry", "offers", "dispatcher", "allocator-drf"] {
-            let running = cluster.spawn(programs, service, service, &[])?;
-            cluster.services.push(running);
-        }
+        let mut cluster = Self {
+            dir,
+            program,
+            url,
+            agents: Vec::new(),
+            services: Vec::new(),
+            killed: Vec::new(),
+            started: 0,
+            nats,
+        };
+        cluster.killed = SERVICES.iter().flat_map(|name| vec![(*name).to_owned(); instances]).collect();
+        cluster.start_killed(programs)?;
         cluster.start_agents(programs, agents)?;
         cluster.wait_until_ready(agents.count() as usize)?;
         Ok(cluster)
+    }
+
+    /// Starts again what was killed.
+    pub(crate) fn start_killed(&mut self, programs: &Programs) -> Result<()> {
+        for name in std::mem::take(&mut self.killed) {
+            self.started += 1;
+            let running = self.spawn(programs, &format!("{name}-{}", self.started), &name, &[])?;
+            self.services.push(running);
+        }
+        Ok(())
+    }
+
+    /// Kills the service with this process.
+    pub(crate) fn kill(&mut self, pid: u32) -> Result<()> {
+        let place = self.services.iter().position(|running| running.pid() == pid);
+        let mut running = self.services.swap_remove(place.context("no service has this process")?);
+        running.kill();
+        let (service, _number) = running.name().rsplit_once('-').context("its name has no number")?;
+        self.killed.push(service.to_owned());
+        Ok(())
+    }
+
+    /// Kills all services, but neither agents nor nats-server.
+    pub(crate) fn kill_services(&mut self) -> Result<()> {
+        let pids: Vec<u32> = self.services.iter().map(Running::pid).collect();
+        pids.into_iter().try_for_each(|pid| self.kill(pid))
+    }
+
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     fn start_agents(&mut self, programs: &Programs, agents: Agents) -> Result<()> {
@@ -138,7 +188,7 @@ impl Cluster {
     }
 
     /// What a command answers.
-    fn allot(&self, words: &[&str]) -> Result<Value> {
+    pub(crate) fn allot(&self, words: &[&str]) -> Result<Value> {
         let mut command = Command::new(&self.program);
         command.args(["-o", "json", "--nats", &self.url]).args(words);
         let said = command.output().with_context(|| format!("cannot start {}", self.program.display()))?;

@@ -4,6 +4,7 @@
 mod bare;
 mod cluster;
 mod detail;
+mod failover;
 mod figure;
 mod hyperqueue;
 mod machine;

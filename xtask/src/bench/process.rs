@@ -33,6 +33,23 @@ impl Running {
         Ok(Self { name: name.to_owned(), child })
     }
 
+    /// What it was called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Fails where it has ended by itself.
     pub(crate) fn check(&mut self, dir: &Path) -> Result<()> {
         let Some(status) = self.child.try_wait()? else { return Ok(()) };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{Agents, Cluster, Programs};
 use super::figure::{Figure, Wanted};
-use super::{bare, hyperqueue};
+use super::{bare, failover, hyperqueue};
 
 const MB: f64 = 1e6;
 /// What processes run.
@@ -21,7 +21,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    fn of(self, full: u32) -> u32 {
+    pub(super) fn of(self, full: u32) -> u32 {
         (full / self.divide).max(1)
     }
 }
@@ -34,7 +34,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order of the table.
-pub(crate) const ROWS: [Row; 8] = [
+pub(crate) const ROWS: [Row; 10] = [
     Row { name: "array", about: "one job of 100,000 noop tasks, 8 agents of 16 cpus", measure: array },
     Row {
         name: "separate",
@@ -63,6 +63,16 @@ pub(crate) const ROWS: [Row; 8] = [
     },
     Row { name: "pending-separate", about: "memory with 100,000 jobs waiting", measure: pending_separate },
     Row { name: "idle", about: "1,000 agents that beat and do nothing", measure: idle },
+    Row {
+        name: "failover",
+        about: "a service is killed: 1,000 agents, 100,000 running tasks, a standby of each",
+        measure: failover::failover,
+    },
+    Row {
+        name: "cold",
+        about: "all services are killed and started: 40,000 agents, 400,000 running tasks",
+        measure: failover::cold,
+    },
 ];
 
 fn array(programs: &Programs, size: Size) -> Result<Vec<Figure>> {

@@ -96,11 +96,11 @@ pub(super) async fn next(directions: &mut Option<Directions>) -> Option<Directio
 impl Modelled {
     /// A process is to be started.
     pub(super) fn spawn(&mut self, attempt: AttemptId) {
-        let Some(directions) = &mut self.directions else {
-            let message = "a modelled agent runs tasks of the executor `noop` only".into();
-            return self.give(Input::LaunchFailed { attempt, at: allot_shell::clock::now(), message });
+        // Where nobody directs, such tasks run until they are told to stop: to model a cluster that is full.
+        let (at, ends) = match &mut self.directions {
+            Some(directions) => (directions.clock.now(), directions.early.remove(&attempt)),
+            None => (allot_shell::clock::now(), false),
         };
-        let (at, ends) = (directions.clock.now(), directions.early.remove(&attempt));
         let process = ProcessId { pid: 0, not_before_ticks: 0, not_after_ticks: 0 };
         self.give(Input::Started { attempt, at, process });
         if ends {
@@ -128,9 +128,12 @@ impl Modelled {
     }
 
     fn end(&mut self, attempt: AttemptId, how: Result<(), i32>) {
-        let Some(directions) = &self.directions else { return };
+        let at = self
+            .directions
+            .as_ref()
+            .map_or_else(allot_shell::clock::now, |directions| directions.clock.now());
         let exit = Exit {
-            at: directions.clock.now(),
+            at,
             exit_code: how.is_ok().then_some(0),
             signal: how.err(),
             cpu_us: 0,

@@ -12,6 +12,7 @@ use crate::events::EventsArgs;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::job::JobArgs;
 use crate::jobs::JobsArgs;
+use crate::ledger::LedgerArgs;
 use crate::logs::LogsArgs;
 use crate::output::{Format, Output};
 use crate::plan::PlanArgs;
@@ -27,8 +28,8 @@ use crate::up::UpArgs;
 use crate::wait::WaitArgs;
 use crate::why::WhyArgs;
 use crate::{
-    agents, bench, cancel, completions, doctor, events, job, jobs, logs, plan, policy, queues, replay, run,
-    scenario, services, simulate, submit, up, wait, why,
+    agents, bench, cancel, completions, doctor, events, job, jobs, ledger, logs, plan, policy, queues,
+    replay, run, scenario, services, simulate, submit, up, wait, why,
 };
 
 /// Schedule jobs on a cluster of machines, or on this one.
@@ -85,6 +86,7 @@ enum Command {
     Policy(PolicyArgs),
     Services(ServicesArgs),
     Events(EventsArgs),
+    Ledger(LedgerArgs),
     Doctor(DoctorArgs),
     Replay(ReplayArgs),
     Simulate(SimulateArgs),
@@ -135,6 +137,7 @@ impl Command {
             Self::Queue(args) => queues::run(args, client, output).await,
             Self::Policy(args) => policy::run(args, client, output).await,
             Self::Services(args) => services::run(args, client, output).await,
+            Self::Ledger(args) => ledger::run(args, client, output).await,
             Self::Events(args) => events::run(args, client, output).await,
             Self::Replay(args) => replay::run(args, client, output).await,
             Self::Scenario(args) => scenario::run(args, client, output).await,

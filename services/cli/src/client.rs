@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use allot_bus::{Party, Stream, Subject, headers};
 use allot_model::view::{Answer, LogQuery};
-use allot_model::{JobId, Span};
+use allot_model::{JobId, Span, Time};
 use allot_shell::config::{self, Layers, Loaded};
-use allot_shell::{Bus, ConnectFailed, Denial, NatsConfig};
+use allot_shell::{Bus, ConnectFailed, Denial, NatsConfig, clock};
 use async_nats::HeaderMap;
 use async_nats::client::{RequestError, RequestErrorKind};
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
@@ -18,6 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
+/// How long a cluster of servers may take to agree who leads a stream.
+const ELECTION_WITHIN: Span = Span::from_secs(10);
+/// The pause between two tries meanwhile.
+const ELECTION_PAUSE: Duration = Duration::from_millis(200);
 /// How long a service may take to answer before it counts as not there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -139,10 +143,24 @@ impl Client {
     ) -> Result<Submitted, Failure> {
         let message = submission(payload, message_id)?;
         let context = self.bus.jetstream();
-        let acknowledged =
-            self.unless_denied(async { context.send_publish(subject.to_string(), message).await?.await });
-        let acknowledgement = acknowledged.await.map_err(Failure::Denied)?.map_err(not_published)?;
-        Ok(Submitted { job: JobId(acknowledgement.sequence), duplicate: acknowledgement.duplicate })
+        let since = clock::now();
+        loop {
+            let publish = async { context.send_publish(subject.to_string(), message.clone()).await?.await };
+            match self.unless_denied(publish).await.map_err(Failure::Denied)? {
+                Ok(taken) => return Ok(Submitted { job: JobId(taken.sequence), duplicate: taken.duplicate }),
+                Err(error) if self.may_be_electing(&error, since) => tokio::time::sleep(ELECTION_PAUSE).await,
+                Err(error) => return Err(not_published(error)),
+            }
+        }
+    }
+
+    /// True where the servers of a cluster may still be about to agree who leads the stream after one of them was lost.
+    /// Nothing was taken meanwhile.
+    fn may_be_electing(&self, error: &PublishError, since: Time) -> bool {
+        let is_cluster = self.bus.client().server_info().cluster.is_some();
+        is_cluster
+            && error.kind() == PublishErrorKind::StreamNotFound
+            && clock::now().since(since) < ELECTION_WITHIN
     }
 
     async fn request(&self, subject: &Subject, payload: Vec<u8>) -> Result<async_nats::Message, Failure> {
@@ -238,7 +256,8 @@ fn too_large(bytes: usize) -> Failure {
 pub(crate) fn not_published(error: PublishError) -> Failure {
     match error.kind() {
         PublishErrorKind::StreamNotFound => Failure::Unreachable(format!(
-            "the NATS server is there, but it has no stream {}: no dispatcher has ever run there",
+            "the NATS server is there, but nobody answers for the stream {}, and nothing was submitted: the servers that \
+             keep it are down or without a majority, or no dispatcher has ever run there",
             Stream::Inbox.name()
         )),
         PublishErrorKind::TimedOut => Failure::Unreachable(

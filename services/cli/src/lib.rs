@@ -17,6 +17,7 @@ pub mod filter;
 pub mod follow;
 pub mod job;
 pub mod jobs;
+pub mod ledger;
 pub mod logs;
 pub mod output;
 pub mod plan;

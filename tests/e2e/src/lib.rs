@@ -9,7 +9,7 @@ use allot_bus::{Subject, headers};
 use allot_model::view::Answer;
 use allot_model::{JobId, JobQuery, JobView, QueueName};
 use allot_shell::Bus;
-use allot_testkit::{Programs, eventually};
+use allot_testkit::{Programs, built, eventually};
 use anyhow::{Context, bail};
 use async_nats::HeaderMap;
 use serde::Serialize;
@@ -18,6 +18,20 @@ use serde_json::Value;
 
 pub use journal::Journal;
 pub use python::{python, python_allocator, root};
+
+/// Has the command line check that the ledger keeps what allot promises.
+///
+/// # Errors
+/// Where it does not, with what was found.
+pub async fn verify_ledger(programs: &Programs) -> anyhow::Result<()> {
+    let mut command = tokio::process::Command::new(built("allot")?);
+    command.args(["ledger", "verify"]).env("ALLOT_NATS", programs.config().url);
+    let said = command.output().await?;
+    if said.status.success() {
+        return Ok(());
+    }
+    bail!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr))
+}
 
 /// A user of a cluster.
 #[derive(Debug, Clone)]
@@ -31,7 +45,9 @@ impl User {
     /// # Errors
     /// Where its nats-server does not answer.
     pub async fn of(programs: &Programs) -> anyhow::Result<Self> {
-        Ok(Self { bus: programs.nats.bus_with_streams().await? })
+        let bus = Bus::connect(&programs.config(), "user").await?;
+        bus.ensure_streams().await?;
+        Ok(Self { bus })
     }
 
     /// The connection.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use allot_e2e::{Journal, User};
+use allot_e2e::{Journal, User, verify_ledger};
 use allot_model::{JobState, TaskState};
 use allot_testkit::{Programs, eventually};
 
@@ -35,6 +35,7 @@ async fn killing_each_service_in_turn_loses_no_task_and_runs_none_twice() {
     let twice: Vec<_> = journal.started.iter().filter(|(_, count)| **count != 1).collect();
     assert!(twice.is_empty(), "attempts that ran twice: {twice:?}");
 
+    verify_ledger(&programs).await.unwrap();
     // With tries left every task finishes, in the end.
     assert_eq!(retried_view.summary.state, JobState::Finished, "{:?}", retried_view.summary);
     assert_eq!(retried_view.summary.counts.finished, u64::from(TASKS));
@@ -73,4 +74,5 @@ async fn restarting_nats_server_loses_no_task_and_runs_none_twice() {
     let journal = Journal::read(&journal);
     assert_eq!(journal.started.len(), TASKS as usize);
     assert!(journal.started.values().all(|count| *count == 1));
+    verify_ledger(&programs).await.unwrap();
 }

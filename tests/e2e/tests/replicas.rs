@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use allot_e2e::{Journal, User};
+use allot_e2e::{Journal, User, verify_ledger};
 use allot_model::{JobId, JobState};
 use allot_shell::services;
 use allot_testkit::{Programs, eventually};
@@ -67,6 +67,7 @@ async fn lost_and_repeated_nothing(user: &User, programs: &mut Programs, job: Jo
     // A try that never had its turn is handed back, and the next one is the first to run.
     let tasks: BTreeSet<u32> = journal.started.keys().map(|(_, task, _)| *task).collect();
     assert_eq!(tasks.len(), TASKS as usize);
+    verify_ledger(programs).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

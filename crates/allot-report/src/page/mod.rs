@@ -99,7 +99,7 @@ impl<'a> Story<'a> {
         Self {
             title: words::name(subject.title),
             queue_count: with_jobs.len(),
-            queues: largest_queues(workload, &runs, with_jobs),
+            queues: coloured(workload, &runs, with_jobs),
             workload,
             runs,
             window,
@@ -124,27 +124,34 @@ fn queues_with_jobs(workload: &Workload) -> Vec<u32> {
     numbers
 }
 
-/// As many queues as have colours, by name: those with the largest mean shares under all policies together.
-fn largest_queues(workload: &Workload, runs: &[Told<'_>], numbers: Vec<u32>) -> Vec<QueueTold> {
+/// As many queues as have colours, by name: the largest.
+fn coloured(workload: &Workload, runs: &[Told<'_>], numbers: Vec<u32>) -> Vec<QueueTold> {
+    let told = |(place, number): (usize, u32)| QueueTold {
+        number,
+        name: words::name(queue_name(workload, number)),
+        class: queue_class(Some(place)),
+    };
+    largest_queues(workload, runs, numbers, QUEUE_COLOURS).into_iter().enumerate().map(told).collect()
+}
+
+/// At most so many of these queues, by name: those with the largest mean shares under all policies together.
+fn largest_queues(workload: &Workload, runs: &[Told<'_>], numbers: Vec<u32>, most: usize) -> Vec<u32> {
     let mean = |number: u32, run: &Told<'_>| {
         run.history.shares.get(number as usize).map_or(0, |share| share.over(run.history.window).mean)
     };
-    let name = |number: u32| workload.queues.get(number as usize).map_or("", |queue| queue.name.as_str());
+    let size = |number: u32| runs.iter().map(|run| mean(number, run)).sum::<u64>();
     let mut ranked: Vec<_> = numbers
         .into_iter()
-        .map(|number| {
-            (std::cmp::Reverse(runs.iter().map(|run| mean(number, run)).sum::<u64>()), name(number), number)
-        })
+        .map(|number| (std::cmp::Reverse(size(number)), queue_name(workload, number), number))
         .collect();
     ranked.sort_unstable();
-    ranked.truncate(QUEUE_COLOURS);
+    ranked.truncate(most);
     ranked.sort_unstable_by_key(|(_, name, number)| (*name, *number));
-    let told = |(place, (_, name, number)): (usize, (_, &str, u32))| QueueTold {
-        number,
-        name: words::name(name),
-        class: queue_class(Some(place)),
-    };
-    ranked.into_iter().enumerate().map(told).collect()
+    ranked.into_iter().map(|(_, _, number)| number).collect()
+}
+
+fn queue_name(workload: &Workload, number: u32) -> &str {
+    workload.queues.get(number as usize).map_or("", |queue| queue.name.as_str())
 }
 
 /// A sample of a colour and pattern, and what has it.

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::{Story, Told, key};
 use crate::words;
 
-/// More queues than these are counted, not told one by one.
+/// Of more queues than these the largest are told of one by one.
 const MOST_QUEUES: usize = 40;
 
 /// What is told of a queue under a policy.
@@ -23,9 +23,8 @@ pub(super) fn section(story: &Story<'_>) -> Markup {
     let numbers = super::queues_with_jobs(story.workload);
     let is_running = story.runs.iter().any(|run| run.outcome.stays.iter().any(allot_sim::Stay::runs));
     let rows: Vec<BTreeMap<u32, Row>> = story.runs.iter().map(|run| story.rows(run)).collect();
-    let mut told: Vec<(String, u32)> =
-        numbers.iter().map(|number| (story.queue_name(*number), *number)).collect();
-    told.sort_unstable();
+    let more = numbers.len().saturating_sub(MOST_QUEUES);
+    let told = super::largest_queues(story.workload, &story.runs, numbers, MOST_QUEUES);
     html! {
         @if story.queue_count > 1 {
             section id="queues" {
@@ -37,13 +36,15 @@ pub(super) fn section(story: &Story<'_>) -> Markup {
                 }
                 div.scroll { table {
                     (heads(story, is_running))
-                    tbody { @for (name, number) in told.iter().take(MOST_QUEUES) { tr {
-                        th scope="row" { (key(story.queue_class(*number), name)) }
-                        td.number { (words::count(story.jobs_of(*number))) }
-                        @for rows in &rows { (cells(rows.get(number), is_running)) }
+                    tbody { @for number in told { tr {
+                        th scope="row" {
+                            (key(story.queue_class(number), &words::name(super::queue_name(story.workload, number))))
+                        }
+                        td.number { (words::count(story.jobs_of(number))) }
+                        @for rows in &rows { (cells(rows.get(&number), is_running)) }
                     } } }
                 } }
-                @if told.len() > MOST_QUEUES { p.note { "And " (told.len() - MOST_QUEUES) " more." } }
+                @if more > 0 { p.note { "And " (more) " smaller ones." } }
             }
         }
     }
@@ -81,13 +82,6 @@ fn cells(row: Option<&Row>, is_running: bool) -> Markup {
 }
 
 impl Story<'_> {
-    fn queue_name(&self, number: u32) -> String {
-        self.workload
-            .queues
-            .get(number as usize)
-            .map_or_else(String::new, |queue| words::name(queue.name.as_str()))
-    }
-
     fn jobs_of(&self, number: u32) -> u64 {
         self.workload.jobs.iter().filter(|job| job.queue == number).map(|_| 1).sum()
     }

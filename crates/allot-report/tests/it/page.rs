@@ -162,6 +162,23 @@ fn queues_have_their_exact_shares_at_the_end() {
 }
 
 #[test]
+fn of_many_queues_the_largest_have_rows_and_the_others_are_counted() {
+    let job = |number: u32| {
+        let tasks = if number == 41 { 5 } else { 1 };
+        format!("  - {{at: 0, submit: J{number}, queue: q{number:02}, tasks: {tasks}, run: 10s}}\n")
+    };
+    let jobs: String = (0..42).map(job).collect();
+    let text = format!("events:\n  - {{at: 0, agent: m1, resources: {{cpus: 99}}}}\n{jobs}");
+    let page = Runs::yaml(&text, &["drf"]).page();
+    let section = Parsed::of(&page).section("queues").unwrap().rows();
+    let names: Vec<&str> =
+        section.iter().map(|row| row[0].as_str()).filter(|name| name.starts_with('q')).collect();
+    let expected: Vec<String> = (0..39).chain([41]).map(|number| format!("q{number:02}")).collect();
+    assert_eq!(names, expected);
+    assert!(page.contains("And 2 smaller ones."), "the others are counted");
+}
+
+#[test]
 fn the_gantt_chart_has_every_task_that_was_granted() {
     let runs = Runs::yaml(SMALL, &["drf"]);
     let page = Parsed::of(&runs.page());

@@ -122,7 +122,7 @@ fn gpus(free: &Resources) -> u64 {
 
 /// The mean of ten seeds at 130 % arrived demand, in hundredths of a percent, within a point.
 #[test]
-fn gpus_of_the_openb_cluster_are_used_as_much_as_by_the_naive_simulation() {
+fn openb_gpus_of_the_cluster_are_used_as_much_as_by_the_naive_simulation() {
     let Some(folder) = lists() else { return };
     let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
     let nodes = parse_nodes(&read("openb_node_list_gpu_node.csv")).unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Every row there is.
 const ROWS: &str = "F1 F2 F3 F4 F5 F6 F12 F13 F14 A1 A5 A7 A8 A10 A16 A20 A31 Q1 Q2 Q5 Q9 Q11 T1 T2 T3 T4 T5 T6 T9 T10 T11 \
-                    T12 N1 N2 N4 N5 N6 N12 N17 N18 N19 N20 G1 G2 G3 G4 H1 H2 H3 H4 H6 B S P";
+                    T12 N1 N2 N4 N5 N6 N12 N17 N18 N19 N20 G1 G2 G3 G4 H1 H2 H3 H4 H6 B S P KTH OPENB";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
@@ -30,9 +30,10 @@ fn tests_in(text: &str) -> BTreeSet<&str> {
     let mut tests = BTreeSet::new();
     let mut is_test = false;
     for line in text.lines().map(str::trim) {
-        match line.strip_prefix("fn ").and_then(|rest| rest.split_once('(')) {
+        let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        match function.and_then(|rest| rest.split_once('(')) {
             Some((name, _)) if is_test => _ = tests.insert(name),
-            _ if line == "#[test]" => is_test = true,
+            _ if line == "#[test]" || line.starts_with("#[tokio::test") => is_test = true,
             _ => {}
         }
         is_test &= line.starts_with("#[");

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use allot_agent_core::{AgentCore, Input, JournalEntry, Output};
+use allot_agent_core::{AgentCore, Input, Orphan, Output, ProcessId};
 use allot_bus::Subject;
 use allot_model::{AttemptId, Beat, Core, Hello, OrderBatch, ReportBatch, Span, Time, Welcome};
 use allot_proto::{Wire, WireError};
@@ -12,12 +12,14 @@ use async_nats::connection::State;
 use async_nats::{Message, PublishError, Subscriber};
 use futures::{FutureExt, StreamExt};
 use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tracing::{debug, info, trace, warn};
 
 use crate::event::Event;
 use crate::executor::Executor;
-use crate::executor::process::kill_leftover;
+use crate::guardian;
+use crate::inheritance::Inheritance;
 use crate::journal::Journal;
 use crate::keeper::Over;
 use crate::output::TaskDirs;
@@ -45,7 +47,11 @@ pub(crate) struct Agent {
     ended: UnboundedSender<Over>,
     subjects: Subjects,
     connected: bool,
+    /// What the guardian has, until it is taken back.
+    inheritance: Inheritance,
     stopping: Option<Stopping>,
+    /// Making way for its successor, which goes on with the tasks.
+    leaving: bool,
     /// What the core wants done and is not done yet.
     wanted: Vec<Output>,
 }
@@ -87,15 +93,27 @@ impl Agent {
             orders: Subject::AgentOrders(id).to_string(),
             welcomes: bus.client().new_inbox(),
         };
-        let (connected, stopping, wanted) = (true, None, Vec::new());
-        Self { bus, core, journal, executor, publisher, events, ended, subjects, connected, stopping, wanted }
+        Self {
+            bus,
+            core,
+            journal,
+            executor,
+            publisher,
+            events,
+            ended,
+            subjects,
+            connected: true,
+            inheritance: Inheritance::default(),
+            stopping: None,
+            leaving: false,
+            wanted: Vec::new(),
+        }
     }
 
-    /// Remembers what the journal says. The outputs of ends that are not acknowledged may not have been stored.
-    pub(crate) fn recover(&mut self, entries: Vec<JournalEntry>, dirs: &TaskDirs) {
-        for entry in entries {
-            self.give(Input::Replay(entry));
-        }
+    /// Goes on where an earlier process of the agent was, with what the guardian has of it. The outputs of ends that are
+    /// not acknowledged may not have been stored.
+    pub(crate) fn go_on(&mut self, inheritance: Inheritance, dirs: &TaskDirs) {
+        self.inheritance = inheritance;
         let ended = self.core.memory().outbox().ended();
         let unsure = dirs.attempts().into_iter().filter(|attempt| ended.contains(*attempt));
         unsure.for_each(|attempt| self.publisher.store(attempt));
@@ -113,6 +131,7 @@ impl Agent {
         let mut welcomes = client.subscribe(self.subjects.welcomes.clone()).await?;
         // Whoever hears the hello may answer with orders: the subscriptions must be there first.
         client.flush().await?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         self.give(Input::Resume);
         self.carry_out().await;
         let mut batch = Vec::with_capacity(MOST_AT_ONCE);
@@ -123,6 +142,7 @@ impl Agent {
                 message = welcomes.next() => self.on_welcome(message)?,
                 () = tokio::time::sleep(self.pause()) => self.core.wake(clock::now(), &mut self.wanted),
                 () = shutdown.wait(), if self.stopping.is_none() => self.on_stop(stop_grace),
+                _ = hang_up.recv(), if guardian::above().is_some() => self.on_leave(),
             }
             self.notice_connection();
             self.carry_out().await;
@@ -139,7 +159,7 @@ impl Agent {
         trace!(?event, "event");
         match event {
             Event::Started { attempt, at, process, end } => {
-                self.watch(attempt, end);
+                end.into_iter().for_each(|end| self.watch(attempt, end));
                 self.give(Input::Started { attempt, at, process });
             }
             Event::LaunchFailed { attempt, at, message } => {
@@ -154,6 +174,11 @@ impl Agent {
                     self.publisher.store(attempt);
                 }
                 self.give(Input::Exited { attempt, exit });
+            }
+            Event::Inherited(end) => {
+                if let Some(attempt) = self.executor.inherit(end) {
+                    self.on_event(Event::Ended { attempt, at: end.at() });
+                }
             }
             Event::OutputStored(attempt) => self.give(Input::OutputStored { attempt }),
             Event::Welcomed(welcome) => {
@@ -203,6 +228,12 @@ impl Agent {
         Ok(())
     }
 
+    fn on_leave(&mut self) {
+        info!("making way for another process of this agent; its tasks go on");
+        self.leaving = true;
+        self.give(Input::Leave);
+    }
+
     fn on_stop(&mut self, grace: Span) {
         self.stopping = Some(Stopping { kills_by: clock::now() + grace + LAST_KILLS, words_by: None });
         self.give(Input::Stop { grace });
@@ -222,6 +253,9 @@ impl Agent {
     }
 
     fn is_done(&mut self) -> bool {
+        if self.leaving && self.core.starts_nothing() {
+            return true;
+        }
         let Some(stopping) = &mut self.stopping else { return false };
         let now = clock::now();
         if self.core.runs_nothing() && stopping.words_by.is_none() {
@@ -245,10 +279,8 @@ impl Agent {
         for output in std::mem::take(&mut self.wanted) {
             match output {
                 Output::Journal(entry) => self.journal.push(&entry),
-                // Before the note that these attempts have ended, after which nobody would look for them again.
-                Output::KillLeftovers(left) => {
-                    left.into_iter().filter_map(|(_, process)| process).for_each(kill_leftover);
-                }
+                // Before the note that some of these attempts have ended, after which nobody would look for them again.
+                Output::TakeBack { adopt, kill } => self.take_back(&adopt, &kill),
                 effect => effects.push(effect),
             }
         }
@@ -259,11 +291,17 @@ impl Agent {
         self.journal.rewrite_if_long(self.core.memory());
     }
 
+    fn take_back(&mut self, adopt: &[Orphan], kill: &[ProcessId]) {
+        let inheritance = std::mem::take(&mut self.inheritance);
+        self.executor.take_back(self.core.facts().incarnation, adopt, kill, &inheritance);
+        inheritance.tell(self.events.clone());
+    }
+
     async fn carry_out_one(&self, effect: Output) {
         trace!(?effect, "effect");
         match effect {
             // Done before.
-            Output::Journal(_) | Output::KillLeftovers(_) => {}
+            Output::Journal(_) | Output::TakeBack { .. } => {}
             Output::Spawn { attempt, launch } => self.executor.spawn(attempt, launch),
             Output::Signal { attempt, signal } => self.executor.signal(attempt, signal),
             Output::Refused { message } => warn!(message, "the registry does not take this agent"),

@@ -4,7 +4,9 @@
 //! so that nothing polls and no thread waits; the one who signals is the one who reaps, so that no signal meets a
 //! process that got the number of one that is gone.
 
+mod adoption;
 pub(crate) mod command;
+pub(crate) mod mark;
 pub(crate) mod process;
 pub(crate) mod strays;
 
@@ -15,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use allot_agent_core::{Exit, ProcessId, Signal};
 use allot_model::view::LogStream;
-use allot_model::{AttemptId, Launch, Time};
+use allot_model::{AttemptId, Incarnation, Launch, Time};
 use allot_shell::clock;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
 use tokio::io::Interest;
@@ -25,8 +27,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use crate::event::Event;
+use crate::guardian::word::EndOf;
 use crate::output::{self, STREAMS, TaskDirs};
 use command::Surroundings;
+use process::Reaped;
 
 /// How many processes are being spawned at a time.
 const SPAWNERS: usize = 2;
@@ -35,9 +39,46 @@ const MOST_OPEN_FILES: u64 = 65_536;
 /// The kernel stamps a process up to a tick before or after we look at its clock.
 const TICK: u64 = 1;
 
+/// The process with which an attempt begins, and with which it ends.
+#[derive(Debug, Clone, Copy)]
+enum Leader {
+    /// It is being started.
+    Starting,
+    /// A child of ours.
+    Child(Pid),
+    /// The guardian's, since when it was started, in ticks since boot.
+    Kept(Pid, u64),
+    /// Nobody's who would tell us how it ends, since when it was started.
+    Stranger(Pid, u64),
+    /// It ended, as the guardian says.
+    Ended(EndOf),
+    /// It ended, and nobody says how.
+    Missing,
+}
+
+impl Leader {
+    fn pid(self) -> Option<Pid> {
+        match self {
+            Self::Child(pid) | Self::Kept(pid, _) | Self::Stranger(pid, _) => Some(pid),
+            Self::Starting | Self::Ended(_) | Self::Missing => None,
+        }
+    }
+
+    /// The process to signal. The number of one that we do not reap may have become another's.
+    fn to_signal(self) -> Option<Pid> {
+        match self {
+            Self::Kept(pid, began) | Self::Stranger(pid, began) => {
+                let is_it = process::start_ticks_of(pid.as_raw_nonzero().get()) == Some(began);
+                is_it.then_some(pid)
+            }
+            own => own.pid(),
+        }
+    }
+}
+
 /// Attempts whose process is being started, runs, or has not been reaped.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Running(Arc<Mutex<BTreeMap<AttemptId, Option<Pid>>>>);
+pub(crate) struct Running(Arc<Mutex<BTreeMap<AttemptId, Leader>>>);
 
 impl Running {
     pub(crate) fn contains(&self, attempt: AttemptId) -> bool {
@@ -50,12 +91,15 @@ impl Running {
 
     /// True for the process of one of the attempts.
     fn leads(&self, pid: Pid) -> bool {
-        self.with(|running| running.values().any(|leader| *leader == Some(pid)))
+        self.with(|running| running.values().any(|leader| leader.pid() == Some(pid)))
     }
 
     /// The processes of the attempts.
     fn pids(&self) -> Vec<i32> {
-        self.with(|running| running.values().flatten().map(|pid| pid.as_raw_nonzero().get()).collect())
+        let pids = |running: &mut BTreeMap<AttemptId, Leader>| {
+            running.values().filter_map(|leader| Some(leader.pid()?.as_raw_nonzero().get())).collect()
+        };
+        self.with(pids)
     }
 
     /// True where someone else holds it too.
@@ -63,7 +107,12 @@ impl Running {
         Arc::strong_count(&self.0) > 1
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut BTreeMap<AttemptId, Option<Pid>>) -> T) -> T {
+    /// True where there is one whose orphans are handed to nobody whom we know.
+    fn has_strangers(&self) -> bool {
+        self.with(|running| running.values().any(|leader| matches!(leader, Leader::Stranger(..))))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut BTreeMap<AttemptId, Leader>) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -75,6 +124,9 @@ pub(crate) struct Executor {
     running: Running,
     dirs: TaskDirs,
     output_cap: u64,
+    incarnation: Incarnation,
+    runtime: Handle,
+    events: UnboundedSender<Event>,
 }
 
 impl Executor {
@@ -99,7 +151,8 @@ impl Executor {
             let orders = Arc::clone(&orders);
             std::thread::Builder::new().name("allot-spawner".into()).spawn(move || spawner.run(&orders))?;
         }
-        Ok(Self { orders, running, dirs, output_cap })
+        let (incarnation, runtime) = (surroundings.incarnation(), Handle::current());
+        Ok(Self { orders, running, dirs, output_cap, incarnation, runtime, events })
     }
 
     /// The attempts it has.
@@ -109,13 +162,14 @@ impl Executor {
 
     /// Starts a process; what comes of it is an [`Event`].
     pub(crate) fn spawn(&self, attempt: AttemptId, launch: Arc<Launch>) {
-        self.running.with(|running| running.insert(attempt, None));
+        self.running.with(|running| running.insert(attempt, Leader::Starting));
         self.orders.give(Some((attempt, launch)));
     }
 
     /// Sends a signal to the process group of an attempt.
     pub(crate) fn signal(&self, attempt: AttemptId, signal: Signal) {
-        if let Some(pid) = self.running.with(|running| running.get(&attempt).copied().flatten()) {
+        let leader = self.running.with(|running| running.get(&attempt).copied());
+        if let Some(pid) = leader.and_then(Leader::to_signal) {
             process::signal_group(pid, signal);
         }
     }
@@ -127,13 +181,8 @@ impl Executor {
 
     /// Takes the end of a process, and kills what is left of its group. Its number belongs to it until it is reaped.
     pub(crate) fn reap(&self, attempt: AttemptId, at: Time) -> Exit {
-        let pid = self.running.with(|running| running.remove(&attempt).flatten());
-        let reaped = pid.and_then(|pid| {
-            process::signal_group(pid, Signal::Kill);
-            process::reap(pid)
-                .inspect_err(|error| warn!(%attempt, %error, "cannot learn how a process ended"))
-                .ok()
-        });
+        let leader = self.running.with(|running| running.remove(&attempt));
+        let reaped = leader.and_then(|leader| self.end(attempt, leader));
         let written = STREAMS.map(|stream| keep_under_cap(&self.dirs, attempt, stream, self.output_cap));
         Exit {
             at,
@@ -144,6 +193,36 @@ impl Executor {
             has_output: written.into_iter().any(|bytes| bytes > 0),
         }
     }
+
+    /// How the process of an attempt ended, where that can be learnt. Nothing of the attempt is left after it.
+    fn end(&self, attempt: AttemptId, leader: Leader) -> Option<Reaped> {
+        match leader {
+            Leader::Child(pid) => {
+                process::signal_group(pid, Signal::Kill);
+                process::reap(pid)
+                    .inspect_err(|error| warn!(%attempt, %error, "cannot learn how a process ended"))
+                    .ok()
+            }
+            Leader::Starting => None,
+            Leader::Kept(..) | Leader::Stranger(..) | Leader::Missing | Leader::Ended(_) => {
+                mark::kill_marked(self.incarnation, |marked| marked != attempt);
+                match leader {
+                    Leader::Ended(end) => Some(end.reaped()),
+                    _ => None,
+                }
+            }
+        }
+    }
+}
+
+/// What becomes readable when a process has ended.
+#[allow(
+    deprecated,
+    reason = "an `OwnedFd` stays the same open file, which is all that the unsafe successor asks for"
+)]
+fn end_of(runtime: &Handle, pid: Pid) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let _runtime = runtime.enter();
+    AsyncFd::with_interest(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)
 }
 
 /// Drops the oldest part of an output that is too long. Returns how much was written to it, what was dropped included.
@@ -234,34 +313,28 @@ impl Spawner {
         let mut child = command.spawn().map_err(|error| explain(&command, &error))?;
         let at = clock::now();
         let not_after_ticks = process::ticks_since_boot() + TICK;
-        let (pid, end) = self.watch(&child).map_err(|error| {
+        let (pid, end) = watch(&self.runtime, &child).map_err(|error| {
             // Both fail only where it has ended already.
             let _ = child.kill();
             let _ = child.wait();
             format!("cannot watch the process: {error}")
         })?;
-        self.running.with(|running| running.insert(attempt, Some(pid)));
+        self.running.with(|running| running.insert(attempt, Leader::Child(pid)));
         let process = ProcessId { pid: pid.as_raw_nonzero().get(), not_before_ticks, not_after_ticks };
-        self.tell(Event::Started { attempt, at, process, end });
+        self.tell(Event::Started { attempt, at, process, end: Some(end) });
         Ok(())
-    }
-
-    /// What becomes readable when the process has ended.
-    #[allow(
-        deprecated,
-        reason = "an `OwnedFd` stays the same open file, which is all that the unsafe successor asks for"
-    )]
-    fn watch(&self, child: &Child) -> std::io::Result<(Pid, AsyncFd<OwnedFd>)> {
-        let pid =
-            i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::InvalidData)?;
-        let _runtime = self.runtime.enter();
-        Ok((pid, AsyncFd::with_interest(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)?))
     }
 
     /// Tells the agent, which is gone only where the whole process is about to end.
     fn tell(&self, event: Event) {
         let _ = self.events.send(event);
     }
+}
+
+fn watch(runtime: &Handle, child: &Child) -> std::io::Result<(Pid, AsyncFd<OwnedFd>)> {
+    let pid =
+        i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::InvalidData)?;
+    Ok((pid, end_of(runtime, pid)?))
 }
 
 /// Why a program that is there could not be run, for people.

@@ -268,7 +268,8 @@ mod tests {
         let path = dir.path().join("journal");
         let (mut journal, _) = Journal::open(&path).unwrap();
         let mut memory = Memory::default();
-        let starting = |job: u64| JournalEntry::Starting { run: format!("{job}.0#1").parse().unwrap() };
+        let starting =
+            |job: u64| JournalEntry::Starting { run: format!("{job}.0#1").parse().unwrap(), hold: None };
         for job in 1..=3 {
             memory.fold(starting(job));
             journal.push(&starting(job));

@@ -99,14 +99,20 @@ pub(crate) struct Keep {
 }
 
 impl Keeper {
-    /// Knows of all directories that are there: no attempt runs yet.
-    pub(crate) fn open(dirs: TaskDirs, strays: Strays, keep: Keep) -> Self {
+    /// Knows of all directories that are there, but those of attempts that may still run.
+    pub(crate) fn open(
+        dirs: TaskDirs,
+        strays: Strays,
+        keep: Keep,
+        may_run: impl Fn(AttemptId) -> bool,
+    ) -> Self {
         dirs.remove_spares();
         let named_at = |attempt| {
             let seconds = u64::try_from(std::fs::metadata(dirs.of(attempt)).ok()?.ctime()).ok()?;
             Some((Time::from_micros(seconds.saturating_mul(1_000_000)), attempt))
         };
-        let mut ended: Vec<(Time, AttemptId)> = dirs.attempts().into_iter().filter_map(named_at).collect();
+        let mut ended: Vec<(Time, AttemptId)> =
+            dirs.attempts().into_iter().filter(|attempt| !may_run(*attempt)).filter_map(named_at).collect();
         ended.sort_unstable();
         let ended = ended.into();
         Self { dirs, silent: Silent::default(), strays, nobody_left: false, ended, keep }
@@ -191,8 +197,8 @@ mod tests {
         let attempts: Vec<AttemptId> = (0..4).map(|index| format!("7.{index}#1").parse().unwrap()).collect();
         attempts.iter().for_each(|attempt| drop(dirs.make(*attempt).unwrap()));
         let there = || attempts.iter().filter(|attempt| dirs.of(**attempt).exists()).count();
-        let strays = Strays::adopt(Incarnation(1), Running::default(), dirs.clone());
-        let keeper = Keeper::open(dirs.clone(), strays, KEEP);
+        let strays = Strays::adopt(Incarnation(1), Running::default(), dirs.clone(), None);
+        let keeper = Keeper::open(dirs.clone(), strays, KEEP, |_| false);
         assert_eq!(keeper.ended.len(), 4, "what is there from before is known");
         let keeper = keeper.tidy(clock::now(), &[]);
         assert_eq!(there(), 3);
@@ -206,12 +212,12 @@ mod tests {
         let dirs = TaskDirs::new(root.path().to_owned());
         let old: AttemptId = "7.0#1".parse().unwrap();
         dirs.make(old).unwrap();
-        let strays = Strays::adopt(Incarnation(1), Running::default(), dirs.clone());
-        let roomy = Keeper::open(dirs.clone(), strays.clone(), KEEP).tidy(clock::now(), &[]);
+        let strays = Strays::adopt(Incarnation(1), Running::default(), dirs.clone(), None);
+        let roomy = Keeper::open(dirs.clone(), strays.clone(), KEEP, |_| false).tidy(clock::now(), &[]);
         assert!(dirs.of(old).exists() && roomy.ended.len() == 1);
         let short = Keep { free_bytes: u64::MAX, ..KEEP };
         let later = clock::now() + Span::from_secs(10);
-        let mut keeper = Keeper::open(dirs.clone(), strays, short).tidy(later, &[]);
+        let mut keeper = Keeper::open(dirs.clone(), strays, short, |_| false).tidy(later, &[]);
         assert!(!dirs.of(old).exists());
         let attempt: AttemptId = "7.1#1".parse().unwrap();
         std::fs::write(dirs.make(attempt).unwrap().join("core"), "").unwrap();
@@ -225,8 +231,12 @@ mod tests {
     fn nothing_is_kept_of_an_attempt_that_left_nothing() {
         let root = tempfile::tempdir().unwrap();
         let dirs = TaskDirs::new(root.path().to_owned());
-        let keeper =
-            Keeper::open(dirs.clone(), Strays::adopt(Incarnation(1), Running::default(), dirs.clone()), KEEP);
+        let keeper = Keeper::open(
+            dirs.clone(),
+            Strays::adopt(Incarnation(1), Running::default(), dirs.clone(), None),
+            KEEP,
+            |_| false,
+        );
         let silent = keeper.silent();
         let [plain, littered]: [AttemptId; 2] = ["7.0#1", "7.1#1"].map(|text| text.parse().unwrap());
         for attempt in [plain, littered] {

@@ -10,7 +10,9 @@ mod agent;
 mod config;
 mod event;
 mod executor;
+pub mod guardian;
 mod home;
+mod inheritance;
 mod journal;
 mod keeper;
 mod logs;
@@ -21,9 +23,9 @@ mod publisher;
 
 use std::sync::Arc;
 
-use allot_agent_core::{AgentCore, JournalEntry, Settings};
-use allot_model::AgentFacts;
-use allot_shell::{Bus, Shutdown};
+use allot_agent_core::{AgentCore, Input, JournalEntry, Settings};
+use allot_model::{AgentFacts, Core};
+use allot_shell::{Bus, Shutdown, clock};
 use anyhow::Context;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
@@ -35,9 +37,10 @@ pub use modelled::directed::{DirectedAgent, StageClock};
 use agent::Agent;
 use executor::Executor;
 use executor::command::Surroundings;
-use executor::process::kill_marked;
+use executor::mark::kill_marked;
 use executor::strays::Strays;
 use home::{Home, Identity};
+use inheritance::Inheritance;
 use journal::{Journal, JournalError};
 use keeper::{Keep, Keeper};
 use logs::Logs;
@@ -54,8 +57,7 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
     }
     let home = Home::open(&config.data_dir)?;
     let (identity, journal, entries) = recall(&home, &config)?;
-    // Whatever an earlier agent of this life has left behind, daemons included: nothing of it is meant to run on.
-    kill_marked(identity.incarnation);
+    let inheritance = Inheritance::receive().await?;
     let facts = facts(&config, &identity)?;
     info!(agent = %facts.id, incarnation = %facts.incarnation, resources = %facts.resources, "asking to be admitted");
 
@@ -67,11 +69,16 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
     let mut beside = JoinSet::new();
     let publisher = Publisher::start(&bus, &dirs, &events, &mut beside);
 
+    let settings = Settings { noop: config.noop, output_wait: config.output_wait };
+    let core = recovered(AgentCore::new(Arc::new(facts.clone()), settings), entries);
+
     let (ended, has_ended) = unbounded_channel();
     let running = executor.running().clone();
-    let strays = Strays::adopt(facts.incarnation, running.clone(), dirs.clone());
+    let strays = Strays::adopt(facts.incarnation, running.clone(), dirs.clone(), guardian::above());
     let keep = Keep { tasks: config.keep_tasks, time: config.keep_for, free_bytes: config.keep_free };
-    let keeper = Keeper::open(dirs.clone(), strays.clone(), keep);
+    let keeper = Keeper::open(dirs.clone(), strays.clone(), keep, |attempt| {
+        core.memory().begun().contains_key(&attempt)
+    });
     let logs = Logs {
         bus: bus.clone(),
         agent: facts.id.clone(),
@@ -83,10 +90,8 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
     beside.spawn(keeper::cap_outputs(dirs.clone(), running, config.output_cap));
     beside.spawn(serve(logs));
 
-    let settings = Settings { noop: config.noop, output_wait: config.output_wait };
-    let core = AgentCore::new(Arc::new(facts), settings);
     let mut agent = Agent::new(bus, core, journal, executor, publisher, events, ended);
-    agent.recover(entries, &dirs);
+    agent.go_on(inheritance, &dirs);
     let outcome = agent.run(happened, &shutdown, config.stop_grace).await;
     strays.sweep();
     outcome
@@ -102,13 +107,20 @@ fn recall(home: &Home, config: &Config) -> anyhow::Result<(Identity, Journal, Ve
                 error = format!("{:#}", anyhow::Error::from(fault)),
                 "the journal is set aside; the agent begins anew"
             );
-            kill_marked(identity.incarnation);
+            kill_marked(identity.incarnation, |_| false);
             let identity = home.reborn(&identity)?;
             let (journal, entries) = Journal::open(&home.journal())?;
             Ok((identity, journal, entries))
         }
         Err(fault) => Err(fault.into()),
     }
+}
+
+/// The core, as the journal remembers it.
+fn recovered(mut core: AgentCore, entries: Vec<JournalEntry>) -> AgentCore {
+    let mut nothing = Vec::new();
+    entries.into_iter().for_each(|entry| core.handle(clock::now(), Input::Replay(entry), &mut nothing));
+    core
 }
 
 /// What the agent says of itself.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use allot_agent::guardian;
 use allot_shell::{Program, main_with};
 
 const PROGRAM: Program = Program {
@@ -13,5 +14,5 @@ const PROGRAM: Program = Program {
 };
 
 fn main() -> ExitCode {
-    main_with(&PROGRAM, allot_agent::run)
+    if guardian::stands_above() { main_with(&PROGRAM, allot_agent::run) } else { guardian::run() }
 }

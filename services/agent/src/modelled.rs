@@ -141,7 +141,7 @@ impl Modelled {
     async fn carry_out_one(&mut self, output: Output) -> anyhow::Result<()> {
         let (subject, reply, payload) = match output {
             // There is nothing to be remembered after this life.
-            Output::Journal(_) | Output::KillLeftovers(_) => return Ok(()),
+            Output::Journal(_) | Output::TakeBack { .. } => return Ok(()),
             Output::Spawn { attempt, .. } => {
                 self.spawn(attempt);
                 return Ok(());

@@ -2,73 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "for tests")]
 
+mod program;
 mod stage;
-
-use std::process::{Child, Command, Stdio};
 
 use allot_model::view::LogStream;
 use allot_model::{AgentOrder, Reason, TaskState};
 use allot_testkit::{PATIENCE, eventually};
+use program::Program;
 use stage::*;
-
-/// The agent as a program of its own, to be killed.
-struct Program(Child);
-
-impl Program {
-    fn start(stage: &Stage) -> Self {
-        let resources = "resources={cpus = 64, mem = \"1GiB\", disk = \"1GiB\"}";
-        let data_dir = format!("data_dir={}", stage.config.data_dir.display());
-        let child = Command::new(env!("CARGO_BIN_EXE_allot-agent"))
-            .args(["--nats", &stage.server.url(), "--set", "id=a1", "--set", resources, "--set", &data_dir])
-            .stdin(Stdio::null())
-            .spawn();
-        Self(child.unwrap())
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn pids_in(text: &str) -> Vec<i32> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_is_killed_leaves_no_process_behind_and_reports_it_gone() {
-    let mut stage = Stage::without_agent(|_| {}).await;
-    let program = Program::start(&stage);
-    stage.admit().await;
-    let life = stage.incarnation;
-    // One has left its group, the other has lost its environment.
-    let hidden = "setsid sleep 1000 & echo $!; echo $$; exec env -i sleep 1000";
-    stage.order(vec![launch("1.0#1", shell(hidden)), launch("1.1#1", shell("exit 4"))]).await;
-    stage.start_of("1.0#1").await;
-    stage.end_of("1.1#1").await;
-    let two = || async { Some(pids_in(&stage.stdout("1.0#1"))).filter(|pids| pids.len() == 2) };
-    let pids = eventually("both run", PATIENCE, two).await;
-    program.kill();
-    assert!(pids.iter().all(|pid| is_alive(*pid)), "a task does not die with its agent");
-
-    let _program = Program::start(&stage);
-    stage.admit().await;
-    assert_eq!(stage.incarnation, life, "it remembers what it started");
-    let end = stage.end_of("1.0#1").await;
-    assert_eq!((end.state, end.reason, end.ran), (TaskState::Gone, Reason::AgentRestarted, true));
-    let dead = || async { (!pids.iter().any(|pid| is_alive(*pid))).then_some(()) };
-    eventually("what was left is killed", PATIENCE, dead).await;
-
-    stage.order(vec![launch("1.0-1#1", shell("echo again")), launch("1.2#1", shell("exit 0"))]).await;
-    stage.end_of("1.2#1").await;
-    assert_eq!(stage.ends.len(), 3, "neither was started again: {:?}", stage.ends);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use allot_model::{AttemptId, AttemptRun, Epoch, Outcome, Reason, Report, TaskState, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::hold::{Hold, StopOrder};
 use crate::memory::Memory;
 use crate::processes::MOST_PROCESSES;
 
@@ -23,6 +24,9 @@ pub enum JournalEntry {
     Starting {
         /// Which.
         run: AttemptRun,
+        /// What each of them holds. Agents of before did not note it; what they began cannot be taken back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hold: Option<Arc<Hold>>,
     },
     /// A process was started.
     Running {
@@ -32,6 +36,13 @@ pub enum JournalEntry {
         at: Time,
         /// How to find it again.
         process: ProcessId,
+    },
+    /// An attempt is to stop.
+    Stopping {
+        /// Which.
+        attempt: AttemptId,
+        /// Why, and how.
+        order: StopOrder,
     },
     /// Attempts ended, or are known never to start.
     Ended {
@@ -107,7 +118,7 @@ impl JournalEntry {
     /// What no agent notes.
     pub fn check(&self) -> Result<(), String> {
         let one_by_one: Vec<AttemptRun> = match self {
-            Self::Starting { run } => vec![*run],
+            Self::Starting { run, .. } => vec![*run],
             Self::Ended { end, held: true } => vec![end.run],
             Self::Snapshot(memory) => memory.outbox().gathered_starts().collect(),
             _ => Vec::new(),

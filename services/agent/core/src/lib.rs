@@ -6,6 +6,7 @@
 //! ([`Memory::fold`]), so that an agent that was killed goes on where it was.
 
 mod attempts;
+mod hold;
 mod journal;
 mod link;
 mod live;
@@ -24,6 +25,7 @@ use allot_model::{
 };
 
 pub use attempts::AttemptSet;
+pub use hold::{Hold, StopOrder};
 pub use journal::{End, JournalEntry, Note, ProcessId};
 pub use memory::{Begun, Memory, Seen};
 pub use outbox::{Batch, Outbox};
@@ -51,11 +53,11 @@ pub enum Input {
     Resume,
     /// Orders from the dispatcher.
     Orders(OrderBatch),
-    /// A process was started, as asked.
+    /// A process was started as asked, or one of an earlier process of the agent was found again.
     Started {
         /// Its attempt.
         attempt: AttemptId,
-        /// When.
+        /// When it was started, by the clock of today.
         at: Time,
         /// How to find it again.
         process: ProcessId,
@@ -90,9 +92,11 @@ pub enum Input {
         /// The longest time between SIGTERM and SIGKILL.
         grace: Span,
     },
+    /// The process of the agent is to end, and its tasks are not: start nothing more.
+    Leave,
 }
 
-/// How a process ended.
+/// How a process ended; neither with a code nor by a signal where nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
     /// When.
@@ -107,6 +111,23 @@ pub struct Exit {
     pub peak_mem_bytes: u64,
     /// True where it wrote something that is being stored: [`Input::OutputStored`] follows.
     pub has_output: bool,
+}
+
+impl Exit {
+    /// True where nobody knows how it ended.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.exit_code.is_none() && self.signal.is_none()
+    }
+}
+
+/// An attempt that an earlier process of the agent began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Orphan {
+    /// Which.
+    pub attempt: AttemptId,
+    /// Its process. Where that was not noted yet, its environment tells whose it is.
+    pub process: Option<ProcessId>,
 }
 
 /// Everything an agent can want done, in order.
@@ -128,9 +149,14 @@ pub enum Output {
         /// What to send.
         signal: Signal,
     },
-    /// Kill what is left of the attempts that an earlier process of this agent began. Where the process was not noted
-    /// yet, its environment tells whose it is.
-    KillLeftovers(Vec<(AttemptId, Option<ProcessId>)>),
+    /// Take back what an earlier process of this agent began. [`Input::Started`] follows for what runs, and
+    /// [`Input::Exited`] for what does not, or once it does not any more. Kill all other processes that it left.
+    TakeBack {
+        /// What is to go on.
+        adopt: Vec<Orphan>,
+        /// Processes that are not to.
+        kill: Vec<ProcessId>,
+    },
     /// Ask the registry to be admitted; its answer is [`Input::Welcome`].
     Hello(Hello),
     /// Tell the registry that the agent lives; an answer is [`Input::Welcome`].
@@ -223,6 +249,12 @@ impl AgentCore {
         self.live.is_empty()
     }
 
+    /// True where no process is being started: all that live are noted.
+    #[must_use]
+    pub fn starts_nothing(&self) -> bool {
+        self.live.values().all(|live| live.started_at.is_some())
+    }
+
     /// Notes in the journal, and remembers.
     fn write(&mut self, entry: JournalEntry, out: &mut Vec<Output>) {
         self.memory.fold(entry.clone());
@@ -230,12 +262,7 @@ impl AgentCore {
     }
 
     fn on_resume(&mut self, now: Time, out: &mut Vec<Output>) {
-        let begun: Vec<_> = self.memory.begun().iter().map(|(attempt, begun)| (*attempt, *begun)).collect();
-        if !begun.is_empty() {
-            let left = begun.iter().map(|(attempt, begun)| (*attempt, begun.process)).collect();
-            out.push(Output::KillLeftovers(left));
-        }
-        begun.into_iter().for_each(|(attempt, begun)| self.end_lost(now, attempt, begun, out));
+        self.take_back(now, out);
         let held: Vec<AttemptId> = self.memory.outbox().held().collect();
         held.into_iter().for_each(|attempt| self.note(JournalEntry::Released { attempt }, out));
         self.link.greet(now);
@@ -274,7 +301,7 @@ impl AgentCore {
         assert!(self.live.keys().eq(self.memory.begun().keys()), "what lives is what was begun");
         let mut total = self.free.clone();
         for (attempt, live) in &self.live {
-            assert!(total.add(&live.launch.slice).is_ok(), "{attempt} holds what was never free");
+            assert!(total.add(&live.hold.slice).is_ok(), "{attempt} holds what was never free");
         }
         assert_eq!(total, self.facts.resources, "free and held are all there is");
         for attempt in self.deadlines.attempts() {
@@ -300,6 +327,7 @@ impl Core for AgentCore {
             Input::Welcome(welcome) => self.on_welcome(now, welcome, out),
             Input::Reconnected => self.on_reconnected(now),
             Input::Stop { grace } => self.on_stop(now, grace, out),
+            Input::Leave => self.on_leave(),
         }
         self.start_waiting(out);
         self.wake(now, out);

@@ -3,20 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use allot_model::{AttemptId, AttemptRun, Launch, Outcome, Reason, Span, TaskState, Time};
+use allot_model::{AttemptId, AttemptRun, Launch, Outcome, Reason, TaskState, Time};
 
 use crate::Exit;
+use crate::hold::{Hold, StopOrder};
 use crate::journal::End;
+use crate::memory::Begun;
+use crate::waiting::NO_LINE;
+
+/// What is said of an end that nobody saw.
+const UNKNOWN_END: &str = "it ended while the agent's process was away, and nobody is left who knows how";
 
 /// An attempt that holds resources: its process is being started, runs, or has been asked to stop.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
-    /// What it is.
-    pub(crate) launch: Arc<Launch>,
+    /// What its process is to run, until that is being started.
+    pub(crate) launch: Option<Arc<Launch>>,
+    /// What it holds.
+    pub(crate) hold: Arc<Hold>,
     /// The line in which it waited.
     pub(crate) line: u64,
-    /// When its process started; absent while that is under way.
+    /// When its process started, as reported; absent while that is under way.
     pub(crate) started_at: Option<Time>,
+    /// When its process started by the clock of this life, which need not agree with that of an earlier one; absent
+    /// until the process is there, or is found again.
+    pub(crate) runs_since: Option<Time>,
     /// Why it is to stop, once it is.
     pub(crate) stop: Option<Stop>,
 }
@@ -24,26 +35,28 @@ pub(crate) struct Live {
 /// Why an attempt is to stop, and how far that is.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
-    /// The state in which it ends.
-    pub(crate) state: TaskState,
-    /// Why.
-    pub(crate) reason: Reason,
-    /// The time between SIGTERM and SIGKILL.
-    pub(crate) grace: Span,
+    /// Why, and how.
+    pub(crate) order: StopOrder,
     /// When SIGKILL is due; absent before SIGTERM and after SIGKILL.
     pub(crate) kill_at: Option<Time>,
 }
 
 impl Live {
-    pub(crate) fn new(launch: Arc<Launch>, line: u64) -> Self {
-        Self { launch, line, started_at: None, stop: None }
+    pub(crate) fn new(launch: Arc<Launch>, hold: Arc<Hold>, line: u64) -> Self {
+        Self { launch: Some(launch), hold, line, started_at: None, runs_since: None, stop: None }
+    }
+
+    /// One that an earlier life of the agent began, whose process is to be found again.
+    pub(crate) fn taken_back(begun: &Begun, hold: Arc<Hold>) -> Self {
+        let stop = begun.stop.map(|order| Stop { order, kill_at: None });
+        Self { launch: None, hold, line: NO_LINE, started_at: begun.started_at, runs_since: None, stop }
     }
 
     /// When something is to be done about it.
     pub(crate) fn deadline(&self) -> Option<Time> {
         match &self.stop {
             Some(stop) => stop.kill_at,
-            None => self.started_at.zip(self.launch.spec.time_limit).map(|(start, limit)| start + limit),
+            None => self.runs_since.zip(self.hold.time_limit).map(|(start, limit)| start + limit),
         }
     }
 
@@ -55,19 +68,21 @@ impl Live {
         natural: (TaskState, Reason),
         outcome: Outcome,
     ) -> End {
-        let (state, reason) = self.stop.as_ref().map_or(natural, |stop| (stop.state, stop.reason));
+        let (state, reason) =
+            self.stop.as_ref().map_or(natural, |stop| (stop.order.state, stop.order.reason));
         End { run: AttemptRun::one(attempt), state, reason, started_at: self.started_at, ended_at, outcome }
     }
 
     /// What is known of how its process ended.
     pub(crate) fn outcome(&self, exit: &Exit) -> Outcome {
+        let start = self.runs_since.or(self.started_at);
         Outcome {
             exit_code: exit.exit_code,
             signal: exit.signal,
-            wall_us: self.started_at.map_or(0, |start| exit.at.since(start).as_micros()),
+            wall_us: start.map_or(0, |start| exit.at.since(start).as_micros()),
             cpu_us: exit.cpu_us,
             peak_mem_bytes: exit.peak_mem_bytes,
-            message: None,
+            message: exit.is_unknown().then(|| UNKNOWN_END.into()),
         }
     }
 }
@@ -77,7 +92,8 @@ pub(crate) fn natural_end(exit: &Exit) -> (TaskState, Reason) {
     match (exit.exit_code, exit.signal) {
         (Some(0), _) => (TaskState::Finished, Reason::ExitedZero),
         (Some(_), _) => (TaskState::Failed, Reason::ExitedNonzero),
-        (None, _) => (TaskState::Failed, Reason::Signalled),
+        (None, Some(_)) => (TaskState::Failed, Reason::Signalled),
+        (None, None) => (TaskState::Gone, Reason::AgentRestarted),
     }
 }
 

@@ -1,11 +1,13 @@
 //! What an agent must not forget: a fold over its journal.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use allot_model::{AttemptId, AttemptRun, Epoch, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::attempts::AttemptSet;
+use crate::hold::{Hold, StopOrder};
 use crate::journal::{JournalEntry, ProcessId};
 use crate::outbox::Outbox;
 
@@ -24,12 +26,18 @@ pub struct Memory {
 }
 
 /// An attempt that was begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Begun {
     /// Its process, once it is known to run.
     pub process: Option<ProcessId>,
     /// When that was started.
     pub started_at: Option<Time>,
+    /// What it holds, where that was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Arc<Hold>>,
+    /// Why it is to stop, once it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopOrder>,
 }
 
 /// The attempts that are remembered so as not to be started again, in two generations: when the younger one is
@@ -69,13 +77,18 @@ impl Memory {
         match entry {
             JournalEntry::Snapshot(memory) => *self = *memory,
             JournalEntry::Obeying { epoch } => self.epoch = epoch,
-            JournalEntry::Starting { run } => {
+            JournalEntry::Starting { run, hold } => {
                 self.see(run);
-                self.begun.extend(run.attempts().map(|attempt| (attempt, Begun::default())));
+                let begun = Begun { hold, ..Begun::default() };
+                self.begun.extend(run.attempts().map(|attempt| (attempt, begun.clone())));
             }
             JournalEntry::Running { attempt, at, process } => {
-                self.begun.insert(attempt, Begun { process: Some(process), started_at: Some(at) });
+                let begun = self.begun.entry(attempt).or_default();
+                (begun.process, begun.started_at) = (Some(process), Some(at));
                 self.outbox.started(attempt, at);
+            }
+            JournalEntry::Stopping { attempt, order } => {
+                self.begun.entry(attempt).or_default().stop = Some(order);
             }
             JournalEntry::Ended { end, held } => {
                 self.see(end.run);

@@ -7,7 +7,10 @@ use allot_model::{
 };
 
 use crate::attempts::AttemptSet;
+use crate::hold::StopOrder;
 use crate::journal::{End, JournalEntry};
+use crate::live::Live;
+use crate::waiting::NO_LINE;
 use crate::{AgentCore, Output};
 
 /// While more reports than this wait to be sent, nothing that would add to them is taken on; the dispatcher repeats
@@ -47,8 +50,24 @@ impl AgentCore {
             None if launch.spec.executor == Executor::Noop => {
                 new.into_iter().for_each(|run| self.finish_at_once(now, run, out));
             }
-            None => self.waiting.push(now, new, launch),
+            None if new.is_empty() => {}
+            None => self.wait_in_line(now, new, launch),
         }
+    }
+
+    /// Attempts of an earlier life that take turns with these keep the slots that they have.
+    fn wait_in_line(&mut self, now: Time, runs: Vec<AttemptRun>, launch: Arc<Launch>) {
+        let run = launch.run;
+        let shares = |turns: &AttemptRun| {
+            turns.job == run.job && turns.attempt == run.attempt && turns.tasks.overlap(run.tasks).is_some()
+        };
+        let in_slots: Vec<&mut Live> = self
+            .live
+            .values_mut()
+            .filter(|live| live.line == NO_LINE && live.hold.turns.as_ref().is_some_and(shares))
+            .collect();
+        let line = self.waiting.push(now, runs, launch, in_slots.len() as u64);
+        in_slots.into_iter().for_each(|live| live.line = line);
     }
 
     /// Hands tasks back that did not have their turn in time.
@@ -83,7 +102,7 @@ impl AgentCore {
             self.end_unstarted(now, part, TaskState::Killed, reason, None, out);
         }
         for attempt in self.live_within(run) {
-            self.stop(now, attempt, TaskState::Killed, reason, grace, out);
+            self.stop(now, attempt, StopOrder { state: TaskState::Killed, reason, grace }, out);
         }
         self.disown(now, run, out);
     }
@@ -100,10 +119,11 @@ impl AgentCore {
             .live
             .iter()
             .filter(|(attempt, _)| !wanted.contains(**attempt))
-            .map(|(attempt, live)| (*attempt, live.launch.spec.kill_grace))
+            .map(|(attempt, live)| (*attempt, live.hold.kill_grace))
             .collect();
         for (attempt, grace) in unwanted {
-            self.stop(now, attempt, TaskState::Killed, Reason::NotWanted, grace, out);
+            let order = StopOrder { state: TaskState::Killed, reason: Reason::NotWanted, grace };
+            self.stop(now, attempt, order, out);
         }
         wanted.iter().for_each(|run| self.disown(now, run, out));
         self.schedule.repeat_at(now);

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use allot_model::{AttemptId, AttemptRun, Outcome, Reason, Span, TaskState, Time};
 
+use crate::hold::StopOrder;
 use crate::journal::{End, JournalEntry, ProcessId};
 use crate::live::{Live, Stop, natural_end};
 use crate::memory::Begun;
-use crate::{AgentCore, Exit, Output, Signal};
+use crate::{AgentCore, Exit, Orphan, Output, Signal};
 
 /// The most processes at once, whatever the resources would allow.
 pub(crate) const MOST_PROCESSES: usize = 16_384;
@@ -21,24 +22,44 @@ impl AgentCore {
             return;
         }
         let (free, live) = (&mut self.free, &mut self.live);
-        let begun = self.waiting.start(|attempt, line, launch| {
+        let begun = self.waiting.start(|attempt, line, launch, hold| {
             let fits = live.len() < MOST_PROCESSES && free.subtract(&launch.slice).is_ok();
             if fits {
-                live.insert(attempt, Live::new(Arc::clone(launch), line));
+                live.insert(attempt, Live::new(Arc::clone(launch), Arc::clone(hold), line));
             }
             fits
         });
-        for run in begun {
-            self.note(JournalEntry::Starting { run }, out);
+        for (run, hold) in begun {
+            self.note(JournalEntry::Starting { run, hold: Some(hold) }, out);
             self.spawn(run, out);
         }
     }
 
-    fn spawn(&self, run: AttemptRun, out: &mut Vec<Output>) {
-        let launches = run.attempts().filter_map(|attempt| Some((attempt, self.live.get(&attempt)?)));
-        out.extend(
-            launches.map(|(attempt, live)| Output::Spawn { attempt, launch: Arc::clone(&live.launch) }),
-        );
+    fn spawn(&mut self, run: AttemptRun, out: &mut Vec<Output>) {
+        for attempt in run.attempts() {
+            let launch = self.live.get_mut(&attempt).and_then(|live| live.launch.take());
+            out.extend(launch.map(|launch| Output::Spawn { attempt, launch }));
+        }
+    }
+
+    /// Takes back what an earlier process of this agent began: what is left of it goes on. Where the resources that the
+    /// agent has were made fewer meanwhile, what does not fit any more ends.
+    pub(crate) fn take_back(&mut self, now: Time, out: &mut Vec<Output>) {
+        let begun: Vec<(AttemptId, Begun)> =
+            self.memory.begun().iter().map(|(attempt, begun)| (*attempt, begun.clone())).collect();
+        let (mut adopt, mut lost) = (Vec::new(), Vec::new());
+        for (attempt, begun) in begun {
+            match begun.hold.clone().filter(|hold| self.free.subtract(&hold.slice).is_ok()) {
+                Some(hold) => {
+                    self.live.insert(attempt, Live::taken_back(&begun, hold));
+                    adopt.push(Orphan { attempt, process: begun.process });
+                }
+                None => lost.push((attempt, begun)),
+            }
+        }
+        let kill = lost.iter().filter_map(|(_, begun)| begun.process).collect();
+        out.push(Output::TakeBack { adopt, kill });
+        lost.into_iter().for_each(|(attempt, begun)| self.end_lost(now, attempt, &begun, out));
     }
 
     pub(crate) fn on_started(
@@ -49,10 +70,13 @@ impl AgentCore {
         process: ProcessId,
         out: &mut Vec<Output>,
     ) {
-        let Some(live) = self.live.get_mut(&attempt).filter(|live| live.started_at.is_none()) else { return };
-        live.started_at = Some(at);
+        let Some(live) = self.live.get_mut(&attempt).filter(|live| live.runs_since.is_none()) else { return };
+        live.runs_since = Some(at);
         self.deadlines.set(attempt, live.deadline());
-        self.note_at_leisure(now, JournalEntry::Running { attempt, at, process }, out);
+        if live.started_at.is_none() {
+            live.started_at = Some(at);
+            self.note_at_leisure(now, JournalEntry::Running { attempt, at, process }, out);
+        }
         self.terminate(now, attempt, out);
     }
 
@@ -95,31 +119,25 @@ impl AgentCore {
                 out.push(Output::Signal { attempt, signal: Signal::Kill });
             }
             Some(live) => {
-                let grace = live.launch.spec.kill_grace;
-                self.stop(now, attempt, TaskState::Failed, Reason::TimeLimit, grace, out);
+                let grace = live.hold.kill_grace;
+                let order = StopOrder { state: TaskState::Failed, reason: Reason::TimeLimit, grace };
+                self.stop(now, attempt, order, out);
             }
         }
     }
 
     /// Asks an attempt to stop. The first to ask decides how it ends; who asks again can only make it sooner.
-    pub(crate) fn stop(
-        &mut self,
-        now: Time,
-        attempt: AttemptId,
-        state: TaskState,
-        reason: Reason,
-        grace: Span,
-        out: &mut Vec<Output>,
-    ) {
+    pub(crate) fn stop(&mut self, now: Time, attempt: AttemptId, order: StopOrder, out: &mut Vec<Output>) {
         let Some(live) = self.live.get_mut(&attempt) else { return };
         match &mut live.stop {
             Some(stop) => {
-                stop.grace = stop.grace.min(grace);
-                stop.kill_at = stop.kill_at.map(|at| at.min(now + grace));
+                stop.order.grace = stop.order.grace.min(order.grace);
+                stop.kill_at = stop.kill_at.map(|at| at.min(now + order.grace));
                 self.deadlines.set(attempt, live.deadline());
             }
             None => {
-                live.stop = Some(Stop { state, reason, grace, kill_at: None });
+                live.stop = Some(Stop { order, kill_at: None });
+                self.note(JournalEntry::Stopping { attempt, order }, out);
                 self.terminate(now, attempt, out);
             }
         }
@@ -127,32 +145,37 @@ impl AgentCore {
 
     /// Sends SIGTERM to an attempt that is to stop, once it has a process.
     fn terminate(&mut self, now: Time, attempt: AttemptId, out: &mut Vec<Output>) {
-        let Some(live) = self.live.get_mut(&attempt).filter(|live| live.started_at.is_some()) else { return };
+        let Some(live) = self.live.get_mut(&attempt).filter(|live| live.runs_since.is_some()) else { return };
         let Some(stop) = &mut live.stop else { return };
-        stop.kill_at = Some(now + stop.grace);
+        stop.kill_at = Some(now + stop.order.grace);
         self.deadlines.set(attempt, live.deadline());
         out.push(Output::Signal { attempt, signal: Signal::Terminate });
+    }
+
+    /// The process of the agent is to end and its tasks are not: the next one goes on with them. What waits is forgotten,
+    /// so that the dispatcher sends it again.
+    pub(crate) fn on_leave(&mut self) {
+        self.stopping = true;
+        self.waiting.clear();
     }
 
     /// The agent is to end. What waits is forgotten, so that the dispatcher sends it again to the agent's next life;
     /// what runs is stopped and reported as gone with the agent, so that it can be tried elsewhere.
     pub(crate) fn on_stop(&mut self, now: Time, grace: Span, out: &mut Vec<Output>) {
-        self.stopping = true;
-        self.waiting.clear();
-        let live: Vec<(AttemptId, Span)> = self
-            .live
-            .iter()
-            .map(|(attempt, live)| (*attempt, live.launch.spec.kill_grace.min(grace)))
-            .collect();
+        self.on_leave();
+        let live: Vec<(AttemptId, Span)> =
+            self.live.iter().map(|(attempt, live)| (*attempt, live.hold.kill_grace.min(grace))).collect();
         for (attempt, grace) in live {
-            self.stop(now, attempt, TaskState::Gone, Reason::AgentRestarted, grace, out);
+            let order = StopOrder { state: TaskState::Gone, reason: Reason::AgentRestarted, grace };
+            self.stop(now, attempt, order, out);
         }
     }
 
-    /// Ends an attempt that an earlier life of this agent began.
-    pub(crate) fn end_lost(&mut self, now: Time, attempt: AttemptId, begun: Begun, out: &mut Vec<Output>) {
+    /// Ends an attempt that an earlier process of this agent began and this one cannot go on with.
+    fn end_lost(&mut self, now: Time, attempt: AttemptId, begun: &Begun, out: &mut Vec<Output>) {
         let wall_us = begun.started_at.map_or(0, |start| now.since(start).as_micros());
-        let message = "the agent's process ended while this ran; what was left of it was killed";
+        let message =
+            "the agent was started anew and could not go on with it; what was left of it was killed";
         let end = End {
             run: AttemptRun::one(attempt),
             state: TaskState::Gone,
@@ -169,7 +192,7 @@ impl AgentCore {
         let live = self.live.remove(&attempt)?;
         self.deadlines.set(attempt, None);
         // What was taken from `free` fits back into it: nothing else was added.
-        let _ = self.free.add(&live.launch.slice);
+        let _ = self.free.add(&live.hold.slice);
         self.waiting.give_back(live.line);
         Some(live)
     }

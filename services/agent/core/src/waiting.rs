@@ -6,10 +6,14 @@ use std::sync::Arc;
 use allot_model::{AttemptId, AttemptRun, Launch, Span, Time};
 
 use crate::attempts::AttemptSet;
+use crate::hold::Hold;
 
 /// How long tasks wait for their turn before those are handed back that have none yet. Turns are given to tasks of which
 /// many are over in a moment: where that turns out wrong, they are better off elsewhere.
 const TURN_WITHIN: Span = Span::from_millis(250);
+
+/// The line of an attempt that came from no line of this life of the agent.
+pub(crate) const NO_LINE: u64 = u64::MAX;
 
 /// Launches that wait for attempts of before to let go of what they hold. Not remembered by the next life of the
 /// agent: to the dispatcher they look as if they had not arrived.
@@ -27,6 +31,7 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 struct Line {
     launch: Arc<Launch>,
+    hold: Arc<Hold>,
     runs: AttemptSet,
     /// How many more may run at the same time.
     slots: u64,
@@ -47,18 +52,24 @@ impl Waiting {
         self.lines.values().flat_map(|line| line.runs.iter()).collect()
     }
 
-    /// Has these attempts of a launch wait.
-    pub(crate) fn push(&mut self, now: Time, runs: Vec<AttemptRun>, launch: Arc<Launch>) {
-        if runs.is_empty() {
-            return;
-        }
+    /// Has these attempts of a launch wait, so many of whose slots are taken. Returns the number of their line.
+    pub(crate) fn push(
+        &mut self,
+        now: Time,
+        runs: Vec<AttemptRun>,
+        launch: Arc<Launch>,
+        slots_taken: u64,
+    ) -> u64 {
+        let number = self.next_line;
         runs.iter().for_each(|run| self.runs.insert(*run));
-        if launch.slots < launch.run.tasks.count() {
-            self.turns.insert((now + TURN_WITHIN, self.next_line));
+        let hold = Arc::new(Hold::of(&launch));
+        if hold.turns.is_some() {
+            self.turns.insert((now + TURN_WITHIN, number));
         }
-        let line = Line { slots: launch.slots, runs: runs.into_iter().collect(), launch };
-        self.lines.insert(self.next_line, line);
+        let slots = launch.slots.saturating_sub(slots_taken);
+        self.lines.insert(number, Line { slots, runs: runs.into_iter().collect(), hold, launch });
         self.next_line += 1;
+        number
     }
 
     /// Takes out the attempts of `run` that wait.
@@ -72,28 +83,29 @@ impl Waiting {
         removed
     }
 
-    /// Takes out the first attempts that `start` says yes to, launch by launch, and returns them as runs. A launch
-    /// that has to wait does not hold up the ones behind it. `start` is told the line, for [`Waiting::give_back`].
+    /// Takes out the first attempts that `start` says yes to, launch by launch, and returns them as runs, each with what
+    /// its attempts hold. A launch that has to wait does not hold up the ones behind it. `start` is told the line, for
+    /// [`Waiting::give_back`].
     pub(crate) fn start(
         &mut self,
-        mut start: impl FnMut(AttemptId, u64, &Arc<Launch>) -> bool,
-    ) -> Vec<AttemptRun> {
+        mut start: impl FnMut(AttemptId, u64, &Arc<Launch>, &Arc<Hold>) -> bool,
+    ) -> Vec<(AttemptRun, Arc<Hold>)> {
         let mut begun = Vec::new();
         for (number, line) in &mut self.lines {
             let attempts = line.runs.iter().flat_map(AttemptRun::attempts);
             let in_turn = attempts.take(usize::try_from(line.slots).unwrap_or(usize::MAX));
             let started: AttemptSet = in_turn
-                .take_while(|attempt| start(*attempt, *number, &line.launch))
+                .take_while(|attempt| start(*attempt, *number, &line.launch, &line.hold))
                 .map(AttemptRun::one)
                 .collect();
             for run in started.iter() {
                 line.runs.remove(run);
                 line.slots -= run.tasks.count();
-                begun.push(run);
+                begun.push((run, Arc::clone(&line.hold)));
             }
         }
         if !begun.is_empty() {
-            begun.iter().for_each(|run| self.runs.remove(*run));
+            begun.iter().for_each(|(run, _)| self.runs.remove(*run));
             self.drop_empty();
         }
         begun

@@ -57,6 +57,17 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn unknown_exit(at: Time) -> allot_agent_core::Exit {
+    allot_agent_core::Exit {
+        at,
+        exit_code: None,
+        signal: None,
+        cpu_us: 0,
+        peak_mem_bytes: 0,
+        has_output: false,
+    }
+}
+
 /// An agent, its machine, and a dispatcher that counts.
 struct World {
     core: AgentCore,
@@ -72,6 +83,8 @@ struct World {
     /// How often the dispatcher committed the end of an attempt, answers about unknown ones apart.
     ends: BTreeMap<AttemptId, u32>,
     crash_after: Option<usize>,
+    /// What the agent takes back and has not heard of yet.
+    orphans: Vec<AttemptId>,
 }
 
 impl World {
@@ -88,6 +101,7 @@ impl World {
             committed: 0,
             ends: BTreeMap::new(),
             crash_after: None,
+            orphans: Vec::new(),
         };
         world.give(Input::Resume);
         world
@@ -213,25 +227,38 @@ impl World {
                     assert!(self.processes.contains_key(&attempt), "{attempt} has no process to signal");
                     assert!(signal == Signal::Kill || self.processes[&attempt]);
                 }
-                Output::KillLeftovers(left) => left.iter().for_each(|(attempt, _)| {
-                    self.processes.remove(attempt);
-                }),
+                Output::TakeBack { adopt, .. } => {
+                    self.processes.retain(|attempt, _| adopt.iter().any(|orphan| orphan.attempt == *attempt));
+                    self.orphans = adopt.into_iter().map(|orphan| orphan.attempt).collect();
+                }
                 Output::Report(batch) => self.sent = Some(batch),
                 Output::Hello(_) | Output::Beat(_) | Output::Refused { .. } => {}
             }
         }
-        if crash.is_some() {
-            self.restart();
+        if let Some(after) = crash {
+            self.restart(after % 2 == 1);
         }
     }
 
-    fn restart(&mut self) {
+    /// The agent is started again; where `one_ends`, after a process has ended.
+    fn restart(&mut self, one_ends: bool) {
+        if one_ends {
+            self.processes.pop_first();
+        }
         self.core = AgentCore::new(facts(), settings());
         for entry in &self.journal {
             self.core.handle(self.now, Input::Replay(entry.clone()), &mut Vec::new());
         }
         self.give(Input::Resume);
-        assert!(self.processes.is_empty(), "nothing of the earlier life runs on");
+        assert!(self.processes.keys().all(|attempt| self.core.is_live(*attempt)), "all that runs is known");
+        for attempt in std::mem::take(&mut self.orphans) {
+            let found = self.processes.get_mut(&attempt).map(|running| *running = true);
+            let at = self.now;
+            match found {
+                Some(()) => self.give(Input::Started { attempt, at, process: process() }),
+                None => self.give(Input::Exited { attempt, exit: unknown_exit(at) }),
+            }
+        }
     }
 
     /// Faults stop: whatever runs ends, whatever is reported is committed.

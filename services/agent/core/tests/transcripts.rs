@@ -129,7 +129,10 @@ fn a_launch_waits_until_what_was_there_before_lets_go() {
 fn a_kill_is_sigterm_then_sigkill_after_the_grace_and_reported_once() {
     let mut story = Story::new();
     story.orders(&[launch("7.0#1")]).started("7.0#1").orders(&[acknowledge(1)]).told();
-    story.orders(&[kill("7.0#1"), kill("7.0#1")]).did("0s signal 7.0#1 Terminate");
+    story.orders(&[kill("7.0#1"), kill("7.0#1")]).did(
+        "0s journal stopping 7.0#1 cancelled_by_user
+         0s signal 7.0#1 Terminate",
+    );
     story.pass(4).did("");
     story.orders(&[kill("7.0#1")]).pass(60).did("5s signal 7.0#1 Kill");
     let exit = story.exit(None, Some(9));
@@ -169,7 +172,7 @@ fn t10_a_kill_while_the_process_is_being_started_is_sent_once_it_has_started() {
          0s report 1: ended 7.0#1 killed cancelled_by_user, never ran",
     );
     story.orders(&[launch("8.0#1")]).told();
-    story.orders(&[kill("8.0#1")]).did("");
+    story.orders(&[kill("8.0#1")]).did("0s journal stopping 8.0#1 cancelled_by_user");
     story.started("8.0#1").did(
         "0s journal running 8.0#1
          0s signal 8.0#1 Terminate",
@@ -182,7 +185,8 @@ fn a_task_that_runs_too_long_has_failed() {
     let limited = JobSpec { time_limit: Some(Span::from_secs(10)), ..spec() };
     story.orders(&[launch_of("7.0#1", limited)]).started("7.0#1").orders(&[acknowledge(1)]).told();
     story.pass(20).did(
-        "10s signal 7.0#1 Terminate
+        "10s journal stopping 7.0#1 time_limit
+         10s signal 7.0#1 Terminate
          15s signal 7.0#1 Kill",
     );
     story.exited("7.0#1", 0).did(
@@ -198,6 +202,7 @@ fn n12_a_reconciliation_kills_what_is_not_wanted_and_disowns_what_is_not_there()
     story.orders(&[launch("7.0-2#1")]).started("7.0#1").started("7.1#1").orders(&[acknowledge(1)]).told();
     story.orders(&[reconcile(&["7.1#1", "5.0-9#2"])]).did(
         "0s journal ended 7.2#1 killed not_wanted, never ran
+         0s journal stopping 7.0#1 not_wanted
          0s signal 7.0#1 Terminate
          0s journal ended 5.0-9#2 gone unknown_to_agent, never ran
          0s report 2: started 7.1#1",
@@ -315,31 +320,6 @@ fn an_end_waits_for_its_output_but_not_for_long() {
 }
 
 #[test]
-fn an_agent_that_was_killed_kills_what_it_left_and_reports_everything_again() {
-    let mut story = Story::new();
-    story.orders(&[launch("7.0-1#1")]).started("7.0#1").exited("7.0#1", 0).orders(&[launch("8.0#1")]);
-    story.started("7.1#1").told();
-    let mut story = story.restarted();
-    story.did(
-        "0s kill leftovers 7.1#1 pid Some(77), 8.0#1 pid None
-         0s journal ended 7.1#1 gone agent_restarted
-         0s journal ended 8.0#1 gone agent_restarted, never ran
-         0s report 1: started 7.0#1
-         0s hello",
-    );
-    story.orders(&[launch("7.0-1#1"), launch("8.0#1"), acknowledge(1)]).did(
-        "0s journal acknowledged 1
-         0s journal batch 2
-         0s report 2: ended 7.0#1 finished exited_zero, ended 7.1#1 gone agent_restarted, ended 8.0#1 gone agent_restarted, never ran",
-    );
-    let mut story = story.restarted();
-    story.did(
-        "0s report 2: ended 7.0#1 finished exited_zero, ended 7.1#1 gone agent_restarted, ended 8.0#1 gone agent_restarted, never ran
-         0s hello",
-    );
-}
-
-#[test]
 fn an_agent_says_hello_until_it_is_welcomed_and_then_beats() {
     let mut story = Story::unread(settings());
     story.give(Input::Resume).pass(2).did("0s hello\n1s hello\n2s hello");
@@ -388,7 +368,9 @@ fn an_agent_that_is_to_end_stops_what_runs_and_reports_it_as_gone() {
     let mut story = Story::new();
     story.orders(&[launch("7.0-2#1")]).started("7.0#1").started("7.1#1").orders(&[acknowledge(1)]).told();
     story.give(Input::Stop { grace: Span::from_secs(2) }).did(
-        "0s signal 7.0#1 Terminate
+        "0s journal stopping 7.0#1 agent_restarted
+         0s signal 7.0#1 Terminate
+         0s journal stopping 7.1#1 agent_restarted
          0s signal 7.1#1 Terminate",
     );
     story.orders(&[launch("9.0#1"), reconcile(&["7.0-1#1", "9.0#1"])]).told();

@@ -63,6 +63,7 @@ fn a_kill_reaches_those_that_wait_for_their_turn() {
     story.orders(&[launch_in_turns("7.0-4#1", 1)]).told();
     story.orders(&[kill("7.0-4#1")]).did(
         "0s journal ended 7.1-4#1 killed cancelled_by_user, never ran
+         0s journal stopping 7.0#1 cancelled_by_user
          0s journal batch 1
          0s report 1: ended 7.1-4#1 killed cancelled_by_user, never ran",
     );

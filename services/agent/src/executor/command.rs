@@ -37,6 +37,11 @@ impl Surroundings {
         Self { agent, incarnation, has_gpus, inherited }
     }
 
+    /// The life of the agent.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
     /// The command for an attempt, to run in `dir`.
     ///
     /// # Errors

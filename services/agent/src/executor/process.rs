@@ -4,10 +4,9 @@ use std::fs;
 use std::io::{Error, Result};
 
 use allot_agent_core::{ProcessId, Signal};
+use allot_model::Span;
 use rustix::process::Pid;
 use rustix::time::ClockId;
-
-use super::command::INCARNATION;
 
 /// How a process ended, as the kernel says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +26,11 @@ pub(crate) fn ticks_since_boot() -> u64 {
     let per_second = rustix::param::clock_ticks_per_second();
     let whole = u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(per_second);
     whole.saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0).saturating_mul(per_second) / 1_000_000_000)
+}
+
+/// How long so many of the kernel's clock ticks are.
+pub(crate) fn ticks_to_span(ticks: u64) -> Span {
+    Span::from_micros(ticks.saturating_mul(1_000_000) / rustix::param::clock_ticks_per_second().max(1))
 }
 
 /// Sends a signal to the group that `leader` leads. No such group any more is no failure.
@@ -68,28 +72,28 @@ fn micros(time: libc::timeval) -> u64 {
     seconds.saturating_mul(1_000_000).saturating_add(u64::try_from(time.tv_usec).unwrap_or(0))
 }
 
+/// True where a process that started then may be this one.
+pub(crate) fn began(process: ProcessId, ticks: u64) -> bool {
+    (process.not_before_ticks..=process.not_after_ticks).contains(&ticks)
+}
+
+/// Kills one process. That it is gone is no failure.
+pub(crate) fn kill(pid: Pid) {
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+}
+
 /// Kills the group of a process of an earlier life of the agent, if it is still that process.
 pub(crate) fn kill_leftover(process: ProcessId) {
     let Some(pid) = Pid::from_raw(process.pid) else { return };
-    if start_ticks_of(process.pid)
-        .is_some_and(|ticks| (process.not_before_ticks..=process.not_after_ticks).contains(&ticks))
-    {
+    if start_ticks_of(process.pid).is_some_and(|ticks| began(process, ticks)) {
         signal_group(pid, Signal::Kill);
     }
 }
 
-/// Kills every process whose environment says that this life of an agent started it.
-pub(crate) fn kill_marked(incarnation: allot_model::Incarnation) {
-    let mark = format!("{INCARNATION}={incarnation}").into_bytes();
-    let marked = |pid: &i32| {
-        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environ.split(|byte| *byte == 0).any(|variable| variable == mark)
-    };
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    for pid in pids.filter(marked).filter_map(Pid::from_raw) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
+/// True where the process of this number has ended, whether or not it was reaped.
+pub(crate) fn has_ended(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_none_or(|(_, after_name)| after_name.trim_start().starts_with('Z'))
 }
 
 /// When the process of this number was started; nothing where there is none.

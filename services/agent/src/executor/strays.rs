@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use allot_model::{AttemptId, Incarnation};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 use tracing::{debug, warn};
 
 use super::Running;
-use super::command::INCARNATION;
-use super::process::start_ticks_of;
+use super::mark::Mark;
+use super::process::{has_ended, kill, start_ticks_of};
+use crate::guardian::word::{children, children_of};
 use crate::output::TaskDirs;
 
 /// Looks after orphans of the tasks of one agent.
@@ -29,6 +30,8 @@ pub(crate) struct Strays {
     dirs: TaskDirs,
     /// Orphans that say nothing of whose they are, by number: when each began, and whose it may be.
     unclaimed: Arc<Mutex<BTreeMap<i32, Unclaimed>>>,
+    /// Who has orphans of tasks of an earlier process of the agent.
+    guardian: Option<Pid>,
 }
 
 /// An orphan that has rid itself of its environment and its directory.
@@ -49,17 +52,15 @@ struct Leader {
 /// The attempts of all agents of this program.
 static ALL_RUNNING: Mutex<Vec<Running>> = Mutex::new(Vec::new());
 
-/// Whose an orphan is.
-enum Owner {
-    Attempt(AttemptId),
-    /// Another agent in this process: its business.
-    OtherAgent,
-    Unknown,
-}
-
 impl Strays {
-    /// Has orphans of tasks handed to this process from here on.
-    pub(crate) fn adopt(incarnation: Incarnation, running: Running, dirs: TaskDirs) -> Self {
+    /// Has orphans of tasks handed to this process from here on. Those of tasks of an earlier process of the agent are
+    /// handed to its guardian.
+    pub(crate) fn adopt(
+        incarnation: Incarnation,
+        running: Running,
+        dirs: TaskDirs,
+        guardian: Option<Pid>,
+    ) -> Self {
         let children = children();
         // Any number switches it on.
         let adopting = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
@@ -71,13 +72,13 @@ impl Strays {
         all.retain(Running::is_used_elsewhere);
         all.push(running.clone());
         let (others, unclaimed) = (children.unwrap_or_default(), Arc::default());
-        Self { incarnation, running, others, sees, dirs, unclaimed }
+        Self { incarnation, running, others, sees, dirs, unclaimed, guardian }
     }
 
     /// Kills orphans of attempts that have ended, and reaps those that have died. True where none of any attempt of
     /// this agent is left.
     pub(crate) fn sweep(&self) -> bool {
-        let orphans = if self.sees { children() } else { None };
+        let orphans = if self.sees && !self.running.has_strangers() { self.orphans() } else { None };
         let orphans = orphans.map(|all| all.difference(&self.others).copied().collect::<BTreeSet<_>>());
         if let Some(orphans) = &orphans {
             self.with_unclaimed(|unclaimed| unclaimed.retain(|pid, _| orphans.contains(pid)));
@@ -86,24 +87,35 @@ impl Strays {
         left == Some(0)
     }
 
+    /// The children of this process and of its guardian.
+    fn orphans(&self) -> Option<BTreeSet<i32>> {
+        let mut orphans = children()?;
+        if let Some(guardian) = self.guardian {
+            let us = i32::try_from(std::process::id()).ok()?;
+            orphans
+                .extend(children_of(guardian.as_raw_nonzero().get())?.into_iter().filter(|pid| *pid != us));
+        }
+        Some(orphans)
+    }
+
     /// Whether this orphan is, or may be, of an attempt of this agent and lives on for now.
     fn is_left(&self, orphan: i32) -> bool {
         let Some(pid) = Pid::from_raw(orphan).filter(|pid| !self.running.leads(*pid) && !reap(*pid)) else {
             return false;
         };
         match self.owner(orphan) {
-            Owner::OtherAgent => false,
-            Owner::Unknown => {
+            Mark::OtherAgent => false,
+            Mark::Ours(None) | Mark::None => {
                 if is_in_another_group(pid) && self.is_nobodys(orphan) {
                     debug!(pid = orphan, "killed what one of the tasks before left behind");
-                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                    kill(pid);
                 }
                 true
             }
-            Owner::Attempt(attempt) => {
+            Mark::Ours(Some(attempt)) => {
                 if !self.running.contains(attempt) {
                     debug!(%attempt, pid = orphan, "killed what a task left behind");
-                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                    kill(pid);
                 }
                 true
             }
@@ -131,9 +143,11 @@ impl Strays {
         look(&mut self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn owner(&self, pid: i32) -> Owner {
-        match self.owner_by_environment(pid) {
-            Owner::Unknown => self.owner_by_directory(pid).map_or(Owner::Unknown, Owner::Attempt),
+    fn owner(&self, pid: i32) -> Mark {
+        match Mark::of(pid, self.incarnation) {
+            Mark::Ours(None) | Mark::None => {
+                self.owner_by_directory(pid).map_or(Mark::None, |attempt| Mark::Ours(Some(attempt)))
+            }
             known => known,
         }
     }
@@ -143,34 +157,16 @@ impl Strays {
         let here: PathBuf = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
         self.dirs.attempt_at(&here)
     }
-
-    fn owner_by_environment(&self, pid: i32) -> Owner {
-        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let value = |name: &str| {
-            let variables =
-                environ.split(|byte| *byte == 0).filter_map(|bytes| std::str::from_utf8(bytes).ok());
-            variables
-                .filter_map(|variable| variable.split_once('='))
-                .find(|(n, _)| *n == name)
-                .map(|(_, value)| value)
-        };
-        let attempt = || {
-            let number = |name| value(name)?.parse::<u32>().ok();
-            let job = value("ALLOT_JOB_ID")?.parse().ok()?;
-            Some(AttemptId::new(job, number("ALLOT_TASK_INDEX")?, number("ALLOT_ATTEMPT")?))
-        };
-        match value(INCARNATION).map(|text| text == self.incarnation.to_string()) {
-            Some(true) => attempt().map_or(Owner::Unknown, Owner::Attempt),
-            Some(false) => Owner::OtherAgent,
-            None => Owner::Unknown,
-        }
-    }
 }
 
 /// Takes the end of an orphan, where it has ended.
 fn reap(pid: Pid) -> bool {
     let ended = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-    !matches!(ended, Ok(None))
+    match ended {
+        Ok(ended) => ended.is_some(),
+        // No child of ours: whose it is reaps it.
+        Err(_) => has_ended(pid.as_raw_nonzero().get()),
+    }
 }
 
 /// True where the process is not of our own group: what this program starts by itself is, and what a task starts is not.
@@ -183,10 +179,4 @@ fn leaders() -> Vec<Leader> {
     let all = ALL_RUNNING.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let pids = all.iter().flat_map(Running::pids);
     pids.filter_map(|pid| Some(Leader { pid, began_ticks: start_ticks_of(pid)? })).collect()
-}
-
-/// The children of the main thread, to which orphans are handed.
-fn children() -> Option<BTreeSet<i32>> {
-    let text = fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id())).ok()?;
-    Some(text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }

@@ -120,10 +120,13 @@ impl Story {
     pub fn with(settings: Settings) -> Self {
         let mut story = Self::unread(settings);
         story.give(Input::Resume);
-        story.give(Input::Welcome(Welcome::Admitted { beat_every: Span::from_secs(1_000_000) }));
-        story.orders(&[]);
+        story.welcomed().orders(&[]);
         story.told.clear();
         story
+    }
+
+    pub fn welcomed(&mut self) -> &mut Self {
+        self.give(Input::Welcome(Welcome::Admitted { beat_every: Span::from_secs(1_000_000) }))
     }
 
     pub fn unread(settings: Settings) -> Self {
@@ -133,7 +136,17 @@ impl Story {
 
     /// The next life of the same agent, over the same journal.
     pub fn restarted(self) -> Self {
+        self.restarted_as(AgentCore::new(facts(), settings()))
+    }
+
+    pub fn at(seconds: u64) -> Time {
+        Time::ZERO + Span::from_secs(seconds)
+    }
+
+    /// The next life, as this.
+    pub fn restarted_as(self, core: AgentCore) -> Self {
         let mut next = Self::unread(settings());
+        next.core = core;
         (next.now, next.told) = (self.now, self.told);
         for entry in &self.journal {
             next.core.handle(next.now, Input::Replay(entry.clone()), &mut Vec::new());
@@ -207,10 +220,12 @@ impl Story {
             Output::Journal(entry) => line(format!("journal {}", in_words(entry))),
             Output::Spawn { attempt, .. } => line(format!("spawn {attempt}")),
             Output::Signal { attempt, signal } => line(format!("signal {attempt} {signal:?}")),
-            Output::KillLeftovers(left) => {
-                let left: Vec<String> =
-                    left.iter().map(|(a, p)| format!("{a} pid {:?}", p.map(|process| process.pid))).collect();
-                line(format!("kill leftovers {}", left.join(", ")));
+            Output::TakeBack { adopt, kill } if adopt.is_empty() && kill.is_empty() => {}
+            Output::TakeBack { adopt, kill } => {
+                let pid = |process: ProcessId| process.pid;
+                let adopt = adopt.iter().map(|o| format!("{} pid {:?}", o.attempt, o.process.map(pid)));
+                let kill = kill.iter().map(|process| format!("kill pid {}", process.pid));
+                line(format!("take back {}", adopt.chain(kill).collect::<Vec<_>>().join(", ")));
             }
             Output::Hello(_) => line("hello".into()),
             Output::Beat(_) => line("beat".into()),
@@ -242,8 +257,9 @@ fn in_words(entry: &JournalEntry) -> String {
     match entry {
         JournalEntry::Snapshot(_) => "snapshot".into(),
         JournalEntry::Obeying { epoch } => format!("obeying {epoch}"),
-        JournalEntry::Starting { run } => format!("starting {run}"),
+        JournalEntry::Starting { run, .. } => format!("starting {run}"),
         JournalEntry::Running { attempt, .. } => format!("running {attempt}"),
+        JournalEntry::Stopping { attempt, order } => format!("stopping {attempt} {}", order.reason.as_str()),
         JournalEntry::Ended { end, held } => {
             format!("{}{}", end_in_words(end), if *held { ", held" } else { "" })
         }

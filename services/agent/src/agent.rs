@@ -14,7 +14,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tracing::{debug, info, trace, warn};
+use tracing::{debug, error, info, trace, warn};
 
 use crate::event::Event;
 use crate::executor::Executor;
@@ -27,6 +27,8 @@ use crate::publisher::Publisher;
 
 /// How much is taken in before what it causes is carried out.
 const MOST_AT_ONCE: usize = 256;
+/// How long to wait when the disk does not take what is to be noted.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// How long an answer of the registry is waited for.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an agent that stops waits for its last reports to be acknowledged.
@@ -284,11 +286,32 @@ impl Agent {
                 effect => effects.push(effect),
             }
         }
-        self.journal.write().await;
+        self.write_journal().await;
         for effect in effects {
             self.carry_out_one(effect).await;
         }
         self.journal.rewrite_if_long(self.core.memory());
+    }
+
+    /// Writes the journal. Where the disk does not take it, stands still until it does, and says meanwhile that the agent
+    /// lives: what runs goes on.
+    async fn write_journal(&mut self) {
+        let mut was_full = false;
+        while let Err(error) = self.journal.write() {
+            if !was_full {
+                error!(%error, "the journal cannot be written: nothing is started or reported until it can");
+                was_full = true;
+            }
+            let facts = self.core.facts();
+            let beat = Beat { agent: facts.id.clone(), incarnation: facts.incarnation };
+            if self.is_connected() {
+                said("beat", self.beat(&beat).await);
+            }
+            tokio::time::sleep(FULL_PAUSE).await;
+        }
+        if was_full {
+            info!("the journal can be written again");
+        }
     }
 
     fn take_back(&mut self, adopt: &[Orphan], kill: &[ProcessId]) {

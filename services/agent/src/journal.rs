@@ -7,7 +7,6 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use allot_agent_core::{JournalEntry, Memory};
 use rustix::fs::FallocateFlags;
@@ -21,8 +20,6 @@ const LEAST_REWRITE_BYTES: u64 = 8 << 20;
 const REWRITE_FACTOR: u64 = 4;
 /// How much room the disk is to keep for entries to come, at least.
 const RESERVE_BYTES: u64 = 1 << 20;
-/// How long to wait when the disk does not take an entry.
-const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The journal, open for appending.
 #[derive(Debug)]
@@ -112,21 +109,17 @@ impl Journal {
         self.buffer.push(b'\n');
     }
 
-    /// Writes what was pushed. Where the disk does not take it, waits until it does: nothing that is not in the journal
-    /// may be done, so there is nothing else to do.
-    pub(crate) async fn write(&mut self) {
-        while !self.buffer.is_empty() {
-            match self.try_write() {
-                Ok(()) => {
-                    self.buffer.clear();
-                    self.reserve();
-                }
-                Err(error) => {
-                    warn!(path = %self.path.display(), %error, "the journal cannot be written; nothing is started until it can");
-                    tokio::time::sleep(FULL_PAUSE).await;
-                }
-            }
+    /// Writes what was pushed. Nothing that is not in the journal may be done.
+    ///
+    /// # Errors
+    /// Where the disk does not take it. It stays to be written.
+    pub(crate) fn write(&mut self) -> std::io::Result<()> {
+        if !self.buffer.is_empty() {
+            self.try_write()?;
+            self.buffer.clear();
+            self.reserve();
         }
+        Ok(())
     }
 
     fn try_write(&mut self) -> std::io::Result<()> {
@@ -204,26 +197,26 @@ mod tests {
         JournalEntry::Acknowledged { sequence }
     }
 
-    #[tokio::test]
-    async fn what_was_written_is_read_again_without_a_torn_last_line() {
+    #[test]
+    fn what_was_written_is_read_again_without_a_torn_last_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let (mut journal, entries) = Journal::open(&path).unwrap();
         assert!(entries.is_empty());
         journal.push(&acknowledged(1));
         journal.push(&acknowledged(2));
-        journal.write().await;
+        journal.write().unwrap();
         let torn = [std::fs::read(&path).unwrap(), b"{\"acknow".to_vec()].concat();
         std::fs::write(&path, torn).unwrap();
         let (mut journal, entries) = Journal::open(&path).unwrap();
         assert_eq!(entries, [acknowledged(1), acknowledged(2)]);
         journal.push(&acknowledged(3));
-        journal.write().await;
+        journal.write().unwrap();
         assert_eq!(Journal::open(&path).unwrap().1.len(), 3);
     }
 
-    #[tokio::test]
-    async fn there_is_always_room_for_a_megabyte_of_entries() {
+    #[test]
+    fn there_is_always_room_for_a_megabyte_of_entries() {
         use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
@@ -236,7 +229,7 @@ mod tests {
         for sequence in 0..60_000 {
             journal.push(&acknowledged(sequence));
         }
-        journal.write().await;
+        journal.write().unwrap();
         assert!(journal.bytes > RESERVE_BYTES && room() >= RESERVE_BYTES);
         drop(journal);
         let (mut journal, entries) = Journal::open(&path).unwrap();
@@ -246,24 +239,24 @@ mod tests {
         assert!(journal.bytes < 10_000 && room() >= RESERVE_BYTES);
     }
 
-    #[tokio::test]
-    async fn an_entry_that_the_disk_does_not_take_is_written_once_it_does() {
+    #[test]
+    fn an_entry_that_the_disk_does_not_take_is_written_once_it_does() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let (mut journal, _) = Journal::open(&path).unwrap();
         journal.push(&acknowledged(1));
-        journal.write().await;
+        journal.write().unwrap();
         let good =
             std::mem::replace(&mut journal.file, File::options().write(true).open("/dev/full").unwrap());
         journal.push(&acknowledged(2));
-        assert!(journal.try_write().is_err(), "no space is left");
+        assert!(journal.write().is_err(), "no space is left");
         journal.file = good;
-        journal.write().await;
+        journal.write().unwrap();
         assert_eq!(Journal::open(&path).unwrap().1, [acknowledged(1), acknowledged(2)]);
     }
 
-    #[tokio::test]
-    async fn a_long_journal_is_rewritten_as_what_it_amounts_to() {
+    #[test]
+    fn a_long_journal_is_rewritten_as_what_it_amounts_to() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let (mut journal, _) = Journal::open(&path).unwrap();
@@ -274,11 +267,11 @@ mod tests {
             memory.fold(starting(job));
             journal.push(&starting(job));
         }
-        journal.write().await;
+        journal.write().unwrap();
         journal.rewrite_at = 1;
         journal.rewrite_if_long(&memory);
         journal.push(&starting(4));
-        journal.write().await;
+        journal.write().unwrap();
         memory.fold(starting(4));
         let mut read = Memory::default();
         let entries = Journal::open(&path).unwrap().1;

@@ -137,7 +137,10 @@ impl AgentCore {
             }
             None => {
                 live.stop = Some(Stop { order, kill_at: None });
-                self.note(JournalEntry::Stopping { attempt, order }, out);
+                // An agent that is stopped leaves no next process that would have to know.
+                if !self.stopping {
+                    self.note(JournalEntry::Stopping { attempt, order }, out);
+                }
                 self.terminate(now, attempt, out);
             }
         }

@@ -326,3 +326,44 @@ fn memory_stays_bounded_over_a_million_jobs_and_a_late_launch_still_does_nothing
     let bytes = serde_json::to_string(core.memory()).unwrap().len();
     assert!(bytes < 3_000_000, "{bytes} bytes are remembered");
 }
+
+#[test]
+fn memory_stays_bounded_while_reports_do_not_arrive_for_hours_and_nothing_is_lost() {
+    let mut core = AgentCore::new(facts(), settings());
+    let (mut now, mut out) = (Time::ZERO, Vec::new());
+    core.handle(now, Input::Resume, &mut out);
+    let orders = |orders| Input::Orders(OrderBatch { epoch: Epoch(1), incarnation: LIFE, orders });
+    // Orders arrive and reports do not: the worst that a network can do.
+    let mut begun = 0;
+    for job in 1..=20_000_u64 {
+        now = now + Span::from_millis(720);
+        out.clear();
+        let id = AttemptId::new(JobId(job * 2), 0, 1);
+        core.handle(now, orders(vec![launch(&id.to_string())]), &mut out);
+        if core.is_live(id) {
+            begun += 1;
+            core.handle(now, Input::Started { attempt: id, at: now, process: process() }, &mut out);
+            core.handle(now, Input::Exited { attempt: id, exit: unknown_exit(now) }, &mut out);
+        }
+    }
+    assert!((16_000..17_000).contains(&begun), "{begun} were taken on");
+    let bytes = serde_json::to_string(core.memory()).unwrap().len();
+    assert!(bytes < 16_000_000, "{bytes} bytes are remembered");
+    let mut reported = 0;
+    for sequence in 1_u64.. {
+        if core.is_idle() {
+            break;
+        }
+        now = now + Span::from_secs(31);
+        out.clear();
+        core.wake(now, &mut out);
+        let batches = out.iter().filter_map(|output| match output {
+            Output::Report(batch) if batch.sequence == sequence => Some(batch),
+            _ => None,
+        });
+        let ended = |report: &&Report| matches!(report, Report::Ended { .. });
+        reported += batches.map(|batch| batch.reports.iter().filter(ended).count()).sum::<usize>();
+        core.handle(now, orders(vec![AgentOrder::Acknowledge { sequence }]), &mut out);
+    }
+    assert_eq!(reported, begun, "each end is reported");
+}

@@ -14,13 +14,45 @@ pub struct Program(Child);
 
 impl Program {
     pub fn start(stage: &Stage) -> Self {
-        let resources = "resources={cpus = 64, mem = \"1GiB\", disk = \"1GiB\"}";
-        let data_dir = format!("data_dir={}", stage.config.data_dir.display());
         let child = Command::new(env!("CARGO_BIN_EXE_allot-agent"))
-            .args(["--nats", &stage.server.url(), "--set", "id=a1", "--set", resources, "--set", &data_dir])
+            .args(Self::arguments(stage))
             .stdin(Stdio::null())
             .spawn();
         Self(child.unwrap())
+    }
+
+    /// In a filesystem of this size that nobody else sees; nothing where this system does not allow that.
+    pub fn start_on_a_small_disk(stage: &Stage, size: &str) -> Option<Self> {
+        let namespace = ["--user", "--map-root-user", "--mount"];
+        let allowed =
+            Command::new("unshare").args(namespace).args(["mount", "-t", "tmpfs", "none", "/mnt"]).status();
+        if !allowed.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let dir = stage.config.data_dir.display();
+        std::fs::create_dir_all(&stage.config.data_dir).unwrap();
+        let line = format!("mount -t tmpfs -o size={size} none {dir} && exec \"$@\"");
+        let child = Command::new("unshare")
+            .args(namespace)
+            .args(["sh", "-c", &line, "sh", env!("CARGO_BIN_EXE_allot-agent")])
+            .args(Self::arguments(stage))
+            .stdin(Stdio::null())
+            .spawn();
+        Some(Self(child.unwrap()))
+    }
+
+    /// The directory of an agent as it sees it, from here.
+    pub async fn data_dir(&self, stage: &Stage) -> std::path::PathBuf {
+        let root =
+            format!("/proc/{}/root{}", self.agent().await.as_raw_nonzero(), stage.config.data_dir.display());
+        root.into()
+    }
+
+    fn arguments(stage: &Stage) -> Vec<String> {
+        let resources = "resources={cpus = 64, mem = \"1GiB\", disk = \"1GiB\"}";
+        let data_dir = format!("data_dir={}", stage.config.data_dir.display());
+        let url = stage.server.url();
+        ["--nats", &url, "--set", "id=a1", "--set", resources, "--set", &data_dir].map(str::to_owned).to_vec()
     }
 
     /// Kills the guardian, and with it the agent.

@@ -2,7 +2,7 @@
 //!
 //! An agent starts its tasks itself and learns itself how they end, so the guardian costs a task nothing. When the
 //! agent's process dies, the system hands the processes of its tasks to the guardian, which starts the agent again and
-//! tells it from then on how they end (`docs/adr/0007`). Everything else it leaves to the agent, so that it need not be
+//! tells it from then on how they end (`docs/adr/0008`). Everything else it leaves to the agent, so that it need not be
 //! replaced when the agent is.
 
 pub(crate) mod word;

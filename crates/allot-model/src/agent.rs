@@ -166,6 +166,9 @@ pub struct OrderBatch {
     pub epoch: crate::id::Epoch,
     /// The incarnation the orders are meant for.
     pub incarnation: Incarnation,
+    /// How many allocations the dispatcher had read of. Of attempts that were launched by one that had read of more it
+    /// knows nothing, and these orders do not stop them.
+    pub allocations: u64,
     /// The orders.
     pub orders: Vec<AgentOrder>,
 }
@@ -194,6 +197,9 @@ pub struct ReportBatch {
     pub incarnation: Incarnation,
     /// Grows by one with each batch of an incarnation.
     pub sequence: u64,
+    /// The most allocations that a dispatcher had read of whose launches were obeyed. One that has read of fewer does
+    /// not know all of these attempts yet.
+    pub allocations: u64,
     /// What happened, in order.
     pub reports: Vec<Report>,
 }

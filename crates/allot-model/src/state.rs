@@ -85,10 +85,12 @@ pub enum StateItem {
         /// How many tasks it counts for.
         tasks: u64,
     },
-    /// Of the dispatcher: how far the inbox was read.
+    /// Of the dispatcher: how far the inbox was read, and the allocations in the ledger.
     Inbox {
         /// The last message that was decided on.
         last: JobId,
+        /// How many allocations were read of.
+        allocations: u64,
     },
     /// Of the dispatcher: an allocation that is to be given back.
     Unwanted {
@@ -127,6 +129,8 @@ pub struct RegistryAgentState {
     pub kill: bool,
     /// How many attempts hold an allocation on it.
     pub attempts: u64,
+    /// Its last lives before this one, oldest first.
+    pub past: Vec<Incarnation>,
 }
 
 /// An agent as the offers service knows it.
@@ -273,6 +277,9 @@ pub struct PlacedState {
     pub slice: Arc<Resources>,
     /// How many of the tasks that were placed together run at a time.
     pub slots: u64,
+    /// The first of the tasks that were placed together, where these are not to be launched together with others: all of
+    /// them run at a time otherwise.
+    pub apart_from: Option<u32>,
     /// When the grant was committed.
     pub allocated_at: Time,
     /// When they started.

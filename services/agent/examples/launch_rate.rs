@@ -81,7 +81,7 @@ async fn see_through(bus: &Bus, id: &AgentId, incarnation: Incarnation, tasks: u
     let mut reports = bus.client().subscribe(Subject::AgentReports(id.clone()).to_string()).await?;
     let orders = Subject::AgentOrders(id.clone()).to_string();
     let order = async |order| {
-        let batch = OrderBatch { epoch: Epoch(1), incarnation, orders: vec![order] };
+        let batch = OrderBatch { epoch: Epoch(1), incarnation, allocations: 0, orders: vec![order] };
         bus.client().publish(orders.clone(), batch.encode().into()).await
     };
     let started = clock::now();

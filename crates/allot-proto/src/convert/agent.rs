@@ -100,7 +100,8 @@ impl From<&OrderBatch> for v1::OrderBatch {
     fn from(batch: &OrderBatch) -> Self {
         let mut jobs = JobTable::default();
         let orders = batch.orders.iter().map(|order| order_message(order, &mut jobs)).collect();
-        Self { epoch: batch.epoch.0, incarnation: batch.incarnation.0, jobs: jobs.messages, orders }
+        let OrderBatch { epoch, incarnation, allocations, .. } = *batch;
+        Self { epoch: epoch.0, incarnation: incarnation.0, jobs: jobs.messages, orders, allocations }
     }
 }
 
@@ -112,7 +113,8 @@ impl TryFrom<v1::OrderBatch> for OrderBatch {
         let read =
             |(i, order)| read_order(order, &jobs).map_err(|error| error.within(format_args!("orders[{i}]")));
         let orders = message.orders.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
-        Ok(Self { epoch: Epoch(message.epoch), incarnation: Incarnation(message.incarnation), orders })
+        let (epoch, incarnation) = (Epoch(message.epoch), Incarnation(message.incarnation));
+        Ok(Self { epoch, incarnation, allocations: message.allocations, orders })
     }
 }
 
@@ -213,6 +215,7 @@ impl From<&ReportBatch> for v1::ReportBatch {
             incarnation: batch.incarnation.0,
             sequence: batch.sequence,
             reports: batch.reports.iter().map(Into::into).collect(),
+            allocations: batch.allocations,
         }
     }
 }
@@ -225,6 +228,7 @@ impl TryFrom<v1::ReportBatch> for ReportBatch {
             agent: read::id(&message.agent, "agent")?,
             incarnation: Incarnation(message.incarnation),
             sequence: message.sequence,
+            allocations: message.allocations,
             reports: read::parts(message.reports, "reports")?,
         })
     }

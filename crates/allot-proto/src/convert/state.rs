@@ -5,7 +5,7 @@ mod offers;
 
 use std::sync::Arc;
 
-use allot_model::{Epoch, JobId, RegistryAgentState, SnapshotHead, StateItem, Time};
+use allot_model::{Epoch, Incarnation, JobId, RegistryAgentState, SnapshotHead, StateItem, Time};
 
 use super::queue::{queue_set, read_queue_set};
 use super::read::{self, Word, words};
@@ -79,7 +79,9 @@ impl From<&StateItem> for state_item::Item {
             StateItem::DispatcherJob(job) => Self::DispatcherJob((&**job).into()),
             StateItem::Rejected(rejected) => Self::Rejected(rejected.into()),
             StateItem::Ended { job, tasks } => Self::Ended(v1::EndedJob { job: job.0, tasks: *tasks }),
-            StateItem::Inbox { last } => Self::Inbox(v1::InboxRead { last: last.0 }),
+            StateItem::Inbox { last, allocations } => {
+                Self::Inbox(v1::InboxRead { last: last.0, allocations: *allocations })
+            }
             StateItem::Unwanted { agent, run } => {
                 Self::Unwanted(v1::AllocationReturned { agent: agent.to_string(), run: Some(run.into()) })
             }
@@ -110,7 +112,7 @@ impl TryFrom<state_item::Item> for StateItem {
             Wire::DispatcherJob(m) => Self::DispatcherJob(Box::new(m.try_into()?)),
             Wire::Rejected(m) => Self::Rejected(m.try_into()?),
             Wire::Ended(m) => Self::Ended { job: JobId(m.job), tasks: m.tasks },
-            Wire::Inbox(m) => Self::Inbox { last: JobId(m.last) },
+            Wire::Inbox(m) => Self::Inbox { last: JobId(m.last), allocations: m.allocations },
             Wire::Unwanted(m) => {
                 Self::Unwanted { agent: read::id(&m.agent, "agent")?, run: read::part(m.run, "run")? }
             }
@@ -129,6 +131,7 @@ impl From<&RegistryAgentState> for v1::RegistryAgentState {
             drain: read::number_or_unspecified(agent.drain),
             kill: agent.kill,
             attempts: agent.attempts,
+            past_incarnations: agent.past.iter().map(|past| past.0).collect(),
         }
     }
 }
@@ -146,6 +149,7 @@ impl TryFrom<v1::RegistryAgentState> for RegistryAgentState {
             drain: read::optional_word(message.drain, "drain")?,
             kill: message.kill,
             attempts: message.attempts,
+            past: message.past_incarnations.into_iter().map(Incarnation).collect(),
         })
     }
 }

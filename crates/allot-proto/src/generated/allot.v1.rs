@@ -609,6 +609,10 @@ pub struct OrderBatch {
     /// The orders.
     #[prost(message, repeated, tag = "4")]
     pub orders: ::prost::alloc::vec::Vec<AgentOrder>,
+    /// How many allocations the dispatcher had read of in the ledger. Of attempts that were launched by one that had read of
+    /// more it knows nothing: they are not to be stopped by these orders.
+    #[prost(uint64, tag = "5")]
+    pub allocations: u64,
 }
 /// What the attempts of a launch are to run.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -706,6 +710,10 @@ pub struct ReportBatch {
     /// What happened, in order.
     #[prost(message, repeated, tag = "4")]
     pub reports: ::prost::alloc::vec::Vec<Report>,
+    /// The most allocations that a dispatcher had read of whose launches were obeyed. One that has read of fewer does not
+    /// know all of these attempts yet, and is not to answer.
+    #[prost(uint64, tag = "5")]
+    pub allocations: u64,
 }
 /// What happened to a run of attempts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1769,6 +1777,9 @@ pub struct RegistryAgentState {
     /// How many attempts hold an allocation on it.
     #[prost(uint64, tag = "8")]
     pub attempts: u64,
+    /// Its last lives before this one, oldest first.
+    #[prost(uint64, repeated, tag = "9")]
+    pub past_incarnations: ::prost::alloc::vec::Vec<u64>,
 }
 /// An agent as the offers service knows it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1993,6 +2004,10 @@ pub struct PlacedState {
     /// Why they are to be stopped, where they are.
     #[prost(enumeration = "Reason", tag = "7")]
     pub killing: i32,
+    /// The first of the tasks that were placed together, where these are not to be launched together with others: all of them
+    /// run at a time otherwise.
+    #[prost(uint32, optional, tag = "8")]
+    pub apart_from: ::core::option::Option<u32>,
 }
 /// How a try ended.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2083,6 +2098,9 @@ pub struct InboxRead {
     /// The last message that was decided on.
     #[prost(uint64, tag = "1")]
     pub last: u64,
+    /// How many allocations were read of in the ledger.
+    #[prost(uint64, tag = "2")]
+    pub allocations: u64,
 }
 /// How far an operator's drain has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

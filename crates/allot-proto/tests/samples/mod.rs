@@ -167,15 +167,22 @@ fn agent() -> Vec<Sample> {
         sample("welcome.refused", Welcome::Refused { message: "draining".to_owned() }),
         sample("beat", Beat { agent: id("node-1"), incarnation: Incarnation(7) }),
         sample("order_batch", orders()),
+        sample("order_batch.known", OrderBatch { allocations: 9, ..orders() }),
         sample("order_batch.turns", turns()),
         sample("report_batch", reports()),
+        sample("report_batch.known", ReportBatch { allocations: 9, ..reports() }),
     ]
 }
 
 fn turns() -> OrderBatch {
     let (spec, queue) = (Arc::new(plain_spec()), id("research.vision"));
     let launch = Launch { run: run(0, 9), spec, queue, slice: slice(), slots: 2 };
-    OrderBatch { epoch: Epoch(3), incarnation: Incarnation(7), orders: vec![AgentOrder::Launch(launch)] }
+    OrderBatch {
+        epoch: Epoch(3),
+        incarnation: Incarnation(7),
+        allocations: 0,
+        orders: vec![AgentOrder::Launch(launch)],
+    }
 }
 
 fn orders() -> OrderBatch {
@@ -194,7 +201,7 @@ fn orders() -> OrderBatch {
         AgentOrder::Reconcile { wanted: vec![run(0, 2), run(5, 9)] },
         AgentOrder::Acknowledge { sequence: 41 },
     ];
-    OrderBatch { epoch: Epoch(3), incarnation: Incarnation(7), orders }
+    OrderBatch { epoch: Epoch(3), incarnation: Incarnation(7), allocations: 0, orders }
 }
 
 fn reports() -> ReportBatch {
@@ -211,5 +218,5 @@ fn reports() -> ReportBatch {
         ended(run(0, 0), TaskState::Failed, Reason::ExitedNonzero, Some(at(1)), failed()),
         ended(run(1, 1), TaskState::Gone, Reason::UnknownToAgent, None, Outcome::default()),
     ];
-    ReportBatch { agent: id("node-1"), incarnation: Incarnation(7), sequence: 42, reports }
+    ReportBatch { agent: id("node-1"), incarnation: Incarnation(7), sequence: 42, allocations: 0, reports }
 }

@@ -40,6 +40,7 @@ fn registry() -> Vec<(&'static str, StateItem)> {
         drain: Some(DrainState::Over),
         kill: true,
         attempts: 7,
+        past: Vec::new(),
     };
     vec![("state.registry_agent", StateItem::RegistryAgent(agent))]
 }
@@ -106,6 +107,7 @@ fn tasks() -> Vec<TaskRunState> {
         incarnation: Incarnation(9),
         slice: slice().into(),
         slots: 2,
+        apart_from: None,
         allocated_at: at(3),
         started_at: Some(at(4)),
         killing: Some(Reason::CancelledByUser),
@@ -182,7 +184,7 @@ fn dispatcher() -> Vec<(&'static str, StateItem)> {
         ("state.dispatcher_job.alike", StateItem::DispatcherJob(Box::new(alike))),
         ("state.rejected", StateItem::Rejected(rejected)),
         ("state.ended", StateItem::Ended { job: JobId(12), tasks: 100 }),
-        ("state.inbox", StateItem::Inbox { last: JobId(14) }),
+        ("state.inbox", StateItem::Inbox { last: JobId(14), allocations: 0 }),
         ("state.unwanted", StateItem::Unwanted { agent: id("node-1"), run: run(3, 9) }),
     ]
 }

@@ -59,9 +59,10 @@ fn order(specs: Vec<Arc<JobSpec>>) -> impl Strategy<Value = AgentOrder> {
 
 pub fn orders() -> impl Strategy<Value = OrderBatch> {
     let orders = vec(spec().prop_map(Arc::new), 1..3).prop_flat_map(|specs| vec(order(specs), 0..8));
-    (number(), number(), orders).prop_map(|(epoch, incarnation, orders)| OrderBatch {
+    (number(), number(), number(), orders).prop_map(|(epoch, incarnation, allocations, orders)| OrderBatch {
         epoch: Epoch(epoch),
         incarnation: Incarnation(incarnation),
+        allocations,
         orders,
     })
 }
@@ -84,11 +85,12 @@ fn report() -> BoxedStrategy<Report> {
 }
 
 pub fn reports() -> impl Strategy<Value = ReportBatch> {
-    (id(), number(), number(), vec(report(), 0..6))
-        .prop_map(|(agent, incarnation, sequence, reports)| ReportBatch {
+    (id(), number(), number(), number(), vec(report(), 0..6))
+        .prop_map(|(agent, incarnation, sequence, allocations, reports)| ReportBatch {
             agent,
             incarnation: Incarnation(incarnation),
             sequence,
+            allocations,
             reports,
         })
         .boxed()

@@ -72,7 +72,7 @@ impl Counter {
 
     fn snapshot(&self) -> impl Iterator<Item = StateItem> {
         let counted = StateItem::Ended { job: JobId(self.count), tasks: self.text_bytes as u64 };
-        [counted, StateItem::Inbox { last: JobId(self.submissions) }].into_iter()
+        [counted, StateItem::Inbox { last: JobId(self.submissions), allocations: 0 }].into_iter()
     }
 
     fn restore(&mut self, item: &StateItem) {
@@ -80,7 +80,7 @@ impl Counter {
             StateItem::Ended { job, tasks } => {
                 (self.count, self.text_bytes) = (job.0, usize::try_from(*tasks).unwrap());
             }
-            StateItem::Inbox { last } => self.submissions = last.0,
+            StateItem::Inbox { last, .. } => self.submissions = last.0,
             _ => {}
         }
     }

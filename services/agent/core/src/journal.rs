@@ -19,6 +19,9 @@ pub enum JournalEntry {
     Obeying {
         /// Which.
         epoch: Epoch,
+        /// How many allocations it had read of, where it ordered launches; the most so far.
+        #[serde(default)]
+        allocations: u64,
     },
     /// Processes of these attempts are about to be started, and never again from here on.
     Starting {

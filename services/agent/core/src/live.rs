@@ -23,6 +23,8 @@ pub(crate) struct Live {
     pub(crate) hold: Arc<Hold>,
     /// The line in which it waited.
     pub(crate) line: u64,
+    /// How many allocations the dispatcher had read of that launched it.
+    pub(crate) allocations: u64,
     /// When its process started, as reported; absent while that is under way.
     pub(crate) started_at: Option<Time>,
     /// When its process started by the clock of this life, which need not agree with that of an earlier one; absent
@@ -42,14 +44,17 @@ pub(crate) struct Stop {
 }
 
 impl Live {
-    pub(crate) fn new(launch: Arc<Launch>, hold: Arc<Hold>, line: u64) -> Self {
-        Self { launch: Some(launch), hold, line, started_at: None, runs_since: None, stop: None }
+    pub(crate) fn new(launch: Arc<Launch>, hold: Arc<Hold>, line: u64, allocations: u64) -> Self {
+        let launch = Some(launch);
+        Self { launch, hold, line, allocations, started_at: None, runs_since: None, stop: None }
     }
 
-    /// One that an earlier life of the agent began, whose process is to be found again.
-    pub(crate) fn taken_back(begun: &Begun, hold: Arc<Hold>) -> Self {
+    /// One that an earlier life of the agent began, whose process is to be found again. `allocations` are the most of
+    /// which a dispatcher had read whose launches that life obeyed.
+    pub(crate) fn taken_back(begun: &Begun, hold: Arc<Hold>, allocations: u64) -> Self {
         let stop = begun.stop.map(|order| Stop { order, kill_at: None });
-        Self { launch: None, hold, line: NO_LINE, started_at: begun.started_at, runs_since: None, stop }
+        let started_at = begun.started_at;
+        Self { launch: None, hold, line: NO_LINE, allocations, started_at, runs_since: None, stop }
     }
 
     /// When something is to be done about it.

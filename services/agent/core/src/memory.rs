@@ -17,6 +17,9 @@ use crate::outbox::Outbox;
 pub struct Memory {
     /// The newest generation of dispatchers that gave orders.
     epoch: Epoch,
+    /// The most allocations that a dispatcher had read of whose launches were obeyed.
+    #[serde(default)]
+    allocations: u64,
     /// Attempts that were begun and have not ended.
     begun: BTreeMap<AttemptId, Begun>,
     /// Attempts that must not be started, because they were before, or because someone asked for their end.
@@ -76,7 +79,10 @@ impl Memory {
     pub fn fold(&mut self, entry: JournalEntry) {
         match entry {
             JournalEntry::Snapshot(memory) => *self = *memory,
-            JournalEntry::Obeying { epoch } => self.epoch = epoch,
+            JournalEntry::Obeying { epoch, allocations } => {
+                self.epoch = epoch;
+                self.allocations = self.allocations.max(allocations);
+            }
             JournalEntry::Starting { run, hold } => {
                 self.see(run);
                 let begun = Begun { hold, ..Begun::default() };
@@ -105,6 +111,11 @@ impl Memory {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The most allocations that a dispatcher had read of whose launches were obeyed.
+    pub(crate) fn allocations(&self) -> u64 {
+        self.allocations
     }
 
     /// Attempts that were begun and have not ended.

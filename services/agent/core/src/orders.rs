@@ -19,24 +19,28 @@ const MOST_REPORTS: usize = 16_384;
 
 impl AgentCore {
     pub(crate) fn on_orders(&mut self, now: Time, batch: OrderBatch, out: &mut Vec<Output>) {
-        let OrderBatch { epoch, incarnation, orders } = batch;
+        let OrderBatch { epoch, incarnation, allocations, orders } = batch;
         if incarnation != self.facts.incarnation || epoch < self.memory.epoch() {
             return;
         }
-        if epoch > self.memory.epoch() {
-            self.note(JournalEntry::Obeying { epoch }, out);
+        let launches = orders.iter().any(|order| matches!(order, AgentOrder::Launch(_)));
+        if epoch > self.memory.epoch() || (launches && allocations > self.memory.allocations()) {
+            let allocations = if launches { allocations } else { 0 };
+            self.note(JournalEntry::Obeying { epoch, allocations }, out);
         }
         for order in orders {
             match order {
-                AgentOrder::Launch(launch) => self.on_launch(now, Arc::new(launch), out),
-                AgentOrder::Kill { run, grace, reason } => self.on_kill(now, run, grace, reason, out),
-                AgentOrder::Reconcile { wanted } => self.on_reconcile(now, &wanted, out),
+                AgentOrder::Launch(launch) => self.on_launch(now, Arc::new(launch), allocations, out),
+                AgentOrder::Kill { run, grace, reason } => {
+                    self.on_kill(now, run, grace, reason, allocations, out);
+                }
+                AgentOrder::Reconcile { wanted } => self.on_reconcile(now, &wanted, allocations, out),
                 AgentOrder::Acknowledge { sequence } => self.on_acknowledge(sequence, out),
             }
         }
     }
 
-    fn on_launch(&mut self, now: Time, launch: Arc<Launch>, out: &mut Vec<Output>) {
+    fn on_launch(&mut self, now: Time, launch: Arc<Launch>, allocations: u64, out: &mut Vec<Output>) {
         if self.stopping || self.is_full() {
             return;
         }
@@ -51,12 +55,12 @@ impl AgentCore {
                 new.into_iter().for_each(|run| self.finish_at_once(now, run, out));
             }
             None if new.is_empty() => {}
-            None => self.wait_in_line(now, new, launch),
+            None => self.wait_in_line(now, new, launch, allocations),
         }
     }
 
     /// Attempts of an earlier life that take turns with these keep the slots that they have.
-    fn wait_in_line(&mut self, now: Time, runs: Vec<AttemptRun>, launch: Arc<Launch>) {
+    fn wait_in_line(&mut self, now: Time, runs: Vec<AttemptRun>, launch: Arc<Launch>, allocations: u64) {
         let run = launch.run;
         let shares = |turns: &AttemptRun| {
             turns.job == run.job && turns.attempt == run.attempt && turns.tasks.overlap(run.tasks).is_some()
@@ -66,7 +70,7 @@ impl AgentCore {
             .values_mut()
             .filter(|live| live.line == NO_LINE && live.hold.turns.as_ref().is_some_and(shares))
             .collect();
-        let line = self.waiting.push(now, runs, launch, in_slots.len() as u64);
+        let line = self.waiting.push(now, runs, launch, allocations, in_slots.len() as u64);
         in_slots.into_iter().for_each(|live| live.line = line);
     }
 
@@ -97,20 +101,33 @@ impl AgentCore {
         self.note(JournalEntry::Ended { end, held: false }, out);
     }
 
-    fn on_kill(&mut self, now: Time, run: AttemptRun, grace: Span, reason: Reason, out: &mut Vec<Output>) {
-        for part in self.waiting.remove(run) {
+    fn on_kill(
+        &mut self,
+        now: Time,
+        run: AttemptRun,
+        grace: Span,
+        reason: Reason,
+        allocations: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let killed: AttemptSet = std::iter::once(run).collect();
+        let waiting = self.waiting.known(allocations);
+        for part in waiting.into_iter().flat_map(|part| killed.within(part).collect::<Vec<_>>()) {
+            self.waiting.remove(part);
             self.end_unstarted(now, part, TaskState::Killed, reason, None, out);
         }
         for attempt in self.live_within(run) {
-            self.stop(now, attempt, StopOrder { state: TaskState::Killed, reason, grace }, out);
+            if self.live.get(&attempt).is_some_and(|live| live.allocations <= allocations) {
+                self.stop(now, attempt, StopOrder { state: TaskState::Killed, reason, grace }, out);
+            }
         }
         self.disown(now, run, out);
     }
 
-    fn on_reconcile(&mut self, now: Time, wanted: &[AttemptRun], out: &mut Vec<Output>) {
+    fn on_reconcile(&mut self, now: Time, wanted: &[AttemptRun], allocations: u64, out: &mut Vec<Output>) {
         let wanted: AttemptSet = wanted.iter().copied().collect();
         let unwanted: Vec<AttemptRun> =
-            self.waiting.runs().into_iter().flat_map(|run| wanted.missing(run)).collect();
+            self.waiting.known(allocations).into_iter().flat_map(|run| wanted.missing(run)).collect();
         for run in unwanted {
             self.waiting.remove(run);
             self.end_unstarted(now, run, TaskState::Killed, Reason::NotWanted, None, out);
@@ -118,7 +135,7 @@ impl AgentCore {
         let unwanted: Vec<(AttemptId, Span)> = self
             .live
             .iter()
-            .filter(|(attempt, _)| !wanted.contains(**attempt))
+            .filter(|(attempt, live)| live.allocations <= allocations && !wanted.contains(**attempt))
             .map(|(attempt, live)| (*attempt, live.hold.kill_grace))
             .collect();
         for (attempt, grace) in unwanted {

@@ -22,10 +22,11 @@ impl AgentCore {
             return;
         }
         let (free, live) = (&mut self.free, &mut self.live);
-        let begun = self.waiting.start(|attempt, line, launch, hold| {
+        let begun = self.waiting.start(|attempt, number, line| {
+            let (launch, hold) = (Arc::clone(&line.launch), Arc::clone(&line.hold));
             let fits = live.len() < MOST_PROCESSES && free.subtract(&launch.slice).is_ok();
             if fits {
-                live.insert(attempt, Live::new(Arc::clone(launch), Arc::clone(hold), line));
+                live.insert(attempt, Live::new(launch, hold, number, line.allocations));
             }
             fits
         });
@@ -47,11 +48,12 @@ impl AgentCore {
     pub(crate) fn take_back(&mut self, now: Time, out: &mut Vec<Output>) {
         let begun: Vec<(AttemptId, Begun)> =
             self.memory.begun().iter().map(|(attempt, begun)| (*attempt, begun.clone())).collect();
+        let allocations = self.memory.allocations();
         let (mut adopt, mut lost) = (Vec::new(), Vec::new());
         for (attempt, begun) in begun {
             match begun.hold.clone().filter(|hold| self.free.subtract(&hold.slice).is_ok()) {
                 Some(hold) => {
-                    self.live.insert(attempt, Live::taken_back(&begun, hold));
+                    self.live.insert(attempt, Live::taken_back(&begun, hold, allocations));
                     adopt.push(Orphan { attempt, process: begun.process });
                 }
                 None => lost.push((attempt, begun)),

@@ -99,6 +99,7 @@ impl AgentCore {
                 agent: self.facts.id.clone(),
                 incarnation: self.facts.incarnation,
                 sequence: batch.sequence,
+                allocations: self.memory.allocations(),
                 reports: batch.notes.iter().map(Note::to_report).collect(),
             }));
             let (_, pause) = self.schedule.repeat;

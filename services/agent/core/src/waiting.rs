@@ -29,9 +29,11 @@ pub(crate) struct Waiting {
 
 /// What waits of one launch.
 #[derive(Debug)]
-struct Line {
-    launch: Arc<Launch>,
-    hold: Arc<Hold>,
+pub(crate) struct Line {
+    pub(crate) launch: Arc<Launch>,
+    pub(crate) hold: Arc<Hold>,
+    /// How many allocations the dispatcher had read of that launched it.
+    pub(crate) allocations: u64,
     runs: AttemptSet,
     /// How many more may run at the same time.
     slots: u64,
@@ -47,17 +49,20 @@ impl Waiting {
         self.runs.missing(run)
     }
 
-    /// All that waits, in order of arrival.
-    pub(crate) fn runs(&self) -> Vec<AttemptRun> {
-        self.lines.values().flat_map(|line| line.runs.iter()).collect()
+    /// All that waits and that a dispatcher knows of which has read of so many allocations, in order of arrival.
+    pub(crate) fn known(&self, allocations: u64) -> Vec<AttemptRun> {
+        let known = self.lines.values().filter(|line| line.allocations <= allocations);
+        known.flat_map(|line| line.runs.iter()).collect()
     }
 
     /// Has these attempts of a launch wait, so many of whose slots are taken. Returns the number of their line.
+    /// `allocations` is how many of them the dispatcher had read of that launched it.
     pub(crate) fn push(
         &mut self,
         now: Time,
         runs: Vec<AttemptRun>,
         launch: Arc<Launch>,
+        allocations: u64,
         slots_taken: u64,
     ) -> u64 {
         let number = self.next_line;
@@ -67,7 +72,8 @@ impl Waiting {
             self.turns.insert((now + TURN_WITHIN, number));
         }
         let slots = launch.slots.saturating_sub(slots_taken);
-        self.lines.insert(number, Line { slots, runs: runs.into_iter().collect(), hold, launch });
+        let line = Line { slots, runs: runs.into_iter().collect(), hold, launch, allocations };
+        self.lines.insert(number, line);
         self.next_line += 1;
         number
     }
@@ -88,16 +94,14 @@ impl Waiting {
     /// [`Waiting::give_back`].
     pub(crate) fn start(
         &mut self,
-        mut start: impl FnMut(AttemptId, u64, &Arc<Launch>, &Arc<Hold>) -> bool,
+        mut start: impl FnMut(AttemptId, u64, &Line) -> bool,
     ) -> Vec<(AttemptRun, Arc<Hold>)> {
         let mut begun = Vec::new();
         for (number, line) in &mut self.lines {
             let attempts = line.runs.iter().flat_map(AttemptRun::attempts);
             let in_turn = attempts.take(usize::try_from(line.slots).unwrap_or(usize::MAX));
-            let started: AttemptSet = in_turn
-                .take_while(|attempt| start(*attempt, *number, &line.launch, &line.hold))
-                .map(AttemptRun::one)
-                .collect();
+            let started: AttemptSet =
+                in_turn.take_while(|attempt| start(*attempt, *number, line)).map(AttemptRun::one).collect();
             for run in started.iter() {
                 line.runs.remove(run);
                 line.slots -= run.tasks.count();

@@ -138,7 +138,12 @@ impl World {
     }
 
     fn deliver(&mut self, order: AgentOrder) {
-        self.give(Input::Orders(OrderBatch { epoch: Epoch(1), incarnation: LIFE, orders: vec![order] }));
+        self.give(Input::Orders(OrderBatch {
+            epoch: Epoch(1),
+            incarnation: LIFE,
+            allocations: 0,
+            orders: vec![order],
+        }));
     }
 
     fn nth(&self, which: usize, runs: bool) -> Option<AttemptId> {
@@ -312,7 +317,7 @@ fn memory_stays_bounded_over_a_million_jobs_and_a_late_launch_still_does_nothing
         out.clear();
         core.handle(
             Time::ZERO,
-            Input::Orders(OrderBatch { epoch: Epoch(1), incarnation: LIFE, orders }),
+            Input::Orders(OrderBatch { epoch: Epoch(1), incarnation: LIFE, allocations: 0, orders }),
             &mut out,
         );
         out.iter().any(|output| matches!(output, Output::Report(_)))
@@ -332,7 +337,8 @@ fn memory_stays_bounded_while_reports_do_not_arrive_for_hours_and_nothing_is_los
     let mut core = AgentCore::new(facts(), settings());
     let (mut now, mut out) = (Time::ZERO, Vec::new());
     core.handle(now, Input::Resume, &mut out);
-    let orders = |orders| Input::Orders(OrderBatch { epoch: Epoch(1), incarnation: LIFE, orders });
+    let orders =
+        |orders| Input::Orders(OrderBatch { epoch: Epoch(1), incarnation: LIFE, allocations: 0, orders });
     // Orders arrive and reports do not: the worst that a network can do.
     let mut begun = 0;
     for job in 1..=20_000_u64 {

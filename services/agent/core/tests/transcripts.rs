@@ -2,8 +2,8 @@
 
 mod story;
 
-use allot_agent_core::{Input, Settings};
-use allot_model::{AgentOrder, Epoch, Incarnation, JobSpec, OrderBatch, Reason, Span, Welcome};
+use allot_agent_core::{Input, Output, Settings};
+use allot_model::{AgentOrder, Core, Epoch, Incarnation, JobSpec, OrderBatch, Reason, Span, Welcome};
 use story::*;
 
 #[test]
@@ -388,17 +388,62 @@ fn an_agent_that_is_to_end_stops_what_runs_and_reports_it_as_gone() {
 fn orders_for_another_life_are_ignored() {
     let mut story = Story::new();
     let orders = vec![launch("7.0#1"), kill("8.0#1"), reconcile(&["9.0#1"])];
-    story.give(Input::Orders(OrderBatch { epoch: Epoch(1), incarnation: Incarnation(8), orders })).did("");
+    story
+        .give(Input::Orders(OrderBatch {
+            epoch: Epoch(1),
+            incarnation: Incarnation(8),
+            allocations: 0,
+            orders,
+        }))
+        .did("");
 }
 
 #[test]
 fn orders_of_a_dispatcher_that_was_replaced_are_ignored_even_after_a_restart() {
     let mut story = Story::new();
-    let late = |epoch| OrderBatch { epoch: Epoch(epoch), incarnation: LIFE, orders: vec![launch("7.0#1")] };
+    let late = |epoch| OrderBatch {
+        epoch: Epoch(epoch),
+        incarnation: LIFE,
+        allocations: 0,
+        orders: vec![launch("7.0#1")],
+    };
     story.give(Input::Orders(OrderBatch { orders: Vec::new(), ..late(5) })).did("0s journal obeying 5");
     let mut story = story.restarted();
     story.give(Input::Orders(late(4))).did("0s hello");
     story.give(Input::Orders(late(5))).did("0s journal starting 7.0#1\n0s spawn 7.0#1");
+}
+
+fn said(epoch: u64, allocations: u64, orders: Vec<AgentOrder>) -> Input {
+    Input::Orders(OrderBatch { epoch: Epoch(epoch), incarnation: LIFE, allocations, orders })
+}
+
+#[test]
+fn what_a_dispatcher_had_not_read_of_is_not_stopped_by_it() {
+    let mut story = Story::new();
+    story.give(said(1, 7, vec![launch("7.0-2#1")])).started("7.0#1").told();
+    let less = said(2, 6, vec![reconcile(&[]), kill("7.0-2#1")]);
+    let told = story.give(less).told();
+    assert!(!told.contains("signal") && !told.contains("ended"), "{told}");
+    let told = story.give(said(2, 7, vec![reconcile(&[])])).told();
+    assert!(
+        told.contains("signal 7.0#1 Terminate") && told.contains("ended 7.2#1 killed not_wanted"),
+        "{told}"
+    );
+}
+
+#[test]
+fn reports_tell_how_much_a_dispatcher_has_to_have_read_even_after_a_restart() {
+    let mut story = Story::new();
+    let orders = vec![launch("7.0#1")];
+    story.give(said(1, 7, orders)).started("7.0#1").exited("7.0#1", 0).told();
+    let mut story = story.restarted();
+    let mut out = Vec::new();
+    story.core.wake(story.now + Span::from_secs(60), &mut out);
+    let known = out.into_iter().find_map(|output| match output {
+        Output::Report(batch) => Some(batch.allocations),
+        _ => None,
+    });
+    assert_eq!(known, Some(7));
 }
 
 #[test]

@@ -177,7 +177,7 @@ impl Stage {
     }
 
     pub async fn order(&self, orders: Vec<AgentOrder>) {
-        let batch = OrderBatch { epoch: Epoch(1), incarnation: self.incarnation, orders };
+        let batch = OrderBatch { epoch: Epoch(1), incarnation: self.incarnation, allocations: 0, orders };
         let subject = Subject::AgentOrders(self.config.id.clone().unwrap()).to_string();
         self.bus.client().publish(subject, batch.encode().into()).await.unwrap();
     }

@@ -8,7 +8,7 @@ use allot_model::{
     Placement, Reason, Record, RegistryRecord, TaskState, Time,
 };
 
-use crate::job::{Dependencies, Earlier, Ended, Job, Phase, Placed, Task};
+use crate::job::{Apart, Dependencies, Earlier, Ended, Job, Phase, Placed, Task};
 use crate::{Agent, DispatcherCore, QueueSettings, Rejected};
 
 impl DispatcherCore {
@@ -17,6 +17,7 @@ impl DispatcherCore {
             Record::Writer(_) => {}
             Record::Registry(record) => self.fold_registry(entry.at, record),
             Record::Offers(OffersRecord::Allocated { placements, .. }) => {
+                self.allocations += 1;
                 placements.iter().for_each(|placement| self.fold_placement(entry.at, placement));
             }
             Record::Offers(_) => {}
@@ -69,7 +70,7 @@ impl DispatcherCore {
     }
 
     fn fold_placement(&mut self, at: Time, placement: &Placement) {
-        let Placement { agent: id, run, slice, slots, .. } = placement;
+        let Placement { agent: id, run, slice, .. } = placement;
         let mut rest = vec![run.tasks];
         if let (Some(job), Some(agent)) = (self.jobs.get_mut(&run.job), self.agents.get_mut(id)) {
             let waits = |task: &Task| task.phase == Phase::Queued && task.attempt == run.attempt;
@@ -82,7 +83,7 @@ impl DispatcherCore {
                     agent: id.clone(),
                     incarnation: agent.incarnation,
                     slice: slice.clone(),
-                    slots: *slots,
+                    apart: Apart::of(placement),
                     allocated_at: at,
                     started_at: None,
                     killing: None,

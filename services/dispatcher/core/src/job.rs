@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allot_model::{
-    AgentId, Incarnation, JobId, JobSpec, JobState, Outcome, QueueName, Reason, Resources, RunMap,
+    AgentId, Incarnation, JobId, JobSpec, JobState, Outcome, Placement, QueueName, Reason, Resources, RunMap,
     TaskCounts, TaskRange, TaskState, Time,
 };
 
@@ -41,12 +41,37 @@ pub(crate) struct Placed {
     pub(crate) agent: AgentId,
     pub(crate) incarnation: Incarnation,
     pub(crate) slice: Arc<Resources>,
-    /// How many of the tasks that were placed together run at a time.
-    pub(crate) slots: u64,
+    /// Set where the tasks that were placed together are not to be launched together with others.
+    pub(crate) apart: Option<Apart>,
     pub(crate) allocated_at: Time,
     pub(crate) started_at: Option<Time>,
     /// Set once they are to be stopped.
     pub(crate) killing: Option<Reason>,
+}
+
+/// Tasks that take turns, or whose slice names what only one of them can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Apart {
+    /// The first of them.
+    pub(crate) first: u32,
+    /// How many of them run at a time.
+    pub(crate) slots: u64,
+}
+
+impl Placed {
+    /// How many of so many of its tasks run at a time.
+    pub(crate) fn slots(&self, tasks: u64) -> u64 {
+        self.apart.map_or(tasks, |apart| apart.slots.min(tasks))
+    }
+}
+
+impl Apart {
+    /// How the tasks of a placement stand to others.
+    pub(crate) fn of(placement: &Placement) -> Option<Self> {
+        let Placement { run, slice, slots, .. } = placement;
+        let is_apart = *slots < run.tasks.count() || !slice.is_scalar();
+        is_apart.then_some(Self { first: run.tasks.first, slots: *slots })
+    }
 }
 
 /// How a try ended.

@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use allot_model::{
-    AgentId, AgentOrder, Answer, AttemptRun, Core, DispatcherRecord, Done, Entry, Epoch, Incarnation, JobId,
-    JobList, JobQuery, JobSpec, JobView, JobsQuery, OrderBatch, QueueGuarantee, QueueLimit, QueueName,
+    AgentId, Answer, AttemptRun, Core, DispatcherRecord, Done, Entry, Epoch, Incarnation, JobId, JobList,
+    JobQuery, JobSpec, JobView, JobsQuery, OrderBatch, QueueGuarantee, QueueLimit, QueueName,
     QueueSetCommand, Record, Rejection, ReplyTo, ReportBatch, Span, StateItem, TaskRange, TaskSet, Time,
 };
 
@@ -176,6 +176,9 @@ pub struct DispatcherCore {
     queues: BTreeMap<QueueName, QueueSettings>,
     /// The last message of the inbox that was decided on.
     inbox: JobId,
+    /// How many allocations it has read of. These stand in the ledger in one order for every instance, so that agents can tell by
+    /// it who knows more.
+    allocations: u64,
     message_ids: BTreeMap<Arc<str>, JobId>,
     /// Who waits for a job.
     dependents: BTreeMap<JobId, BTreeSet<JobId>>,
@@ -188,7 +191,7 @@ pub struct DispatcherCore {
     epoch: Option<Epoch>,
     work: Work,
     /// Soft: orders that have gathered.
-    orders: BTreeMap<AgentId, Vec<AgentOrder>>,
+    orders: BTreeMap<AgentId, Vec<orders::Given>>,
     /// Soft: agents to be told again what they should have started or stopped, and how long to wait after that.
     repeats: BTreeMap<AgentId, (Time, Span)>,
 }
@@ -205,6 +208,7 @@ impl DispatcherCore {
             agents: BTreeMap::new(),
             queues: BTreeMap::new(),
             inbox: JobId(0),
+            allocations: 0,
             message_ids: BTreeMap::new(),
             dependents: BTreeMap::new(),
             backoffs: BTreeSet::new(),
@@ -271,6 +275,7 @@ impl DispatcherCore {
             && self.agents == other.agents
             && self.queues == other.queues
             && self.inbox == other.inbox
+            && self.allocations == other.allocations
             && self.message_ids == other.message_ids
             && self.dependents == other.dependents
     }

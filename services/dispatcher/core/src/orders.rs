@@ -2,13 +2,29 @@
 
 use std::collections::btree_map;
 
-use allot_model::{AgentId, AgentOrder, AttemptRun, Launch, OrderBatch, Reason, Span, Time};
+use allot_model::{AgentId, AgentOrder, AttemptRun, Incarnation, Launch, OrderBatch, Reason, Span, Time};
 
 use crate::job::{Phase, Placed};
 use crate::{DispatcherCore, Output};
 
 /// The longest pause between repeated orders.
 const LONGEST_REPEAT: Span = Span::from_secs(30);
+
+/// An order that waits to be sent, and what was known when it was given: more may be by the time it leaves.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    known: Known,
+    order: AgentOrder,
+}
+
+/// What an order was given by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    /// The life of the agent that it was meant for.
+    incarnation: Incarnation,
+    /// How many allocations had been read of.
+    allocations: u64,
+}
 
 impl DispatcherCore {
     /// True where the agent can be told anything.
@@ -17,7 +33,9 @@ impl DispatcherCore {
     }
 
     pub(crate) fn order(&mut self, id: &AgentId, order: AgentOrder) {
-        self.orders.entry(id.clone()).or_default().push(order);
+        let Some(agent) = self.agents.get(id) else { return };
+        let known = Known { incarnation: agent.incarnation, allocations: self.allocations };
+        self.orders.entry(id.clone()).or_default().push(Given { known, order });
     }
 
     pub(crate) fn order_launches(&mut self, now: Time) {
@@ -47,7 +65,7 @@ impl DispatcherCore {
                     spec: job.spec.clone(),
                     queue: job.queue.clone(),
                     slice: (*placed.slice).clone(),
-                    slots: placed.slots.min(tasks.count()),
+                    slots: placed.slots(tasks.count()),
                 }));
             }
         }
@@ -150,10 +168,9 @@ impl DispatcherCore {
     pub(crate) fn flush_orders(&mut self, out: &mut Vec<Output>) {
         let Some(epoch) = self.epoch else { return };
         for (id, orders) in std::mem::take(&mut self.orders) {
-            let Some(agent) = self.agents.get(&id) else { continue };
-            let incarnation = agent.incarnation;
-            for orders in in_parts(orders) {
-                out.push(Output::Orders(id.clone(), OrderBatch { epoch, incarnation, orders }));
+            for (Known { incarnation, allocations }, orders) in in_parts(orders) {
+                let batch = OrderBatch { epoch, incarnation, allocations, orders };
+                out.push(Output::Orders(id.clone(), batch));
             }
         }
     }
@@ -167,19 +184,19 @@ fn is_unconfirmed(placed: &Placed) -> bool {
     placed.started_at.is_none() || placed.killing.is_some()
 }
 
-/// Cuts orders into messages that the bus takes.
-fn in_parts(orders: Vec<AgentOrder>) -> Vec<Vec<AgentOrder>> {
+/// Cuts orders into messages that the bus takes, each of orders that were given with the same knowledge.
+fn in_parts(orders: Vec<Given>) -> Vec<(Known, Vec<AgentOrder>)> {
     const MOST_BYTES: usize = 512 * 1024;
-    let mut parts: Vec<Vec<AgentOrder>> = Vec::new();
+    let mut parts: Vec<(Known, Vec<AgentOrder>)> = Vec::new();
     let mut room = 0;
-    for order in orders {
+    for Given { known, order } in orders {
         let size = size_of(&order);
-        if size > room || parts.is_empty() {
-            parts.push(Vec::new());
+        if size > room || parts.last().is_none_or(|(of_part, _)| *of_part != known) {
+            parts.push((known, Vec::new()));
             room = MOST_BYTES;
         }
         room = room.saturating_sub(size);
-        if let Some(part) = parts.last_mut() {
+        if let Some((_, part)) = parts.last_mut() {
             part.push(order);
         }
     }

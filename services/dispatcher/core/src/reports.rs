@@ -14,10 +14,12 @@ const MOST_MESSAGE_CHARACTERS: usize = 1_000;
 
 impl DispatcherCore {
     /// Takes an agent's reports and, once they are committed, lets it forget them. An agent that is not known, or
-    /// speaks of an earlier life, is not answered: it must say hello first.
+    /// speaks of an earlier life, is not answered: it must say hello first. Nor is one that may speak of allocations which
+    /// have not been read of yet: it repeats itself.
     pub(crate) fn on_reports(&mut self, now: Time, batch: ReportBatch, out: &mut Vec<Output>) {
         let known = self.agents.get(&batch.agent);
-        if !known.is_some_and(|agent| agent.incarnation == batch.incarnation && !agent.gone) {
+        let is_known = known.is_some_and(|agent| agent.incarnation == batch.incarnation && !agent.gone);
+        if !is_known || batch.allocations > self.allocations {
             return;
         }
         for report in &batch.reports {

@@ -8,13 +8,13 @@ use allot_model::{
     JobSpec, PhaseState, PlacedState, RejectedState, Resources, StateItem, TaskRange, TaskRunState,
 };
 
-use crate::job::{Dependencies, Earlier, Ended, Job, Phase, Placed, Task};
+use crate::job::{Apart, Dependencies, Earlier, Ended, Job, Phase, Placed, Task};
 use crate::{Agent, DispatcherCore, QueueSettings, Rejected};
 
 impl DispatcherCore {
     /// All that it knows from the ledger, in items: a new core that is given them is as if it had folded every record.
     pub fn snapshot(&self) -> impl Iterator<Item = StateItem> + '_ {
-        let inbox = std::iter::once(StateItem::Inbox { last: self.inbox });
+        let inbox = std::iter::once(StateItem::Inbox { last: self.inbox, allocations: self.allocations });
         let agents = self.agents.iter().map(|(id, agent)| StateItem::DispatcherAgent(save_agent(id, agent)));
         let queues = self.queues.iter().map(|(queue, settings)| {
             let QueueSettings { weight, limit, guarantee } = settings;
@@ -45,7 +45,7 @@ impl DispatcherCore {
     /// Takes an item of a snapshot; those of other services mean nothing.
     pub(crate) fn restore(&mut self, item: StateItem) {
         match item {
-            StateItem::Inbox { last } => self.inbox = last,
+            StateItem::Inbox { last, allocations } => (self.inbox, self.allocations) = (last, allocations),
             StateItem::DispatcherAgent(state) => self.restore_agent(state),
             StateItem::Queue { queue, weight, limit, guarantee } => {
                 self.queues.insert(queue, QueueSettings { weight, limit, guarantee });
@@ -209,14 +209,17 @@ impl Task {
 
 impl Placed {
     fn save(&self) -> PlacedState {
-        let Self { agent, incarnation, slice, slots, allocated_at, started_at, killing } = self.clone();
-        PlacedState { agent, incarnation, slice, slots, allocated_at, started_at, killing }
+        let Self { agent, incarnation, slice, apart, allocated_at, started_at, killing } = self.clone();
+        let (apart_from, slots) = apart.map_or((None, 0), |apart| (Some(apart.first), apart.slots));
+        PlacedState { agent, incarnation, slice, slots, apart_from, allocated_at, started_at, killing }
     }
 
     fn load(state: PlacedState, shared: &mut Shared) -> Self {
-        let PlacedState { agent, incarnation, slice, slots, allocated_at, started_at, killing } = state;
+        let PlacedState { agent, incarnation, slice, slots, apart_from, allocated_at, started_at, killing } =
+            state;
         let slice = shared.slice(slice);
-        Self { agent, incarnation, slice, slots, allocated_at, started_at, killing }
+        let apart = apart_from.map(|first| Apart { first, slots });
+        Self { agent, incarnation, slice, apart, allocated_at, started_at, killing }
     }
 }
 

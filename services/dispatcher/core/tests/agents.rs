@@ -3,6 +3,7 @@
 
 mod harness;
 
+use allot_dispatcher_core::{Input, Output};
 use allot_model::*;
 use harness::*;
 
@@ -182,4 +183,80 @@ fn an_allocation_on_a_silent_agent_is_launched_when_the_agent_returns() {
     );
     house.registry(RegistryRecord::AgentReturned { agent: agent_id("m1") });
     assert_eq!(house.said(), ["m1: launch 1.0#1", "m1: reconcile 1.0#1"]);
+}
+
+#[test]
+fn reports_that_may_be_of_what_is_not_read_yet_are_not_acknowledged() {
+    let (mut house, job) = running(spec(2));
+    let ended = Report::Ended {
+        run: run(job, 1, 1, 1),
+        state: TaskState::Finished,
+        reason: Reason::ExitedZero,
+        started_at: None,
+        ended_at: house.now,
+        outcome: Outcome::default(),
+    };
+    let batch = ReportBatch {
+        agent: agent_id("m1"),
+        incarnation: Incarnation(1),
+        sequence: 9,
+        allocations: 2,
+        reports: vec![ended],
+    };
+    house.give(Input::Reports(batch.clone()));
+    assert_eq!(house.said(), Vec::<String>::new(), "the second allocation may be the one that it speaks of");
+    house.allocate("m1", run(job, 1, 1, 1));
+    house.said();
+    house.give(Input::Reports(batch));
+    assert_eq!(house.said(), ["m1: acknowledge 9"]);
+    assert_eq!(house.last(), "ended 1.1#1 finished exited_zero");
+}
+
+#[test]
+fn placements_whose_tasks_take_turns_are_launched_apart_when_that_is_repeated() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let job = house.submit(spec(6));
+    let slots = [(0, 1, 1), (2, 3, 1), (4, 4, 1), (5, 5, 1)];
+    let place = |(first, last, slots)| {
+        let (agent, queue, slice) = (agent_id("m1"), queue("a"), slice());
+        Placement { agent, run: run(job, first, last, 1), queue, slice, slots }
+    };
+    let placements = slots.map(place).into();
+    house.record(Record::Offers(OffersRecord::Allocated { epoch: Epoch(1), grant: GrantId(1), placements }));
+    house.restart();
+    let said = house.said();
+    let wanted = ["m1: launch 1.0-1#1, 1 at a time", "m1: launch 1.2-3#1, 1 at a time", "m1: launch 1.4-5#1"];
+    assert_eq!(said[..3], wanted);
+}
+
+#[test]
+fn an_order_is_meant_for_the_life_of_the_agent_that_was_known_when_it_was_given() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let job = house.submit(spec(1));
+    let mut out = Vec::new();
+    let allocated = house.allocated("m1", run(job, 0, 0, 1), 1);
+    let facts = AgentFacts {
+        id: agent_id("m1"),
+        incarnation: Incarnation(2),
+        host: "m1".into(),
+        resources: slice(),
+        attributes: Attributes::new(),
+        program_version: String::new(),
+    };
+    let joined = Record::Registry(RegistryRecord::AgentJoined { facts: facts.into() });
+    // Both are read before anything is sent.
+    house.core.handle(house.now, Input::Ledger(allocated), &mut out);
+    house.core.handle(house.now, Input::Ledger(Entry { at: house.now, record: joined }), &mut out);
+    house.core.wake(house.now, &mut out);
+    let batches = out.into_iter().filter_map(|output| match output {
+        Output::Orders(_, batch) => Some((batch.incarnation.0, batch.allocations, batch.orders.len())),
+        _ => None,
+    });
+    assert_eq!(
+        batches.collect::<Vec<_>>(),
+        [(1, 1, 1), (2, 1, 1)],
+        "the launch, and what the new life should have"
+    );
 }

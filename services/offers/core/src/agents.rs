@@ -39,11 +39,12 @@ pub(crate) struct Held {
     pub(crate) queue: QueueName,
     /// What each slot holds.
     pub(crate) slice: Arc<Resources>,
-    /// The first attempt of the placement where its tasks take turns in fewer slots, see [`Turns`].
+    /// The first attempt of the placement where it is not to be taken together with others of the job that are alike: its
+    /// tasks take turns in fewer slots, see [`Turns`], or the slice names what cannot be multiplied.
     pub(crate) turns: Option<AttemptId>,
 }
 
-/// A placement whose tasks take turns.
+/// A placement that is kept apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Turns {
     /// The tasks that have not ended.
@@ -98,7 +99,7 @@ pub(crate) struct Agent {
     pub(crate) allocated: Resources,
     pub(crate) free: Resources,
     pub(crate) held: BTreeMap<JobId, RunMap<Held>>,
-    /// The placements here whose tasks take turns, by their first attempt.
+    /// The placements here that are kept apart, by their first attempt.
     pub(crate) turns: BTreeMap<AttemptId, Turns>,
     /// Soft: grows with every change.
     pub(crate) version: OfferVersion,
@@ -170,7 +171,8 @@ impl Agent {
     pub(crate) fn hold(&mut self, run: AttemptRun, mut held: Held, slots: u64) {
         let amount = held.slice.times(slots);
         let left = run.tasks.count();
-        held.turns = (slots < left).then(|| AttemptId::new(run.job, run.tasks.first, run.attempt));
+        held.turns = (slots < left || !held.slice.is_scalar())
+            .then(|| AttemptId::new(run.job, run.tasks.first, run.attempt));
         self.turns.extend(held.turns.map(|first| (first, Turns { left, slots })));
         self.held.entry(run.job).or_default().set(run.tasks, held);
         if let Some(amount) = amount {

@@ -361,7 +361,8 @@ impl OffersCore {
             for (_, _, held, slots) in agent.runs() {
                 *running.entry(held.queue.clone()).or_insert(0) += slots;
             }
-            assert!(agent.offered_until.is_none() || agent.standing == Standing::Ready, "{id} is on offer");
+            let offerable = agent.standing == Standing::Ready || self.dirty.contains(id);
+            assert!(agent.offered_until.is_none() || offerable, "{id} is on offer");
         }
         for job in self.demand.jobs.values() {
             *pending.entry(job.pool.queue.clone()).or_insert(0) += job.pending.count();

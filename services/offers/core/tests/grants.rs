@@ -214,3 +214,38 @@ fn an_end_of_an_attempt_that_holds_nothing_releases_nothing() {
     pool.ended("m1", run(1, 0, 0, 1));
     assert_eq!(pool.offered("m1"), Some(resources(ONE)));
 }
+
+#[test]
+fn tasks_that_share_a_device_give_it_back_though_they_end_together() {
+    let gpus = |units| -> Resources {
+        let items = Amount::Items([("0".to_owned(), units)].into());
+        [(ResourceName::new("gpus").unwrap(), items)].into_iter().collect()
+    };
+    let mut pool = Pool::new();
+    pool.join("m1", gpus(1_000));
+    pool.job(1, "a", spec(2, &[("gpus", 500)]));
+    let place = |task| ProposedPlacement {
+        agent: agent_id("m1"),
+        version: OfferVersion(0),
+        job: JobId(1),
+        tasks: TaskRange::one(task),
+        slice: gpus(500),
+        slots: 1,
+    };
+    assert_eq!(pool.propose("a1", Epoch(1), vec![place(0), place(1)]), Ok(()));
+    assert_eq!(pool.offered("m1"), None);
+    pool.hello("a2", "drf");
+    let told: Vec<TaskRange> = pool.synced.iter().flat_map(placed).collect();
+    assert_eq!(told, [TaskRange::one(0), TaskRange::one(1)], "a slice that names a device is of one task");
+    pool.ended("m1", run(1, 0, 1, 1));
+    assert_eq!(pool.offered("m1"), Some(gpus(1_000)));
+}
+
+fn placed(item: &FeedItem) -> Vec<TaskRange> {
+    match item {
+        FeedItem::Allocated { placements, .. } => {
+            placements.iter().map(|placement| placement.run.tasks).collect()
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,8 +1,12 @@
 //! An agent as the ledger tells it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use allot_model::{AgentFacts, AgentState, RegistryRecord, Time};
+use allot_model::{AgentFacts, AgentState, Incarnation, RegistryRecord, Time};
+
+/// How many of an agent's lives are remembered.
+const MOST_PAST: usize = 16;
 
 /// How far an operator's drain has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,9 @@ pub(crate) enum Drain {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Agent {
     pub(crate) facts: Arc<AgentFacts>,
+    /// Its last lives before this one, oldest first: what comes late from one of them does not bring it back while this one
+    /// is there.
+    pub(crate) past: VecDeque<Incarnation>,
     pub(crate) joined_at: Time,
     pub(crate) changed_at: Time,
     /// Silent for the timeout.
@@ -32,7 +39,28 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(at: Time, facts: Arc<AgentFacts>) -> Self {
-        Self { facts, joined_at: at, changed_at: at, away: false, gone: false, drain: Drain::No, attempts: 0 }
+        Self {
+            facts,
+            past: VecDeque::new(),
+            joined_at: at,
+            changed_at: at,
+            away: false,
+            gone: false,
+            drain: Drain::No,
+            attempts: 0,
+        }
+    }
+
+    /// What it is from now on, perhaps in another life.
+    pub(crate) fn become_known_as(&mut self, facts: &Arc<AgentFacts>) {
+        let before = std::mem::replace(&mut self.facts, facts.clone()).incarnation;
+        if before != facts.incarnation {
+            self.past.retain(|past| *past != facts.incarnation);
+            if self.past.len() == MOST_PAST {
+                self.past.pop_front();
+            }
+            self.past.push_back(before);
+        }
     }
 
     /// True where signs of life are expected of it.

@@ -56,7 +56,7 @@ impl RegistryCore {
     fn fold_joined(&mut self, at: Time, facts: &Arc<AgentFacts>) {
         self.agents.entry(facts.id.clone()).or_insert_with(|| Agent::new(at, facts.clone()));
         self.change(at, &facts.id, |agent| {
-            agent.facts = facts.clone();
+            agent.become_known_as(facts);
             agent.joined_at = at;
             agent.away = false;
             agent.gone = false;

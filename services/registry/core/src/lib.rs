@@ -143,6 +143,14 @@ impl RegistryCore {
             out.push(Output::Welcome(reply, Welcome::Refused { message }));
             return;
         }
+        if known.is_some_and(|agent| agent.is_there() && agent.past.contains(&facts.incarnation)) {
+            let message = format!(
+                "agent {id} has begun another life since this one: if two agents run under this id, give each its own; if \
+                 its data directory was put back from a copy, remove it"
+            );
+            out.push(Output::Welcome(reply, Welcome::Refused { message }));
+            return;
+        }
         match known {
             Some(agent) if agent.facts == *facts && agent.away && !agent.gone => {
                 self.append(now, RegistryRecord::AgentReturned { agent: id.clone() }, out);

@@ -20,7 +20,7 @@ impl RegistryCore {
 }
 
 fn save(agent: &Agent) -> RegistryAgentState {
-    let Agent { facts, joined_at, changed_at, away, gone, drain, attempts } = agent;
+    let Agent { facts, past, joined_at, changed_at, away, gone, drain, attempts } = agent;
     let (drain, kill) = match *drain {
         Drain::No => (None, false),
         Drain::Under { kill } => (Some(DrainState::Under), kill),
@@ -35,15 +35,16 @@ fn save(agent: &Agent) -> RegistryAgentState {
         drain,
         kill,
         attempts: *attempts,
+        past: past.iter().copied().collect(),
     }
 }
 
 fn load(state: RegistryAgentState) -> Agent {
-    let RegistryAgentState { facts, joined_at, changed_at, away, gone, drain, kill, attempts } = state;
+    let RegistryAgentState { facts, joined_at, changed_at, away, gone, drain, kill, attempts, past } = state;
     let drain = match drain {
         None => Drain::No,
         Some(DrainState::Under) => Drain::Under { kill },
         Some(DrainState::Over) => Drain::Over { kill },
     };
-    Agent { facts, joined_at, changed_at, away, gone, drain, attempts }
+    Agent { facts, past: past.into(), joined_at, changed_at, away, gone, drain, attempts }
 }

@@ -47,6 +47,26 @@ fn saying_hello_again_unchanged_is_no_news_and_with_changes_is() {
 }
 
 #[test]
+fn a_hello_that_comes_late_from_an_earlier_life_does_not_bring_it_back() {
+    let mut house = House::new();
+    house.hello(&facts("m1", 1, 1));
+    house.hello(&facts("m1", 2, 1));
+    house.hello(&facts("m1", 1, 1));
+    house.beat("m1", 2);
+    assert_eq!(house.wrote(), ["m1 joined"; 2]);
+    let said = house.said();
+    assert_eq!(said.len(), 3, "the present life goes on, and need not say hello: {said:?}");
+    assert!(said[2].starts_with("refused: agent m1 has begun another life"), "{said:?}");
+    house.pass(Span::from_secs(75));
+    house.hello(&facts("m1", 1, 1));
+    assert_eq!(
+        house.wrote()[2..],
+        ["m1 unreachable", "m1 joined"],
+        "unless the present one was no life at all"
+    );
+}
+
+#[test]
 fn an_agent_that_says_what_cannot_be_is_refused_with_the_reason_and_leaves_no_trace() {
     let mut house = House::new();
     let mut wild = AgentFacts::clone(&facts("m1", 1, 1));

@@ -100,7 +100,8 @@ fn nonsense() -> Vec<(Subject, Vec<u8>)> {
     let ended = Report::Ended { run, state, reason, started_at: None, ended_at, outcome };
     let reports = |agent: AgentId| {
         let reports = vec![Report::Started { run, at: Time::MAX }, ended.clone()];
-        ReportBatch { agent, incarnation: Incarnation(7), sequence: u64::MAX, reports }.encode()
+        ReportBatch { agent, incarnation: Incarnation(7), sequence: u64::MAX, allocations: 0, reports }
+            .encode()
     };
     let orders = |epoch, incarnation| {
         let kill = AgentOrder::Kill { run, grace: allot_model::Span::ZERO, reason: Reason::NotWanted };
@@ -112,7 +113,8 @@ fn nonsense() -> Vec<(Subject, Vec<u8>)> {
             slots: 1,
         });
         let orders = vec![kill, launch, AgentOrder::Acknowledge { sequence: u64::MAX }];
-        OrderBatch { epoch: Epoch(epoch), incarnation: Incarnation(incarnation), orders }.encode()
+        OrderBatch { epoch: Epoch(epoch), incarnation: Incarnation(incarnation), allocations: 0, orders }
+            .encode()
     };
     let feed = |session, sequence| {
         Feed { session: Epoch(session), sequence, sync: None, part: 0, items: vec![] }.encode()

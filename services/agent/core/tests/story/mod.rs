@@ -165,7 +165,12 @@ impl Story {
     }
 
     pub fn orders(&mut self, orders: &[AgentOrder]) -> &mut Self {
-        self.give(Input::Orders(OrderBatch { epoch: Epoch(1), incarnation: LIFE, orders: orders.to_vec() }))
+        self.give(Input::Orders(OrderBatch {
+            epoch: Epoch(1),
+            incarnation: LIFE,
+            allocations: 0,
+            orders: orders.to_vec(),
+        }))
     }
 
     /// A process was started, long enough ago that this has been reported.
@@ -256,7 +261,7 @@ impl Story {
 fn in_words(entry: &JournalEntry) -> String {
     match entry {
         JournalEntry::Snapshot(_) => "snapshot".into(),
-        JournalEntry::Obeying { epoch } => format!("obeying {epoch}"),
+        JournalEntry::Obeying { epoch, .. } => format!("obeying {epoch}"),
         JournalEntry::Starting { run, .. } => format!("starting {run}"),
         JournalEntry::Running { attempt, .. } => format!("running {attempt}"),
         JournalEntry::Stopping { attempt, order } => format!("stopping {attempt} {}", order.reason.as_str()),

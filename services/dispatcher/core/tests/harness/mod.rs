@@ -201,6 +201,7 @@ impl House {
             agent: agent_id(agent),
             incarnation,
             sequence: self.reports,
+            allocations: 0,
             reports,
         }));
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::generated::{self, Mode};
 use crate::run::{cargo, root, run, succeeds};
-use crate::{compose_test, deny, fuzz, purity, tools};
+use crate::{compose_test, deny, fuzz, purity, simulate, tools};
 
 struct Step {
     name: &'static str,
@@ -29,6 +29,7 @@ const STEPS: &[Step] = &[
         run: || run(cargo().args(["build", "--quiet", "--locked", "--workspace", "--all-targets"])),
     },
     Step { name: "test", run: test },
+    Step { name: "simulate", run: simulate::simulate_in_ci },
     Step { name: "doctest", run: || run(cargo().args(["test", "--quiet", "--workspace", "--doc"])) },
     Step { name: "fuzz", run: fuzz::fuzz_in_ci },
     Step { name: "compose", run: compose_test::compose_test },

@@ -10,9 +10,11 @@ mod generated;
 mod graph;
 mod image;
 mod licence;
+mod mutate;
 mod purity;
 mod python;
 mod run;
+mod simulate;
 mod tools;
 
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchArgs;
 use crate::generated::Mode;
 use crate::image::Profile;
+use crate::simulate::SimulateArgs;
 
 /// The house's own commands.
 #[derive(Parser)]
@@ -79,6 +82,13 @@ enum Task {
     BaseImages,
     /// Measures the figures of benches/README.md, each in a cluster of its own on this machine
     Bench(BenchArgs),
+    /// Runs the whole control plane on virtual time under faults: `cargo xtask simulate --seeds 1000`
+    Simulate(SimulateArgs),
+    /// Tries deliberate bugs in a copy of the source, each of which the simulation has to notice
+    Mutate {
+        /// Only those whose name contains this
+        only: Option<String>,
+    },
     /// Runs docker-compose.yml on images built here, and jobs in it
     ComposeTest,
 }
@@ -108,6 +118,8 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Image => image::image(Profile::Release),
         Task::BaseImages => image::base_images(),
         Task::Bench(args) => bench::bench(&args),
+        Task::Simulate(args) => simulate::simulate(&args),
+        Task::Mutate { only } => mutate::mutate(only.as_deref()),
         Task::ComposeTest => compose_test::compose_test(),
     }
 }

@@ -1,0 +1,145 @@
+//! Rare situations that a set of runs has to have seen, or it shows less than it seems to.
+
+use std::fmt;
+
+macro_rules! marks {
+    ($($(#[$doc:meta])* $name:ident => $text:literal),* $(,)?) => {
+        /// A rare situation.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mark {
+            $($(#[$doc])* $name),*
+        }
+
+        impl Mark {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// What was seen, in words.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+        }
+    };
+}
+
+marks! {
+    /// The fence held.
+    AppendFenced => "append fenced",
+    /// Two instances took over at once.
+    LeadLost => "another instance was faster to take the lead",
+    /// A writer read that it is none any more.
+    FencedByReading => "a writer read that another has taken over",
+    /// A standby judged that the active instance is gone.
+    TakenOverSilence => "standby took over from a silent instance",
+    /// An instance gave its lease up.
+    HandedOver => "lease given up by an instance that stops",
+    /// The acknowledgement was lost, the append was not.
+    AppendFoundAfterAll => "append found although its acknowledgement was lost",
+    /// The writer was dead when the acknowledgement came.
+    AcknowledgedToTheDead => "append acknowledged to a crashed writer",
+    /// An append of a dead process was taken.
+    AppendOfTheDead => "append of a crashed writer taken",
+    /// A process was killed between the effects of one decision.
+    CrashAmongEffects => "crash between two effects of one decision",
+    /// The grant was of an agent that is not there.
+    RefusedAgentLeft => "grant refused because the agent left",
+    /// The grant came from one that does not decide.
+    RefusedNotActive => "grant refused because another allocator decides",
+    /// The grant was of what is taken.
+    RefusedNotFree => "grant refused because the resources are taken",
+    /// The grant was of tasks that do not wait.
+    RefusedNotPending => "grant refused because the task does not wait",
+    /// The grant was of another form or place than the job asks for.
+    RefusedDoesNotFit => "grant refused because it does not fit",
+    /// The grant would exceed a queue's limit.
+    RefusedOverLimit => "grant refused because of a limit",
+    /// An allocator was replaced.
+    AllocatorReplaced => "another allocator was activated",
+    /// An allocation that nobody wants any more was given back.
+    AllocationReturned => "allocation given back because the job was cancelled",
+    /// An agent was called unreachable.
+    AgentUnreachable => "agent unreachable",
+    /// It came back.
+    AgentReturned => "agent returned",
+    /// It came back as another.
+    AgentReborn => "agent joined in another life",
+    /// An agent reported while it counts as unreachable.
+    ReportAfterUnreachable => "report after unreachable",
+    /// An attempt was given up with its agent and tried elsewhere.
+    RetriedElsewhere => "task tried elsewhere because its agent is unreachable",
+    /// An attempt of before still ran when the next one began.
+    TwoTriesAtOnce => "old try ran on unseen on an unreachable agent",
+    /// An order of a dispatcher that was replaced reached an agent that knows better.
+    OrderOfTheReplaced => "order of a replaced dispatcher ignored",
+    /// A launch came again.
+    LaunchTwice => "launch of an attempt that was begun before",
+    /// A batch of reports came again.
+    ReportTwice => "report repeated",
+    /// An agent's process was killed while processes ran.
+    AgentKilledAtWork => "agent killed while processes ran",
+    /// A torn journal.
+    JournalTorn => "agent killed while it wrote its journal",
+    /// A journal that was written anew.
+    JournalRewritten => "journal rewritten",
+    /// A disk that took nothing.
+    DiskFull => "agent waited for its disk",
+    /// What an earlier life left behind ran on.
+    TakenBack => "process of an agent's earlier life taken back",
+    /// An attempt that did not have its turn.
+    HandedBack => "task handed back before its turn",
+    /// The time limit of a task.
+    TimeLimit => "task killed at its time limit",
+    /// A task that is not impressed by SIGTERM.
+    KilledHard => "task killed after its grace",
+    /// A message id that was used before.
+    SubmittedTwice => "submission known again by its message id",
+    /// A submission that is no job.
+    Rejected => "submission rejected",
+    /// A drain that came to its end.
+    Drained => "agent drained",
+    /// An agent that was declared gone.
+    DeclaredGone => "agent declared gone while it held tasks",
+    /// A job that waited for others.
+    Dropped => "job dropped because of a dependency",
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How often each was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marks(Vec<u64>);
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self(vec![0; Mark::ALL.len()])
+    }
+}
+
+impl Marks {
+    pub(crate) fn see(&mut self, mark: Mark) {
+        if let Some(count) = self.0.get_mut(mark as usize) {
+            *count += 1;
+        }
+    }
+
+    /// How often it was seen.
+    #[must_use]
+    pub fn count(&self, mark: Mark) -> u64 {
+        self.0.get(mark as usize).copied().unwrap_or(0)
+    }
+
+    /// Adds what another run has seen.
+    pub fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(sum, count)| *sum += count);
+    }
+
+    /// What was not seen.
+    pub fn missing(&self) -> impl Iterator<Item = Mark> {
+        Mark::ALL.iter().copied().filter(|mark| self.count(*mark) == 0)
+    }
+}

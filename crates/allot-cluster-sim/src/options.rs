@@ -1,0 +1,147 @@
+//! What kind of run a seed stands for.
+
+use std::fmt;
+
+use allot_model::Span;
+
+use crate::dice::Dice;
+
+/// The kinds of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Style {
+    /// Few faults, one at a time.
+    Light,
+    /// Each kind of fault is there or not: what only shows while others do not hide it.
+    Swarm,
+    /// More of everything that is wanted, and faults beside.
+    Load,
+}
+
+/// Everything that is drawn before a run begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// What everything is drawn from.
+    pub seed: u64,
+    /// The kind of run.
+    pub style: Style,
+    /// How many instances each of registry, offers and dispatcher has.
+    pub instances: [usize; 3],
+    /// True where instances stand by until the active one is silent; otherwise each takes over when it begins.
+    pub leases: bool,
+    /// How many allocators run the engine.
+    pub allocators: usize,
+    /// How many only mean to do harm.
+    pub adversaries: usize,
+    /// How many machines there are.
+    pub agents: usize,
+    /// How many submissions come.
+    pub jobs: usize,
+    /// How long faults go on.
+    pub safety: Span,
+    /// The longest a message takes.
+    pub delay: Span,
+    /// Of a thousand messages, how many are lost.
+    pub loss: u32,
+    /// Of a thousand messages, how many come twice.
+    pub twice: u32,
+    /// True where a message may overtake others.
+    pub reorder: bool,
+    /// About how often a link is cut; not at all where absent.
+    pub cuts: Option<Span>,
+    /// About how often a process of the control plane is killed.
+    pub crashes: Option<Span>,
+    /// Of a thousand appends, after how many the writer dies before it hears of them.
+    pub crash_at_append: u32,
+    /// About how often something happens to an agent: its process is killed, its machine restarts.
+    pub agent_crashes: Option<Span>,
+    /// About how often a disk is slow or full for a while.
+    pub disks: Option<Span>,
+    /// How far clocks are apart at most.
+    pub skew: Span,
+    /// About how often an operator does something.
+    pub operators: Option<Span>,
+    /// How long an agent may be silent.
+    pub agent_timeout: Span,
+    /// True where every message goes through its bytes.
+    pub wire: bool,
+}
+
+const MINUTE: Span = Span::from_secs(60);
+
+impl Options {
+    /// What the seed stands for.
+    #[must_use]
+    pub fn drawn(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let style = match dice.below(10) {
+            0..3 => Style::Light,
+            3..8 => Style::Swarm,
+            _ => Style::Load,
+        };
+        let dice = &mut dice;
+        let load = style == Style::Load;
+        let likely = match style {
+            Style::Light => 150,
+            Style::Swarm => 500,
+            Style::Load => 350,
+        };
+        let instances = [0; 3].map(|_| if dice.chance(likely) { dice.count(2, 3) } else { 1 });
+        let every = |dice: &mut Dice, least: u64, most: u64| {
+            dice.chance(likely).then(|| dice.span(Span::from_secs(least), Span::from_secs(most)))
+        };
+        Self {
+            seed,
+            style,
+            instances,
+            leases: dice.chance(700),
+            allocators: dice.count(1, 3),
+            adversaries: if dice.chance(likely) { dice.count(1, 2) } else { 0 },
+            agents: if load { dice.count(6, 24) } else { dice.count(1, 6) },
+            jobs: if load { dice.count(60, 200) } else { dice.count(3, 40) },
+            safety: dice.span(MINUTE, MINUTE.times(5)),
+            delay: dice.span(Span::from_micros(200), Span::from_millis(500)),
+            loss: if dice.chance(likely) { u32::try_from(dice.below(200)).unwrap_or(0) } else { 0 },
+            twice: if dice.chance(likely) { u32::try_from(dice.below(200)).unwrap_or(0) } else { 0 },
+            reorder: dice.chance(likely),
+            cuts: every(dice, 2, 60),
+            crashes: every(dice, 2, 60),
+            crash_at_append: if dice.chance(likely) { u32::try_from(dice.below(40)).unwrap_or(0) } else { 0 },
+            agent_crashes: every(dice, 4, 60),
+            disks: every(dice, 4, 60),
+            skew: if dice.chance(likely) { Span::from_secs(dice.between(0, 20)) } else { Span::ZERO },
+            operators: every(dice, 2, 60),
+            agent_timeout: Span::from_secs(dice.between(3, 15)),
+            wire: dice.chance(125),
+        }
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [registries, offers, dispatchers] = self.instances;
+        write!(
+            f,
+            "seed {} {:?}: registry {registries} offers {offers} dispatcher {dispatchers}",
+            self.seed, self.style
+        )?;
+        write!(
+            f,
+            " leases {} allocators {}+{} agents {} jobs {}",
+            self.leases, self.allocators, self.adversaries, self.agents, self.jobs
+        )?;
+        write!(f, " safety {} delay {} loss {} twice {}", self.safety, self.delay, self.loss, self.twice)?;
+        write!(f, " reorder {} skew {} timeout {}", self.reorder, self.skew, self.agent_timeout)?;
+        write!(f, " crash_at_append {} wire {}", self.crash_at_append, self.wire)?;
+        let kinds = [
+            ("cuts", self.cuts),
+            ("crashes", self.crashes),
+            ("agent_crashes", self.agent_crashes),
+            ("disks", self.disks),
+            ("operators", self.operators),
+        ];
+        kinds.iter().try_for_each(|(name, every)| match every {
+            Some(every) => write!(f, " {name} {every}"),
+            None => Ok(()),
+        })
+    }
+}

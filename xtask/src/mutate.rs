@@ -1,0 +1,128 @@
+//! Deliberate bugs, one at a time, in a copy of the source: the simulation has to notice each.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::run::{cargo, root, run, succeeds};
+
+/// The list of bugs.
+const LIST: &str = "tests/simulation/mutations.toml";
+/// So many seeds have to be enough.
+const SEEDS: &str = "500";
+
+/// A deliberate bug.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mutation {
+    /// What is wrong with it, in words.
+    name: String,
+    /// Where.
+    file: PathBuf,
+    /// What stands there, once.
+    from: String,
+    /// What is to stand there.
+    to: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    mutation: Vec<Mutation>,
+}
+
+/// Tries every bug whose name contains `only`, or all.
+pub(crate) fn mutate(only: Option<&str>) -> Result<()> {
+    let text = fs::read_to_string(root().join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
+    let list: List = toml::from_str(&text).with_context(|| format!("{LIST} cannot be read"))?;
+    let copy = Copy::new()?;
+    let mut unseen = Vec::new();
+    for mutation in
+        list.mutation.iter().filter(|mutation| only.is_none_or(|only| mutation.name.contains(only)))
+    {
+        let seen = copy.try_one(mutation)?;
+        println!(
+            "{} {}: {}",
+            if seen.is_some() { "✓" } else { "✗" },
+            mutation.name,
+            seen.as_deref().unwrap_or("never noticed")
+        );
+        if seen.is_none() {
+            unseen.push(mutation.name.as_str());
+        }
+    }
+    ensure!(unseen.is_empty(), "the simulation did not notice: {}", unseen.join(", "));
+    Ok(())
+}
+
+/// The source, to be broken.
+struct Copy {
+    folder: PathBuf,
+}
+
+impl Copy {
+    /// A work tree of what is committed, with a target folder of its own.
+    fn new() -> Result<Self> {
+        let folder = root().join("target/mutations");
+        if !folder.exists() {
+            run(Command::new("git").args(["worktree", "add", "--detach", "--force"]).arg(&folder))?;
+        }
+        let copy = Self { folder };
+        copy.git(&["checkout", "--quiet", "--force", "--detach", &head()?])?;
+        ensure!(copy.simulates(), "the simulation does not even build as it is");
+        Ok(copy)
+    }
+
+    fn git(&self, arguments: &[&str]) -> Result<()> {
+        run(Command::new("git").arg("-C").arg(&self.folder).args(arguments))
+    }
+
+    fn simulates(&self) -> bool {
+        succeeds(&mut self.build())
+    }
+
+    fn build(&self) -> Command {
+        let mut build = cargo();
+        build.args(["build", "--quiet", "--package", "allot-simulation", "--manifest-path"]);
+        build.arg(self.folder.join("Cargo.toml"));
+        build
+    }
+
+    /// How the bug was noticed; nothing where it was not.
+    fn try_one(&self, mutation: &Mutation) -> Result<Option<String>> {
+        let Mutation { name, file, from, to } = mutation;
+        let path = self.folder.join(file);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", file.display()))?;
+        let places = text.matches(from.as_str()).count();
+        if places != 1 {
+            bail!(
+                "{name}: what is to be changed stands {places} times in {}: bring {LIST} up to date",
+                file.display()
+            );
+        }
+        fs::write(&path, text.replacen(from.as_str(), to, 1))?;
+        let seen = if self.simulates() { Ok(self.seeds()?) } else { Err(()) };
+        fs::write(&path, text)?;
+        seen.or_else(|()| bail!("{name}: it does not build any more: bring {LIST} up to date"))
+    }
+
+    fn seeds(&self) -> Result<Option<String>> {
+        let program: &Path = &self.folder.join("target/debug/allot-simulation");
+        let mut command = Command::new(program);
+        command.args(["--from", "1", "--seeds", SEEDS, "--once", "--fail-fast"]);
+        let output = command.output().with_context(|| format!("cannot run {}", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut lines = text.lines().skip_while(|line| !line.starts_with('✗'));
+        let seed = lines.next().and_then(|line| line.split_whitespace().nth(2));
+        let fault = lines.next().unwrap_or_default().trim();
+        Ok(seed.filter(|_| !output.status.success()).map(|seed| format!("seed {seed}: {fault}")))
+    }
+}
+
+fn head() -> Result<String> {
+    let output = Command::new("git").current_dir(root()).args(["rev-parse", "HEAD"]).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}

@@ -68,11 +68,11 @@ pub async fn drive<S: LedgerService>(
     config.standby.check()?;
     loop {
         let begun = tokio::select! {
-            begun = begin(&bus, &service, &config, &instance) => begun,
+            begun = Box::pin(begin(&bus, &service, &config, &instance)) => begun,
             () = shutdown.wait() => return Ok(()),
         };
         let ended = match begun {
-            Ok(active) => active.run(&shutdown).await,
+            Ok(active) => Box::pin(active.run(&shutdown)).await,
             Err(error) => Err(error),
         };
         match ended {

@@ -158,7 +158,7 @@ async fn the_end_of_an_output_outlives_its_agent() {
 }
 
 #[tokio::test]
-async fn modelled_agents_finish_tasks_that_run_nothing_and_refuse_the_others() {
+async fn modelled_agents_finish_tasks_that_run_nothing_and_run_others_until_they_are_cancelled() {
     let mut cluster = Cluster::of("drf", 0, 0).await;
     let settings = ["id=m", "modelled=20", "cpus=4", "mem=1GiB"].map(str::to_owned);
     cluster.programs.spawn("modelled", "allot-agent", &settings).unwrap();
@@ -170,6 +170,8 @@ async fn modelled_agents_finish_tasks_that_run_nothing_and_refuse_the_others() {
     let view = cluster.over(job).await;
     assert_eq!((view.summary.state, view.summary.counts.finished), (JobState::Finished, 500));
     let job = cluster.shell("true", json!({})).await;
+    cluster.runs(job, 1).await;
+    cluster.command(Subject::JobCancel(job), json!({})).await;
     let view = cluster.over(job).await;
-    assert_eq!((view.summary.state, reason(&view)), (JobState::Failed, Reason::LaunchFailed));
+    assert_eq!((view.summary.state, reason(&view)), (JobState::Killed, Reason::CancelledByUser));
 }

@@ -17,7 +17,7 @@ pub struct CompareView {
     pub instance: InstanceId,
     /// Its policy with its options.
     pub policy: String,
-    /// Since when it has compared; less than was asked for where it has not been there for longer.
+    /// Since when: five to ten minutes ago, or less where it has not followed for so long.
     pub since: Time,
     /// Until when.
     pub until: Time,

@@ -8,6 +8,7 @@ use crate::id::{AgentId, AttemptId, Epoch, InstanceId, JobId, PolicyName, QueueN
 use crate::ledger::Rejection;
 use crate::limit::{LimitChange, QueueLimit};
 use crate::pool::AllocatorMode;
+use crate::preempt::Preemptor;
 use crate::ranges::TaskSet;
 use crate::task::{JobState, Outcome, Reason, TaskState};
 use crate::time::Time;
@@ -16,7 +17,7 @@ mod why;
 
 pub use why::{
     AgentCount, GangRoom, Hindrance, KeptForOthers, LimitReached, NearMiss, PlaceInLine, QueueShare,
-    Reservation, SetAside, Shortage, WhyQuery, WhyView,
+    Reservation, RoomMade, SetAside, Shortage, WhyQuery, WhyView,
 };
 
 /// The fraction in lowest terms; 0 of 1 where both are 0.
@@ -240,6 +241,9 @@ pub struct AttemptView {
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Whom it was stopped for, where it was preempted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Preemptor>,
 }
 
 /// What the registry knows of an agent.
@@ -387,6 +391,10 @@ pub struct OfferCounts {
     pub grants_accepted: u64,
     /// Grants refused.
     pub grants_refused: u64,
+    /// Tasks that were to be stopped for others.
+    pub tasks_preempted: u64,
+    /// Preemptions refused.
+    pub preemptions_refused: u64,
 }
 
 /// An allocator that is heard from.

@@ -92,6 +92,40 @@ impl Limits {
         Ok(())
     }
 
+    /// True where one more task of a queue with this slice is guaranteed, to it or to a queue above it.
+    pub(crate) fn is_guaranteed(&self, queue: &QueueName, slice: &Resources) -> bool {
+        let mut above = queue.lineage().filter_map(|name| self.0.get(name));
+        above.any(|account| account.guarantee.covers(&account.held, slice, 1))
+    }
+
+    /// A queue that would have less than now of what is guaranteed to it, once so many tasks of queues are stopped, each
+    /// with its slice, and one more task has started.
+    pub(crate) fn left_short<'a>(
+        &self,
+        stopped: impl Iterator<Item = (&'a QueueName, &'a Resources, u64)>,
+        (queue, slice): (&QueueName, &Resources),
+    ) -> Option<&QueueName> {
+        let guaranteed = self.0.iter().filter(|(_, account)| !account.guarantee.is_none());
+        let mut after: BTreeMap<&str, (&QueueName, Holding)> =
+            guaranteed.map(|(name, account)| (name.as_str(), (name, account.held.clone()))).collect();
+        for (victim, slice, count) in stopped {
+            for name in victim.lineage() {
+                after.get_mut(name).into_iter().for_each(|(_, held)| held.subtract(slice, count));
+            }
+        }
+        for name in queue.lineage() {
+            after.get_mut(name).into_iter().for_each(|(_, held)| held.add(slice, 1));
+        }
+        let has_less = |(name, after): &(&QueueName, Holding)| {
+            self.0.get(*name).is_some_and(|Account { guarantee, held, .. }| {
+                let (least, now, then) =
+                    (&guarantee.least, held.beside(&guarantee.least), after.beside(&guarantee.least));
+                least.iter().any(|(what, least)| then.most(&what) < now.most(&what).min(Some(least)))
+            })
+        };
+        after.into_values().find(has_less).map(|(name, _)| name)
+    }
+
     /// All limited queues with what they hold, for checks.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&QueueName, &Holding)> {
         self.0.iter().map(|(queue, account)| (queue, &account.held))

@@ -10,7 +10,8 @@ use allot_model::{InvalidAmount, JobSpec, QueueLimit, QueueName, Request, Resour
 
 use super::events::{AgentEvent, Event, JobEvent, QueueSettings, What};
 
-const FIELDS: [&str; 7] = ["policy", "order", "placement", "backfill", "queues", "events", "until"];
+const FIELDS: [&str; 8] =
+    ["policy", "order", "placement", "backfill", "preempt", "queues", "events", "until"];
 const QUEUE: [&str; 4] = ["weight", "limit", "guarantee", "hold_back"];
 const AGENT: [&str; 6] = ["at", "agent", "resources", "attributes", "drains", "leaves"];
 const SUBMIT: [&str; 13] = [
@@ -81,6 +82,7 @@ fn field(written: &mut Written, name: &str, value: &Tree) -> Read<()> {
         }
         "order" => choices.order = Some(parsed(value, "an order such as `fifo`")?),
         "placement" => choices.placement = Some(parsed(value, "a placement such as `best-fit`")?),
+        "preempt" => choices.preempt = Some(parsed(value, "what tasks are stopped for, such as `priority`")?),
         "backfill" => choices.backfill = Some(parsed(value, "a backfill such as `none`")?),
         "until" => written.until = Some(time(value)?),
         unknown => return Err(Fault::unknown(unknown, "a scenario", &FIELDS)),

@@ -1,0 +1,118 @@
+//! Places that are being made free for a job: what becomes free on the agent is held for it until its task fits there.
+
+use std::collections::BTreeMap;
+
+use allot_model::{AgentId, Epoch, GrantId, JobId, Preemption, TaskRange, Time, Victim};
+
+use crate::dims::Need;
+
+/// One place for one task of a job.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    pub(crate) job: JobId,
+    pub(crate) agent: AgentId,
+    pub(crate) need: Need,
+    /// Tasks that hold their places yet.
+    pub(crate) victims: Vec<Victim>,
+    /// When it was asked for, until there is an answer.
+    pub(crate) asked_at: Option<Time>,
+    /// True once the agent has been offered since the last victim ended, so that all that was made free is known.
+    pub(crate) settled: bool,
+}
+
+/// The place of a claim among others: those asked for first come first.
+pub(crate) type ClaimKey = (Epoch, GrantId);
+
+/// All claims.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Claims {
+    all: BTreeMap<ClaimKey, Claim>,
+    by_agent: BTreeMap<AgentId, Vec<ClaimKey>>,
+    by_job: BTreeMap<JobId, u64>,
+}
+
+impl Claims {
+    pub(crate) fn begin(&mut self, key: ClaimKey, claim: Claim) {
+        self.by_agent.entry(claim.agent.clone()).or_default().push(key);
+        *self.by_job.entry(claim.job).or_insert(0) += 1;
+        self.all.insert(key, claim);
+    }
+
+    pub(crate) fn end(&mut self, key: ClaimKey) -> Option<Claim> {
+        let gone = self.all.remove(&key)?;
+        if let Some(here) = self.by_agent.get_mut(&gone.agent) {
+            here.retain(|other| *other != key);
+            if here.is_empty() {
+                self.by_agent.remove(&gone.agent);
+            }
+        }
+        if let Some(count) = self.by_job.get_mut(&gone.job) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_job.remove(&gone.job);
+            }
+        }
+        Some(gone)
+    }
+
+    /// It was committed. False where it is not known.
+    pub(crate) fn confirm(&mut self, key: ClaimKey) -> bool {
+        let known = self.all.get_mut(&key);
+        known.map(|claim| claim.asked_at = None).is_some()
+    }
+
+    /// Tasks on an agent have ended.
+    pub(crate) fn released(&mut self, agent: &AgentId, job: JobId, tasks: TaskRange) {
+        for claim in self.all.values_mut().filter(|claim| !claim.victims.is_empty()) {
+            let victims = std::mem::take(&mut claim.victims).into_iter();
+            claim.victims = victims.flat_map(|victim| victim.without(agent, job, tasks)).collect();
+            claim.settled = false;
+        }
+    }
+
+    /// What is free on an agent has been told.
+    pub(crate) fn offered(&mut self, agent: &AgentId) {
+        for key in self.by_agent.get(agent).into_iter().flatten() {
+            if let Some(claim) = self.all.get_mut(key) {
+                claim.settled = claim.victims.is_empty();
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, key: ClaimKey) -> Option<&Claim> {
+        self.all.get(&key)
+    }
+
+    pub(crate) fn keys(&self) -> Vec<ClaimKey> {
+        self.all.keys().copied().collect()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Claim> {
+        self.all.values()
+    }
+
+    /// What claims on an agent hold, but for one of them.
+    pub(crate) fn on(&self, agent: &AgentId, except: Option<ClaimKey>) -> impl Iterator<Item = &Need> {
+        let here = self.by_agent.get(agent).into_iter().flatten();
+        let others = here.filter(move |key| Some(**key) != except);
+        others.filter_map(|key| self.all.get(key)).map(|claim| &claim.need)
+    }
+
+    /// How many a job has.
+    pub(crate) fn count_of(&self, job: JobId) -> u64 {
+        self.by_job.get(&job).copied().unwrap_or(0)
+    }
+
+    /// When the first was asked for that has no answer yet.
+    pub(crate) fn oldest_unanswered(&self) -> Option<Time> {
+        self.all.values().filter_map(|claim| claim.asked_at).min()
+    }
+}
+
+impl Claim {
+    /// What was told of a preemption.
+    pub(crate) fn told(preemption: Preemption, need: Need) -> Self {
+        let Preemption { job, agent, victims, .. } = preemption;
+        Self { job, agent, need, victims, asked_at: None, settled: false }
+    }
+}

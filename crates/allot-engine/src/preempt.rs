@@ -296,7 +296,10 @@ fn standing(pool: &Pool, flight: &Flight, key: ClaimKey) -> Standing {
     let may_have = pool.backlog.queues.tree.refusing(branch, &shape.need, 1).is_none();
     match fits && may_have && pool.fleet.get(slot).allows(shape.class) {
         true => Standing::Free(slot),
-        false if claim.victims.is_empty() && claim.settled => Standing::Over,
+        // One that comes later may still be waiting for those before it.
+        false if claim.victims.is_empty() && claim.settled && pool.preempting.claims.is_first(key, claim) => {
+            Standing::Over
+        }
         false => Standing::Waits,
     }
 }

@@ -91,11 +91,16 @@ impl Claims {
         self.all.values()
     }
 
-    /// What claims on an agent hold, but for one of them.
-    pub(crate) fn on(&self, agent: &AgentId, except: Option<ClaimKey>) -> impl Iterator<Item = &Need> {
+    /// What claims on an agent hold: all, or those that come before one of them, which has what is left.
+    pub(crate) fn on(&self, agent: &AgentId, before: Option<ClaimKey>) -> impl Iterator<Item = &Need> {
         let here = self.by_agent.get(agent).into_iter().flatten();
-        let others = here.filter(move |key| Some(**key) != except);
-        others.filter_map(|key| self.all.get(key)).map(|claim| &claim.need)
+        let earlier = here.filter(move |key| before.is_none_or(|before| **key < before));
+        earlier.filter_map(|key| self.all.get(key)).map(|claim| &claim.need)
+    }
+
+    /// True where no other on its agent comes before it.
+    pub(crate) fn is_first(&self, key: ClaimKey, claim: &Claim) -> bool {
+        self.by_agent.get(&claim.agent).is_none_or(|here| here.iter().all(|other| *other >= key))
     }
 
     /// How many a job has.

@@ -140,6 +140,24 @@ fn what_becomes_free_is_held_until_all_of_it_is() {
 }
 
 #[test]
+fn places_that_become_free_in_any_order_go_to_who_asked_first_and_nobody_else_is_stopped() {
+    let mut cluster = Cluster::new(policy("drf:preempt=guarantee"));
+    cluster.agent("m", "cpus=4000").guarantee("a", "cpus=2000", HoldBack::Never);
+    cluster.hear();
+    fill(&mut cluster, vec![soft(1, "b", 0, 4, "cpus=1000")]);
+    cluster.add_job(soft(2, "a", 0, 4, "cpus=1000"));
+    cluster.pass();
+    let asked = std::mem::take(&mut cluster.asked);
+    assert_eq!(asked.len(), 2);
+    for preemption in asked.iter().rev() {
+        cluster.end_victim(&preemption.victims[0]);
+        assert_eq!(cluster.pass().len(), 1, "one place after the other");
+        assert_eq!(cluster.victims(), "", "nobody else is stopped");
+    }
+    assert_eq!((cluster.running(1), cluster.running(2)), (2, 2));
+}
+
+#[test]
 fn a_job_that_finds_a_place_elsewhere_lets_others_have_what_was_made_for_it() {
     let mut cluster = Cluster::new(policy("priority:preempt=priority"));
     cluster.agent("m", "cpus=1000").agent("n", "cpus=1000");

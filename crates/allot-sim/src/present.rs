@@ -87,6 +87,7 @@ impl Present {
             FeedItem::Active { .. }
             | FeedItem::Offer { .. }
             | FeedItem::Rescinded { .. }
+            | FeedItem::Preempted(_)
             | FeedItem::Refused { .. } => {}
         }
     }

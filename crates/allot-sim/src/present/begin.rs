@@ -173,5 +173,6 @@ fn stand_in(id: JobId, open: &Open) -> Option<PoolJob> {
         deadline: None,
         min_tasks: 1,
         same: None,
+        preemptible: false,
     })
 }

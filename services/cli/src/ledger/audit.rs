@@ -165,7 +165,7 @@ impl Audit {
                 }
                 self.allocator = Some(*epoch);
             }
-            OffersRecord::PolicyChosen { .. } => {}
+            OffersRecord::PolicyChosen { .. } | OffersRecord::Preempted(_) => {}
         }
     }
 

@@ -139,12 +139,12 @@ impl OffersCore {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
+            preempted: PerMinute::new(options.preempt.rate),
             options,
             agents: BTreeMap::new(),
             demand: Demand::default(),
             allocators: Allocators::default(),
             preemptions: Preemptions::default(),
-            preempted: PerMinute::new(options.preempt.rate),
             epoch: None,
             dirty: BTreeSet::new(),
             news: Vec::new(),

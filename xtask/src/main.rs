@@ -1,6 +1,7 @@
 //! The house's own commands: everything that CI runs, and what people need to work here.
 
 mod bench;
+mod chaos;
 mod ci;
 mod compose_test;
 mod demo;
@@ -21,6 +22,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::chaos::ChaosArgs;
 use crate::generated::Mode;
 use crate::image::Profile;
 
@@ -79,6 +81,9 @@ enum Task {
     BaseImages,
     /// Measures the figures of benches/README.md, each in a cluster of its own on this machine
     Bench(BenchArgs),
+    /// Kills, stops, pauses and cuts off every part of a cluster at random while jobs run, heals it, and checks that nothing was
+    /// lost or repeated
+    Chaos(ChaosArgs),
     /// Runs docker-compose.yml on images built here, and jobs in it
     ComposeTest,
 }
@@ -108,6 +113,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Image => image::image(Profile::Release),
         Task::BaseImages => image::base_images(),
         Task::Bench(args) => bench::bench(&args),
+        Task::Chaos(args) => chaos::chaos(&args),
         Task::ComposeTest => compose_test::compose_test(),
     }
 }

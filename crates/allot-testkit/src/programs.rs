@@ -144,6 +144,22 @@ impl Programs {
         Ok(())
     }
 
+    /// The process of this name, where there is one that was not killed.
+    #[must_use]
+    pub fn pid(&self, name: &str) -> Option<Pid> {
+        self.running.get(name).map(|running| Pid::from_child(&running.process))
+    }
+
+    /// Sends a signal to the process of this name; nothing where there is none, or it has ended.
+    pub fn signal(&mut self, name: &str, signal: Signal) {
+        if let Some(running) = self.running.get_mut(name)
+            && matches!(running.process.try_wait(), Ok(None))
+        {
+            // Fails only where it has just ended.
+            let _ = rustix::process::kill_process(Pid::from_child(&running.process), signal);
+        }
+    }
+
     /// Kills the process of this name with SIGKILL; nothing where there is none.
     pub fn kill(&mut self, name: &str) {
         if let Some(running) = self.running.get_mut(name) {

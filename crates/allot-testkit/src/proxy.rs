@@ -1,5 +1,6 @@
-//! A connection that can be made to lose what the server says.
+//! A connection that can be cut, or made to lose what the server says.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +20,8 @@ enum Mode {
     MuteAfter(Vec<u8>),
     /// Loses it; what the client says still arrives.
     Mute,
+    /// Ends it, and every new one.
+    Cut,
 }
 
 /// Stands between a client and a [`NatsServer`].
@@ -54,6 +57,16 @@ impl Proxy {
         self.mode.send_replace(Mode::MuteAfter(words.as_bytes().to_vec()));
     }
 
+    /// From here on nothing that the server says arrives; what the client says still does.
+    pub fn mute(&self) {
+        self.mode.send_replace(Mode::Mute);
+    }
+
+    /// Cuts all connections, and lets no new one come about.
+    pub fn cut(&self) {
+        self.mode.send_replace(Mode::Cut);
+    }
+
     /// Cuts all connections that were muted; new ones work.
     pub fn heal(&self) {
         self.mode.send_replace(Mode::Pass);
@@ -68,11 +81,22 @@ impl Drop for Proxy {
 
 async fn accept(listener: TcpListener, server: u16, mode: Arc<watch::Sender<Mode>>) {
     while let Ok((client, _)) = listener.accept().await {
+        if *mode.borrow() == Mode::Cut {
+            continue;
+        }
         let Ok(upstream) = TcpStream::connect(("127.0.0.1", server)).await else { continue };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = upstream.into_split();
-        tokio::spawn(pass(from_client, to_server, mode.clone()));
-        tokio::spawn(pass_until_muted(from_server, to_client, mode.subscribe()));
+        tokio::spawn(until_cut(mode.subscribe(), pass(from_client, to_server, mode.clone())));
+        tokio::spawn(until_cut(mode.subscribe(), pass_until_muted(from_server, to_client, mode.subscribe())));
+    }
+}
+
+/// Goes on with `passing`, which is dropped, and the connection with it, once that is cut.
+async fn until_cut(mut mode: watch::Receiver<Mode>, passing: impl Future<Output = ()>) {
+    tokio::select! {
+        () = passing => {}
+        _ = mode.wait_for(|mode| *mode == Mode::Cut) => {}
     }
 }
 

@@ -98,6 +98,21 @@ fn freed() {
     }
 }
 
+/// Fills the cluster and then frees tasks one by one, in one line.
+fn fill_and_free(policy: &str, world: &mut World) {
+    let (grants, took) = world.fill();
+    let rate = per_second(tasks_of(&grants), took);
+    world.answer(&grants);
+    let mut times = world.free_one_by_one(&grants, 20_000);
+    times.sort_unstable();
+    let at = |part: usize| times[(times.len() - 1) * part / 1_000];
+    let (p50, p99, most) = (at(500), at(990), at(1_000));
+    println!(
+        "  {policy:8} {} tasks, {rate}/s; freed: p50 {p50:?}, p99 {p99:?}, max {most:?}",
+        tasks_of(&grants)
+    );
+}
+
 /// The same as `fill` and `freed` where half of the cluster is all that queues may have: ten queues with limits, a
 /// hundred queues with limits of their own below each.
 fn limits() {
@@ -106,17 +121,7 @@ fn limits() {
         let mut world = World::empty(&policy);
         world.limit_queues(FULL);
         world.add_agents_and_jobs(FULL);
-        let (grants, took) = world.fill();
-        let rate = per_second(tasks_of(&grants), took);
-        world.answer(&grants);
-        let mut times = world.free_one_by_one(&grants, 20_000);
-        times.sort_unstable();
-        let at = |part: usize| times[(times.len() - 1) * part / 1_000];
-        let (p50, p99, most) = (at(500), at(990), at(1_000));
-        println!(
-            "  {policy:8} {} tasks, {rate}/s; freed: p50 {p50:?}, p99 {p99:?}, max {most:?}",
-            tasks_of(&grants)
-        );
+        fill_and_free(&policy, &mut world);
     }
 }
 
@@ -141,17 +146,7 @@ fn guarantees() {
         let mut world = World::empty(&policy);
         world.guarantee_queues(FULL.queues, 800_000, 16_000_000);
         world.add_agents_and_jobs(FULL);
-        let (grants, took) = world.fill();
-        let rate = per_second(tasks_of(&grants), took);
-        world.answer(&grants);
-        let mut times = world.free_one_by_one(&grants, 20_000);
-        times.sort_unstable();
-        let at = |part: usize| times[(times.len() - 1) * part / 1_000];
-        let (p50, p99, most) = (at(500), at(990), at(1_000));
-        println!(
-            "  {policy:8} {} tasks, {rate}/s; freed: p50 {p50:?}, p99 {p99:?}, max {most:?}",
-            tasks_of(&grants)
-        );
+        fill_and_free(&policy, &mut world);
     }
 }
 

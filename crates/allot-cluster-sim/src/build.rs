@@ -14,9 +14,9 @@ use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::event::{Event, Fault};
 use crate::machine::Machine;
-use crate::message::NodeId;
+use crate::message::{NodeId, Party};
 use crate::process::{Process, Role};
-use crate::services::{Dispatcher, Offers, Registry};
+use crate::services::{Dispatcher, Offers, Registry, Service};
 use crate::user::{User, resource};
 use crate::writer::Instance;
 
@@ -65,7 +65,7 @@ impl Cluster<'_> {
 
     /// The process of a node as it begins.
     pub(crate) fn process(&mut self, node: NodeId) -> Box<dyn Process> {
-        let (me, end, role) = (self.party(node), self.ledger.end(), self.nodes[node.0].role);
+        let (me, role) = (self.party(node), self.nodes[node.0].role);
         let lease = self.leases.get(&role).copied().unwrap_or_default().at(self.now);
         let shown = self.nodes[node.0].clock.at(self.now);
         let candidacy = self.options.leases.then(|| Candidacy::new(me, shown, lease));
@@ -73,15 +73,13 @@ impl Cluster<'_> {
             Role::Registry => {
                 let agent_timeout = self.options.agent_timeout;
                 let options = registry::Options { agent_timeout, beat_every: Span::from_secs(1) };
-                Box::new(Instance::<Registry>::new(me, options, end, candidacy))
+                self.instance::<Registry>(me, options, candidacy)
             }
             Role::Offers => {
                 let options = offers::Options { offer_ttl: Span::from_secs(4), ..offers::Options::default() };
-                Box::new(Instance::<Offers>::new(me, options, end, candidacy))
+                self.instance::<Offers>(me, options, candidacy)
             }
-            Role::Dispatcher => {
-                Box::new(Instance::<Dispatcher>::new(me, dispatcher::Options::default(), end, candidacy))
-            }
+            Role::Dispatcher => self.instance::<Dispatcher>(me, dispatcher::Options::default(), candidacy),
             Role::Allocator => Box::new(Allocator::new(me, policy_of(node))),
             Role::Adversary => Box::new(Adversary::new(me, self.dice.fork())),
             Role::User => {
@@ -94,6 +92,18 @@ impl Cluster<'_> {
             }
             Role::Agent => self.agent(node),
         }
+    }
+
+    fn instance<S: Service + 'static>(
+        &mut self,
+        me: Party,
+        options: S::Options,
+        candidacy: Option<Candidacy>,
+    ) -> Box<dyn Process> {
+        let now = self.nodes[me.node.0].clock.at(self.now);
+        let restored = self.restore::<S>(now, &options);
+        let snapshots = self.options.snapshots;
+        Box::new(Instance::<S>::new(me, options, restored, self.ledger.end(), candidacy, snapshots))
     }
 
     fn agent(&mut self, node: NodeId) -> Box<dyn Process> {

@@ -17,6 +17,7 @@ use crate::marks::{Mark, Marks};
 use crate::message::{Message, NodeId, Party, To};
 use crate::options::Options;
 use crate::process::{Act, Ending, Heard, Process, Role, name_of};
+use crate::snapshots::Kept;
 use crate::streams::{Inbox, Lease, Ledger};
 
 /// After every so many events a process is asked whether its parts agree: it takes as long as all else together.
@@ -34,7 +35,6 @@ pub(crate) struct Node {
     wake: (Option<Time>, u64),
     /// True where it is going to read on.
     reading: bool,
-    ledger_next: u64,
     /// True where it is to be killed among its next effects.
     pub(crate) doomed: bool,
     /// Where nobody starts it again.
@@ -61,6 +61,8 @@ pub(crate) struct Cluster<'a> {
     pub(crate) processes_started: u64,
     pub(crate) ledger: Ledger,
     pub(crate) inbox: Inbox,
+    /// The newest first.
+    pub(crate) snapshots: Vec<Kept>,
     pub(crate) leases: BTreeMap<Role, Lease>,
     pub(crate) healed: bool,
     /// When the last message on each way arrives, so that none overtakes it.
@@ -93,6 +95,7 @@ impl<'a> Cluster<'a> {
             processes_started: 0,
             ledger: Ledger::default(),
             inbox: Inbox::default(),
+            snapshots: Vec::new(),
             leases: BTreeMap::new(),
             healed: false,
             ways: BTreeMap::new(),
@@ -117,7 +120,6 @@ impl<'a> Cluster<'a> {
             cut: [Time::ZERO; 2],
             wake: (None, 0),
             reading: false,
-            ledger_next: 1,
             doomed: false,
             retired: false,
         });
@@ -168,6 +170,8 @@ impl<'a> Cluster<'a> {
             }
             Event::Look { from, number, expected, payload } => self.on_look(from, number, expected, &payload),
             Event::Lease { from, written } => self.on_lease(from, written),
+            Event::Save { from, head, bytes } => self.on_save(from, &head, &bytes),
+            Event::Trim(needed) => self.on_trim(needed),
             Event::Publish { from, number, publication } => self.on_publish(from, number, &publication),
             Event::Boot(node) => self.boot(node),
             Event::Disk(who) => self.on_disk(who),
@@ -272,6 +276,7 @@ impl<'a> Cluster<'a> {
             Act::Lease { expected, holds } => {
                 self.reach_bus(from, Event::Lease { from, written: Some((expected, holds)) });
             }
+            Act::Save { head, bytes } => self.reach_bus(from, Event::Save { from, head, bytes }),
             Act::LookAtLease => self.reach_bus(from, Event::Lease { from, written: None }),
             Act::Publish { number, publication } => {
                 self.reach_bus(from, Event::Publish { from, number, publication })
@@ -303,7 +308,7 @@ impl<'a> Cluster<'a> {
         let node = &self.nodes[id.0];
         let Some(process) = &node.process else { return };
         let wanted = process.next_wake();
-        let behind = process.reads_ledger() && node.ledger_next <= self.ledger.end()
+        let behind = process.reads_ledger().is_some_and(|next| next <= self.ledger.end())
             || process.reads_inbox().is_some_and(|next| next <= self.inbox.end());
         let reads = behind && !node.reading;
         if wanted != node.wake.0 {
@@ -354,9 +359,8 @@ impl<'a> Cluster<'a> {
             return self.plan(at, Event::Read(who));
         }
         for _ in 0..16 {
-            let node = &self.nodes[id.0];
-            let Some(next) = self.ledger.from(node.ledger_next).first().cloned() else { break };
-            self.nodes[id.0].ledger_next += 1;
+            let from = self.nodes[id.0].process.as_ref().and_then(|process| process.reads_ledger());
+            let Some(next) = from.and_then(|from| self.ledger.read(from).cloned()) else { break };
             self.tell(who, Heard::Ledger(next));
             if !self.is_alive(who) {
                 return;
@@ -364,7 +368,7 @@ impl<'a> Cluster<'a> {
         }
         for _ in 0..16 {
             let from = self.nodes[id.0].process.as_ref().and_then(|process| process.reads_inbox());
-            let Some(next) = from.and_then(|from| self.inbox.from(from).first().cloned()) else { break };
+            let Some(next) = from.and_then(|from| self.inbox.read(from).cloned()) else { break };
             self.tell(who, Heard::Submission(next));
             if !self.is_alive(who) {
                 return;
@@ -383,8 +387,7 @@ impl<'a> Cluster<'a> {
         let clock = Clock::drawn(&mut self.fate, skew);
         let node = &mut self.nodes[id.0];
         node.life += 1;
-        (node.clock, node.wake, node.reading, node.ledger_next, node.doomed) =
-            (clock, (None, node.wake.1), false, 1, false);
+        (node.clock, node.wake, node.reading, node.doomed) = (clock, (None, node.wake.1), false, false);
         self.write_of(id, || "begins".to_owned());
         let process = self.process(id);
         self.nodes[id.0].process = Some(process);

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use allot_model::{AttemptId, Time};
+use allot_model::{AttemptId, SnapshotHead, Time};
+use allot_writer::Needed;
 
 use crate::message::{NodeId, Party};
 use crate::process::Heard;
@@ -24,6 +25,10 @@ pub(crate) enum Event {
     Look { from: Party, number: u64, expected: u64, payload: Arc<[u8]> },
     /// The bucket of leases is asked, or told.
     Lease { from: Party, written: Option<(u64, bool)> },
+    /// A snapshot reaches the bucket.
+    Save { from: Party, head: SnapshotHead, bytes: Arc<[u8]> },
+    /// The streams are trimmed.
+    Trim(Needed),
     /// A publication reaches the inbox.
     Publish { from: Party, number: u64, publication: Publication },
     /// A process begins another life.

@@ -28,6 +28,7 @@ mod options;
 mod process;
 mod run;
 mod services;
+mod snapshots;
 mod streams;
 mod transit;
 mod user;

@@ -42,6 +42,16 @@ marks! {
     AppendOfTheDead => "append of a crashed writer taken",
     /// A process was killed between the effects of one decision.
     CrashAmongEffects => "crash between two effects of one decision",
+    /// An instance began with a snapshot.
+    SnapshotRestored => "snapshot restored",
+    /// The newest could not be read.
+    SnapshotDamaged => "damaged snapshot passed over for the one before",
+    /// Something was in the way of a snapshot for long.
+    SnapshotPutOff => "snapshot put off because records were under way",
+    /// Something was removed that is in all snapshots.
+    LedgerTrimmed => "ledger trimmed behind the snapshots",
+    /// What a standby was going to read next was trimmed.
+    LeftBehind => "standby left behind by the trimming begins anew",
     /// The grant was of an agent that is not there.
     RefusedAgentLeft => "grant refused because the agent left",
     /// The grant came from one that does not decide.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use allot_model::Span;
+use allot_writer::SnapshotConfig;
 
 use crate::dice::Dice;
 
@@ -64,6 +65,8 @@ pub struct Options {
     pub agent_timeout: Span,
     /// True where every message goes through its bytes.
     pub wire: bool,
+    /// When snapshots are taken and how long the ledger is kept; all of it, where absent.
+    pub snapshots: Option<SnapshotConfig>,
 }
 
 const MINUTE: Span = Span::from_secs(60);
@@ -112,6 +115,11 @@ impl Options {
             operators: every(dice, 2, 60),
             agent_timeout: Span::from_secs(dice.between(3, 15)),
             wire: dice.chance(125),
+            snapshots: dice.chance(700).then(|| SnapshotConfig {
+                every_records: dice.between(1, 200),
+                at_least_every: dice.span(Span::from_secs(1), MINUTE),
+                keep_ledger: if dice.chance(500) { Span::ZERO } else { dice.span(Span::ZERO, MINUTE) },
+            }),
         }
     }
 }
@@ -132,6 +140,12 @@ impl fmt::Display for Options {
         write!(f, " safety {} delay {} loss {} twice {}", self.safety, self.delay, self.loss, self.twice)?;
         write!(f, " reorder {} skew {} timeout {}", self.reorder, self.skew, self.agent_timeout)?;
         write!(f, " crash_at_append {} wire {}", self.crash_at_append, self.wire)?;
+        if let Some(SnapshotConfig { every_records, at_least_every, keep_ledger }) = self.snapshots {
+            write!(
+                f,
+                " snapshots every {every_records} records or {at_least_every}, ledger kept {keep_ledger}"
+            )?;
+        }
         let kinds = [
             ("cuts", self.cuts),
             ("crashes", self.crashes),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use allot_agent_core::{JournalEntry, ProcessId, Signal};
 use allot_dispatcher_core::Submission;
-use allot_model::{AttemptId, Launch, Time};
+use allot_model::{AttemptId, Launch, SnapshotHead, Time};
 
 use crate::marks::Mark;
 use crate::message::{Message, NodeId, Party, To};
@@ -25,6 +25,8 @@ pub(crate) enum Heard {
     Looked { number: u64, fate: Fate },
     /// What stands in the bucket, and where the ledger ended then: told to all that watch, and to who has written or asked.
     Lease { lease: Lease, end: u64 },
+    /// The bucket has taken a snapshot, or could not.
+    Saved,
     /// The inbox took a publication, as this job.
     Published { number: u64, job: u64 },
     /// The journal has been written.
@@ -56,6 +58,8 @@ pub(crate) enum Act {
     Lease { expected: u64, holds: bool },
     /// Ask what stands in the bucket.
     LookAtLease,
+    /// Save a snapshot.
+    Save { head: SnapshotHead, bytes: Arc<[u8]> },
     /// Publish to the inbox.
     Publish { number: u64, publication: Publication },
     /// Write to the journal; [`Heard::Written`] follows.
@@ -79,6 +83,8 @@ pub(crate) enum Act {
 pub(crate) enum Ending {
     /// Another instance took over.
     Fenced,
+    /// The ledger was trimmed before this one had read it.
+    LeftBehind,
     /// Others kept taking over.
     Contended,
     /// It was told to, and is done.
@@ -107,9 +113,9 @@ pub(crate) trait Process {
         false
     }
 
-    /// True where it reads the ledger.
-    fn reads_ledger(&self) -> bool {
-        false
+    /// The first message of the ledger that it has not seen, where it reads the ledger.
+    fn reads_ledger(&self) -> Option<u64> {
+        None
     }
 
     /// The first message of the inbox that it has not seen, where it reads the inbox.

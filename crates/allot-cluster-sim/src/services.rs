@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use allot_dispatcher_core::{self as dispatcher, DispatcherCore, Submission};
-use allot_model::{AgentUse, Answer, Core, Entry, Epoch, Record, Time, Writer};
+use allot_model::{AgentUse, Answer, Core, Entry, Epoch, Record, StateItem, Time, Writer};
 use allot_offers_core::{self as offers, OffersCore};
 use allot_registry_core::{self as registry, RegistryCore};
 
@@ -24,6 +24,8 @@ pub(crate) trait Service {
 
     fn core(options: &Self::Options) -> Self::Core;
     fn replay(entry: Entry) -> <Self::Core as Core>::Input;
+    fn restore(item: StateItem) -> <Self::Core as Core>::Input;
+    fn snapshot(core: &Self::Core) -> impl Iterator<Item = StateItem>;
     fn ledger(entry: Entry) -> <Self::Core as Core>::Input;
     fn resume(epoch: Epoch) -> <Self::Core as Core>::Input;
     /// What a message is to the core; nothing where it is not for it.
@@ -66,6 +68,14 @@ impl Service for Registry {
 
     fn replay(entry: Entry) -> registry::Input {
         registry::Input::Replay(entry)
+    }
+
+    fn restore(item: StateItem) -> registry::Input {
+        registry::Input::Restore(item)
+    }
+
+    fn snapshot(core: &RegistryCore) -> impl Iterator<Item = StateItem> {
+        core.snapshot()
     }
 
     fn ledger(entry: Entry) -> registry::Input {
@@ -121,6 +131,14 @@ impl Service for Offers {
 
     fn replay(entry: Entry) -> offers::Input {
         offers::Input::Replay(entry)
+    }
+
+    fn restore(item: StateItem) -> offers::Input {
+        offers::Input::Restore(item)
+    }
+
+    fn snapshot(core: &OffersCore) -> impl Iterator<Item = StateItem> {
+        core.snapshot()
     }
 
     fn ledger(entry: Entry) -> offers::Input {
@@ -195,6 +213,14 @@ impl Service for Dispatcher {
 
     fn replay(entry: Entry) -> dispatcher::Input {
         dispatcher::Input::Replay(entry)
+    }
+
+    fn restore(item: StateItem) -> dispatcher::Input {
+        dispatcher::Input::Restore(item)
+    }
+
+    fn snapshot(core: &DispatcherCore) -> impl Iterator<Item = StateItem> {
+        core.snapshot()
     }
 
     fn ledger(entry: Entry) -> dispatcher::Input {

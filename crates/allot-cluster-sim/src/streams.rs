@@ -16,6 +16,8 @@ const DUPLICATE_WINDOW: Span = Span::from_secs(15);
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) sequence: u64,
+    /// When the stream took it.
+    pub(crate) at: Time,
     pub(crate) batch: Batch,
     pub(crate) payload: Arc<[u8]>,
 }
@@ -31,10 +33,12 @@ pub(crate) enum Fate {
     Replaced(u64),
 }
 
-/// The ledger: one subject a writer.
+/// The ledger: one subject a writer. What was trimmed is still there for who checks, and for nobody else.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     messages: Vec<Arc<Stored>>,
+    /// The first message that was not trimmed.
+    first: u64,
 }
 
 impl Ledger {
@@ -49,13 +53,26 @@ impl Ledger {
         self.messages.get(start..).unwrap_or_default()
     }
 
+    /// What a reader is given that wants this message next: the first from there on that was not trimmed.
+    pub(crate) fn read(&self, sequence: u64) -> Option<&Arc<Stored>> {
+        self.from(sequence.max(self.first)).first()
+    }
+
+    /// The first message that was not trimmed.
+    pub(crate) fn first(&self) -> u64 {
+        self.first.max(1)
+    }
+
+    /// Removes what is before this message and older than that.
+    pub(crate) fn trim(&mut self, from: u64, before: Time) {
+        let old = self.messages.partition_point(|stored| stored.at < before);
+        self.first = self.first.max(from.min(old as u64 + 1));
+    }
+
     /// The last message of a writer's subject, 0 where there is none.
     pub(crate) fn last_of(&self, writer: Writer) -> u64 {
-        self.messages
-            .iter()
-            .rev()
-            .find(|stored| stored.batch.writer == writer)
-            .map_or(0, |stored| stored.sequence)
+        let mut newest_first = self.from(self.first).iter().rev();
+        newest_first.find(|stored| stored.batch.writer == writer).map_or(0, |stored| stored.sequence)
     }
 
     /// Appends, where `expected` is the last message of the writer's subject.
@@ -64,6 +81,7 @@ impl Ledger {
     /// The last one, where it is another; or that the bytes are no batch.
     pub(crate) fn append(
         &mut self,
+        now: Time,
         writer: Writer,
         expected: u64,
         payload: &Arc<[u8]>,
@@ -73,14 +91,15 @@ impl Ledger {
             return Err(last);
         };
         let sequence = self.end() + 1;
-        let stored = Arc::new(Stored { sequence, batch, payload: payload.clone() });
+        let stored = Arc::new(Stored { sequence, at: now, batch, payload: payload.clone() });
         self.messages.push(stored.clone());
         Ok(stored)
     }
 
     /// What follows message `expected` of the subject, for a writer that does not know what became of its append.
     pub(crate) fn fate(&self, writer: Writer, expected: u64, payload: &Arc<[u8]>) -> Fate {
-        let next = self.from(expected + 1).iter().find(|stored| stored.batch.writer == writer);
+        let next =
+            self.from(self.first.max(expected + 1)).iter().find(|stored| stored.batch.writer == writer);
         match next {
             Some(stored) if stored.payload == *payload => Fate::Stored(stored.sequence),
             Some(stored) => Fate::Replaced(stored.sequence),
@@ -131,6 +150,8 @@ pub(crate) struct Publication {
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     submissions: Vec<Submission>,
+    /// The first that was not trimmed.
+    first: u64,
     known: BTreeMap<Arc<str>, (u64, Time)>,
 }
 
@@ -139,9 +160,15 @@ impl Inbox {
         self.submissions.len() as u64
     }
 
-    pub(crate) fn from(&self, sequence: u64) -> &[Submission] {
-        let start = usize::try_from(sequence.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.submissions.get(start..).unwrap_or_default()
+    /// What a reader is given that wants this submission next: the first from there on that was not trimmed.
+    pub(crate) fn read(&self, sequence: u64) -> Option<&Submission> {
+        let place = usize::try_from(sequence.max(self.first).saturating_sub(1)).ok()?;
+        self.submissions.get(place)
+    }
+
+    /// Removes what is before this one.
+    pub(crate) fn trim(&mut self, from: u64) {
+        self.first = self.first.max(from);
     }
 
     /// Takes a publication, or knows it again; returns its sequence number, and whether it is new.

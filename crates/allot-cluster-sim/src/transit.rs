@@ -106,7 +106,7 @@ impl Cluster<'_> {
         self.plan(at, event);
     }
 
-    fn leave_bus(&mut self, to: Party, heard: Heard) {
+    pub(crate) fn leave_bus(&mut self, to: Party, heard: Heard) {
         let loss = if self.healed { 0 } else { self.options.loss / 2 };
         if self.is_cut(to.node, 1) || self.net.chance(loss) {
             return;
@@ -117,7 +117,7 @@ impl Cluster<'_> {
 
     pub(crate) fn on_append(&mut self, from: Party, number: u64, expected: u64, payload: &Arc<[u8]>) {
         let Some(writer) = writer_of(self.nodes[from.node.0].role) else { return };
-        match self.ledger.append(writer, expected, payload) {
+        match self.ledger.append(self.now, writer, expected, payload) {
             Ok(stored) => {
                 self.write(|| format!("ledger {} {:?}", stored.sequence, stored.batch));
                 self.digest.mix_bytes(payload);

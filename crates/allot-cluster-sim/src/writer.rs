@@ -1,19 +1,23 @@
 //! An instance of a service that writes to the ledger, as `allot_shell::drive` drives it: replay, take the lead, then
 //! one append in flight at a time, with every effect held back until the records before it are durable.
 
+mod snapshots;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use allot_model::{Batch, Core, Entry, Epoch, InstanceId, Record, Span, Time, Writer, WriterStarted};
 use allot_proto::Wire;
-use allot_writer::Outbox;
+use allot_writer::{Outbox, SnapshotConfig};
 
 use crate::candidacy::Candidacy;
 use crate::marks::Mark;
 use crate::message::{Outgoing, Party};
 use crate::process::{Act, Ending, Heard, Process};
 use crate::services::{Effect, Service};
+use crate::snapshots::Restored;
 use crate::streams::{Fate, Lease, Ledger, Stored};
+use snapshots::Snapshots;
 
 /// How often it is tried again to take the lead where another instance was faster.
 const TRIES: u32 = 10;
@@ -67,8 +71,13 @@ pub(crate) struct Instance<S: Service> {
     number: u64,
     /// What was heard before it could be given to the core.
     early: VecDeque<Heard>,
-    /// The last message of the ledger that it has read.
+    /// The last message of the ledger that it was given.
+    given: u64,
+    /// The last message of the ledger that it has read, and when the stream took it.
     read: u64,
+    read_at: Time,
+    /// How many records it has read in its life.
+    records: usize,
     /// All that it appended, durable or not.
     own: Vec<Entry>,
     /// The next message of the inbox.
@@ -81,30 +90,44 @@ pub(crate) struct Instance<S: Service> {
     may_lead: bool,
     /// True where it is to end once all it decided is durable.
     stopping: bool,
+    snapshots: Option<Snapshots>,
 }
 
 impl<S: Service> Instance<S> {
-    /// An instance that knows nothing, and finds a ledger of that length.
-    pub(crate) fn new(me: Party, options: S::Options, end: u64, candidacy: Option<Candidacy>) -> Self {
+    /// An instance that knows what was restored, and finds a ledger of that length.
+    pub(crate) fn new(
+        me: Party,
+        options: S::Options,
+        restored: Restored<S::Core>,
+        end: u64,
+        candidacy: Option<Candidacy>,
+        snapshots: Option<SnapshotConfig>,
+    ) -> Self {
+        let Restored { core, ledger_sequence, own_sequence, epoch } = restored;
+        let snapshots = snapshots.map(Snapshots::new);
         Self {
             me,
-            core: S::core(&options),
+            core,
             options,
             lead: Lead::Replaying(end),
             tries: 0,
-            epoch: Epoch(0),
-            last: 0,
+            epoch,
+            last: own_sequence,
             outbox: Outbox::new(S::WRITER, Epoch(0)),
             appending: None,
             number: 0,
             early: VecDeque::new(),
-            read: 0,
+            given: ledger_sequence,
+            read: ledger_sequence,
+            read_at: Time::ZERO,
+            records: 0,
             own: Vec::new(),
             inbox: None,
             ended: false,
             may_lead: candidacy.is_none(),
             candidacy,
             stopping: false,
+            snapshots,
         }
     }
 
@@ -205,6 +228,7 @@ impl<S: Service> Instance<S> {
         self.epoch = Epoch(self.epoch.0 + 1);
         self.outbox = Outbox::new(S::WRITER, self.epoch);
         self.inbox = S::inbox_from(&self.core);
+        self.snapshots.iter_mut().for_each(|snapshots| snapshots.begin(now, self.records));
         self.give(now, S::resume(self.epoch), acts);
         self.start_append(now, acts);
         for heard in std::mem::take(&mut self.early) {
@@ -233,9 +257,16 @@ impl<S: Service> Instance<S> {
     }
 
     fn on_ledger(&mut self, now: Time, stored: &Stored, acts: &mut Vec<Act>) {
-        self.read = stored.sequence;
+        if stored.sequence != self.read + 1 {
+            acts.push(Act::Saw(Mark::LeftBehind));
+            self.end(Ending::LeftBehind, acts);
+            return;
+        }
+        (self.read, self.read_at) = (stored.sequence, stored.at);
         let Batch { writer, epoch, entries } = &stored.batch;
+        self.records += entries.len();
         if self.lead == Lead::Taken {
+            self.note_read(*writer == S::WRITER, entries.len());
             if *writer != S::WRITER {
                 entries.iter().for_each(|entry| self.give(now, S::ledger(entry.clone()), acts));
             } else if *epoch != self.epoch {
@@ -264,6 +295,7 @@ impl<S: Service> Instance<S> {
                 Effect::Append(record) => {
                     let entry = Entry { at: now, record };
                     self.outbox.append(&entry);
+                    self.snapshots.iter_mut().for_each(Snapshots::wrote);
                     self.own.push(entry);
                 }
                 Effect::Send(to, message) => {
@@ -302,6 +334,9 @@ impl<S: Service> Process for Instance<S> {
         if self.ended {
             return;
         }
+        if let Heard::Ledger(stored) = &heard {
+            self.given = self.given.max(stored.sequence);
+        }
         match heard {
             Heard::Appended { number, result } => {
                 let current = self.appending.as_ref();
@@ -333,6 +368,10 @@ impl<S: Service> Process for Instance<S> {
             early if self.lead == Lead::Announcing => self.early.push_back(early),
             Heard::Ledger(stored) => self.on_ledger(now, &stored, acts),
             early if self.lead != Lead::Taken => self.early.push_back(early),
+            Heard::Saved => self.snapshots.iter_mut().for_each(Snapshots::saved),
+            later if self.is_settling() => {
+                self.snapshots.iter_mut().for_each(|snapshots| snapshots.hold(later.clone()));
+            }
             Heard::Submission(submission) => {
                 self.inbox = Some(submission.job.0 + 1);
                 if let Some(input) = S::submission(submission) {
@@ -347,6 +386,7 @@ impl<S: Service> Process for Instance<S> {
             _ => {}
         }
         self.start_append(now, acts);
+        self.try_snapshot(now, acts);
         self.try_stop(acts);
     }
 
@@ -366,21 +406,24 @@ impl<S: Service> Process for Instance<S> {
         {
             candidacy.wake(now, acts);
         }
-        if self.lead == Lead::Taken && !self.stopping {
+        if self.lead == Lead::Taken && !self.stopping && !self.is_settling() {
             let mut outputs = Vec::new();
             self.core.wake(now, &mut outputs);
             self.carry_out(now, outputs, acts);
             self.start_append(now, acts);
         }
+        self.try_snapshot(now, acts);
     }
 
     fn next_wake(&self) -> Option<Time> {
         let appending = self.appending.as_ref().map(|appending| appending.until);
-        let core =
-            self.core.next_wake().filter(|_| self.lead == Lead::Taken && !self.stopping).map(|(at, _)| at);
+        let works = self.lead == Lead::Taken && !self.stopping && !self.is_settling();
+        let core = self.core.next_wake().filter(|_| works).map(|(at, _)| at);
+        let snapshots = self.snapshots.as_ref().filter(|_| self.lead == Lead::Taken && !self.stopping);
+        let snapshot = snapshots.and_then(Snapshots::next_wake);
         let candidacy = self.candidacy.as_ref().map(Candidacy::next_wake);
         let candidacy = candidacy.filter(|_| matches!(self.lead, Lead::Standby | Lead::Taken));
-        [appending, core, candidacy].into_iter().flatten().min()
+        [appending, core, candidacy, snapshot].into_iter().flatten().min()
     }
 
     fn sanity_check(&self) {
@@ -391,12 +434,12 @@ impl<S: Service> Process for Instance<S> {
         self.lead == Lead::Taken
     }
 
-    fn reads_ledger(&self) -> bool {
-        true
+    fn reads_ledger(&self) -> Option<u64> {
+        Some(self.given + 1)
     }
 
     fn reads_inbox(&self) -> Option<u64> {
-        self.inbox
+        self.inbox.filter(|_| !self.is_settling())
     }
 
     /// An instance that goes on living until it has read everything, and one that is built from the ledger and from what

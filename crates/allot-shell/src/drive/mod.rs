@@ -29,7 +29,7 @@ use crate::clock;
 use crate::lease::Keeper;
 use crate::ledger::appender::{AppendError, Appender};
 use crate::ledger::inbox::{InboxReader, Submitted};
-use crate::ledger::reader::Delivered;
+use crate::ledger::reader::{Delivered, Gap};
 use crate::message::{Effect, Incoming, Malformed, StreamInfo, refusal};
 use crate::service::{Input, LedgerService, Output};
 use crate::shutdown::Shutdown;
@@ -54,7 +54,8 @@ pub(crate) struct Replaced {
 }
 
 /// Runs a service that writes to the ledger, until it is told to stop: as a standby that follows the ledger while another
-/// instance is active, and as the writer once it has the lead. An instance that is replaced begins anew as a standby.
+/// instance is active, and as the writer once it has the lead. An instance that is replaced begins anew as a standby, and so does one
+/// that was left behind by the trimming of the ledger.
 ///
 /// # Errors
 /// Where the ledger cannot be read or written.
@@ -66,6 +67,7 @@ pub async fn drive<S: LedgerService>(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     config.standby.check()?;
+    let mut last_gap = None;
     loop {
         let begun = tokio::select! {
             begun = Box::pin(begin(&bus, &service, &config, &instance)) => begun,
@@ -77,6 +79,11 @@ pub async fn drive<S: LedgerService>(
         };
         match ended {
             Err(error) if error.is::<Replaced>() => warn!("{error}: this one follows it as a standby"),
+            // Who was cut off for longer than the ledger is kept begins anew from the newest snapshot.
+            Err(error) if error.downcast_ref::<Gap>().is_some_and(|gap| last_gap != Some(*gap)) => {
+                last_gap = error.downcast_ref().copied();
+                warn!("the ledger was trimmed before this one had read it: it begins anew from a snapshot");
+            }
             ended => return ended,
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use allot_model::{SnapshotHead, Time};
+use allot_writer::Schedule;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -15,7 +16,7 @@ use crate::bus::Bus;
 use crate::clock;
 use crate::service::LedgerService;
 use crate::shutdown::Shutdown;
-use crate::snapshot::{Schedule, SnapshotConfig, Store, trim};
+use crate::snapshot::{SnapshotConfig, Store, trim};
 
 /// How long a service may take until all that it decided is durable and has come back. Where that takes longer, the
 /// snapshot is put off.

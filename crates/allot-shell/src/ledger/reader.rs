@@ -37,6 +37,16 @@ pub struct Delivered {
     pub message: async_nats::Message,
 }
 
+/// Messages of the ledger that were to be read are not there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("messages {from} to {to} of the ledger are gone: restore the stream from a backup")]
+pub(crate) struct Gap {
+    /// The first of them.
+    pub(crate) from: u64,
+    /// The last of them.
+    pub(crate) to: u64,
+}
+
 /// A reader of a stream: of all of it from some sequence number on, or of what is newest on one subject.
 pub struct StreamReader {
     bus: Bus,
@@ -204,8 +214,7 @@ impl StreamReader {
             return Ok(());
         }
         if self.next > 1 {
-            let (from, to) = (self.next, sequence - 1);
-            anyhow::bail!("messages {from} to {to} of the ledger are gone: restore the stream from a backup");
+            return Err(Gap { from: self.next, to: sequence - 1 }.into());
         }
         warn!(
             first = sequence,

@@ -36,7 +36,7 @@ pub(crate) async fn restore<S: LedgerService>(bus: &Bus, service: &S) -> anyhow:
         Ok::<_, String>((store, saved))
     });
     let (store, mut saved) = listed.await.map_err(anyhow::Error::msg)?;
-    saved.retain(|saved| saved.writer == S::WRITER);
+    saved.retain(|saved| saved.covers.writer == S::WRITER);
     for saved in &saved {
         match restore_from(bus, service, &store, saved).await {
             Ok(restored) => return Ok(restored),
@@ -81,7 +81,7 @@ async fn restore_from<S: LedgerService>(
 
 /// A ledger that was made anew, or restored from a backup, has other messages at the same places.
 async fn is_of_this(bus: &Bus, head: &SnapshotHead, saved: &Saved) -> Result<(), String> {
-    if (head.writer, head.ledger_sequence) != (saved.writer, saved.ledger_sequence) {
+    if (head.writer, head.ledger_sequence) != (saved.covers.writer, saved.covers.ledger_sequence) {
         return Err("it is not what its name says".to_owned());
     }
     let pattern = Stream::Ledger.kind().pattern();

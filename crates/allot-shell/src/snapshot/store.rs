@@ -1,8 +1,11 @@
 //! Where snapshots are: an object store bucket, which keeps a digest of each and checks it when it is read.
 
+use std::cmp::Reverse;
+
 use allot_bus::stream::SNAPSHOTS;
 use allot_model::SnapshotHead;
 use allot_model::ledger::Writer;
+use allot_writer::{Covered, KEPT};
 use async_nats::jetstream::context::ObjectStoreErrorKind;
 use async_nats::jetstream::object_store::{Config, ObjectInfo, ObjectMetadata, ObjectStore};
 use async_nats::jetstream::stream;
@@ -10,7 +13,6 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use tokio::io::AsyncReadExt;
 
-use super::KEPT;
 use crate::bus::Bus;
 
 /// Of a snapshot: the last message of the inbox that was decided on.
@@ -24,11 +26,7 @@ const DIGITS: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Saved {
     pub(crate) name: String,
-    pub(crate) writer: Writer,
-    /// The last message of the ledger that is in it.
-    pub(crate) ledger_sequence: u64,
-    /// The last message of the inbox that was decided on.
-    pub(crate) inbox_sequence: u64,
+    pub(crate) covers: Covered,
 }
 
 /// The bucket.
@@ -69,7 +67,7 @@ impl Store {
         let list = self.bucket.list().await.map_err(|error| error.to_string())?;
         let infos: Vec<ObjectInfo> = list.try_collect().await.map_err(|error| error.to_string())?;
         let mut saved: Vec<Saved> = infos.iter().filter_map(Saved::read).collect();
-        saved.sort_by(|a, b| (a.writer, b.ledger_sequence).cmp(&(b.writer, a.ledger_sequence)));
+        saved.sort_by_key(|Saved { covers, .. }| (covers.writer, Reverse(covers.ledger_sequence)));
         Ok(saved)
     }
 
@@ -101,7 +99,7 @@ impl Store {
             ..ObjectMetadata::default()
         };
         self.bucket.put(object, &mut &*bytes).await.map_err(|error| error.to_string())?;
-        let of_this = |saved: &Saved| saved.writer == head.writer;
+        let of_this = |saved: &Saved| saved.covers.writer == head.writer;
         for old in self.list().await?.into_iter().filter(of_this).skip(KEPT) {
             self.bucket.delete(&old.name).await.map_err(|error| error.to_string())?;
         }
@@ -130,11 +128,7 @@ impl Saved {
         let (writer, sequence) = info.name.split_once('.')?;
         let writer = Writer::ALL.into_iter().find(|known| known.as_str() == writer)?;
         let inbox_sequence = info.metadata.get(INBOX_SEQUENCE)?.parse().ok()?;
-        Some(Self {
-            name: info.name.clone(),
-            writer,
-            ledger_sequence: sequence.parse().ok()?,
-            inbox_sequence,
-        })
+        let covers = Covered { writer, ledger_sequence: sequence.parse().ok()?, inbox_sequence };
+        Some(Self { name: info.name.clone(), covers })
     }
 }

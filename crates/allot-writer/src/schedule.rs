@@ -1,15 +1,37 @@
 //! When a snapshot is due: by records and by time.
 
 use allot_model::{Span, Time};
+use serde::{Deserialize, Serialize};
 
-use super::SnapshotConfig;
+/// When snapshots are taken, and how long the ledger is kept. Part of the configuration of every service that writes to
+/// the ledger, under `snapshots`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SnapshotConfig {
+    /// After how many records a snapshot is taken; after as many as the last one had parts, where these are more.
+    pub every_records: u64,
+    /// How long after the last one a snapshot is taken where anything has happened since.
+    pub at_least_every: Span,
+    /// How long records stay in the ledger, for `allot events`, once no service needs them any more.
+    pub keep_ledger: Span,
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self {
+            every_records: 100_000,
+            at_least_every: Span::from_secs(600),
+            keep_ledger: Span::from_secs(24 * 3_600),
+        }
+    }
+}
 
 /// How long one is put off that could not be taken.
 const PUT_OFF_FOR: Span = Span::from_secs(1);
 
 /// What has happened since the last snapshot. It has no clock.
 #[derive(Debug, Clone)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     config: SnapshotConfig,
     /// How many records of any writer were folded since.
     records: u64,
@@ -24,32 +46,34 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     /// One that begins now, so many records after the last snapshot.
-    pub(crate) fn new(config: SnapshotConfig, now: Time, records: u64) -> Self {
+    #[must_use]
+    pub fn new(config: SnapshotConfig, now: Time, records: u64) -> Self {
         Self { config, records, parts: 0, taken_at: now, is_saving: false, put_off_until: Time::ZERO }
     }
 
     /// So many records were folded.
-    pub(crate) fn note(&mut self, records: usize) {
+    pub fn note(&mut self, records: usize) {
         self.records += records as u64;
     }
 
     /// A snapshot of so many parts was taken, and is being saved.
-    pub(crate) fn taken(&mut self, now: Time, parts: u64) {
+    pub fn taken(&mut self, now: Time, parts: u64) {
         *self = Self { records: 0, parts, taken_at: now, is_saving: true, ..self.clone() };
     }
 
     /// The last one was saved, or could not be.
-    pub(crate) fn saved(&mut self) {
+    pub fn saved(&mut self) {
         self.is_saving = false;
     }
 
     /// One was due and could not be taken.
-    pub(crate) fn put_off(&mut self, now: Time) {
+    pub fn put_off(&mut self, now: Time) {
         self.put_off_until = now + PUT_OFF_FOR;
     }
 
     /// When the next one is due; nothing where none will be unless more happens.
-    pub(crate) fn due(&self) -> Option<Time> {
+    #[must_use]
+    pub fn due(&self) -> Option<Time> {
         let due = match self.records {
             _ if self.is_saving => None,
             0 => None,

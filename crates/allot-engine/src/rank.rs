@@ -154,7 +154,9 @@ impl Measure<'_> {
             (Rank::Asset, _) => self.sum(used, weight),
             (Rank::Usage { .. }, Standing::Usage(usage)) => usage.share(weight),
             (Rank::Lottery { .. }, Standing::Ticket(at)) => Share::of(*at, 1, 1),
-            (Rank::Karma { .. }, Standing::Account(account)) => account.share(self.parts(used), weight),
+            (Rank::Karma { .. }, Standing::Account(account)) => {
+                account.share(self.parts(used, karma::BITS), weight)
+            }
             _ => Share::ZERO,
         }
     }
@@ -178,11 +180,11 @@ impl Measure<'_> {
         Share::of(sum, hdrf::UNIT, weight)
     }
 
-    /// The dominant share in parts of 2^32, rounded down; all of it where it is more than all.
-    pub(crate) fn parts(&self, used: &impl Amounts) -> u64 {
+    /// The dominant share in parts of 2 to the power of `bits`, rounded down; all of it where it is more than all.
+    pub(crate) fn parts(&self, used: &impl Amounts, bits: u32) -> u64 {
         let (held, whole) = self.dominant(used, 1).parts();
-        let parts = (u128::from(held) << 32).checked_div(whole).unwrap_or(u128::MAX);
-        u64::try_from(parts.min(1 << 32)).unwrap_or(1 << 32)
+        let parts = (u128::from(held) << bits).checked_div(whole).unwrap_or(u128::MAX);
+        u64::try_from(parts.min(1 << bits)).unwrap_or(1 << bits)
     }
 
     /// The resource that counts, how much of it is used and how much there is; nothing where none counts.

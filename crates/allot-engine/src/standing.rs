@@ -10,7 +10,7 @@ use crate::dims::Vector;
 use crate::lane::Lane;
 use crate::queues::Queues;
 use crate::rank::hdrf::{self, Blend, Child};
-use crate::rank::usage::{Moment, Usage};
+use crate::rank::usage::{self, Moment, Usage};
 use crate::rank::{Measure, Rank, Standing, karma};
 use crate::shape::Shapes;
 
@@ -204,12 +204,12 @@ impl Queues {
         }
     }
 
-    /// The dominant share of a member, in parts of 2^32.
-    fn parts(&self, member: Member, capacity: &Vector) -> u64 {
+    /// The dominant share of a member, in parts of 2 to the power of `bits`.
+    fn parts(&self, member: Member, capacity: &Vector, bits: u32) -> u64 {
         let measure = self.measure(capacity);
         match member {
-            Member::Lane(lane) => measure.parts(&self.lane(lane).held.used),
-            Member::Branch(branch) => measure.parts(&self.tree.get(branch).held),
+            Member::Lane(lane) => measure.parts(&self.lane(lane).held.used, bits),
+            Member::Branch(branch) => measure.parts(&self.tree.get(branch).held, bits),
         }
     }
 
@@ -223,7 +223,7 @@ impl Queues {
     }
 
     fn accrue_member(&mut self, member: Member, capacity: &Vector) {
-        let (held, moment) = (self.parts(member, capacity), self.clock.moment);
+        let (held, moment) = (self.parts(member, capacity, usage::BITS), self.clock.moment);
         if let Standing::Usage(usage) = self.standing_mut(member) {
             usage.accrue(held, moment);
         }
@@ -375,7 +375,7 @@ impl Queues {
                 .map(|member| karma::Member {
                     account: self.account(*member).copied().unwrap_or_default(),
                     weight: self.weight(*member),
-                    held: self.parts(*member, capacity),
+                    held: self.parts(*member, capacity, karma::BITS),
                     wants: self.wants(*member),
                 })
                 .collect();

@@ -12,7 +12,10 @@ use crate::rank::Alpha;
 use crate::share::Share;
 
 /// All of the pool, in the parts that amounts are in here.
-pub(crate) const WHOLE: u64 = 1 << 32;
+pub(crate) const WHOLE: u64 = 1 << BITS;
+
+/// What is held is counted in parts of 2 to this power.
+pub(crate) const BITS: u32 = 32;
 
 /// The most credits, and the most debts, that make a difference.
 const MOST: i128 = 1 << 62;

@@ -30,6 +30,12 @@ pub(crate) struct Moment {
 
 const ONE: u64 = 1 << 62;
 
+/// What is held is counted in parts of 2 to this power.
+pub(crate) const BITS: u32 = 60;
+
+/// Of what is told, in parts of 2^60 of a half-life of all there is, so much is rounded.
+const ROUNDED: u64 = 1 << 20;
+
 impl Default for Moment {
     fn default() -> Self {
         Self { age: 0, factor: ONE }
@@ -71,7 +77,7 @@ impl Usage {
         Self { until: moment, ..Self::default() }
     }
 
-    /// Since it was last looked at, this much was held, in parts of 2^32.
+    /// Since it was last looked at, this much was held, in parts of 2^[`BITS`].
     pub(crate) fn accrue(&mut self, held: u64, now: Moment) {
         if now <= self.until {
             return;
@@ -89,7 +95,7 @@ impl Usage {
 
     /// From now on it ranks by what it has used up to the moment it was last looked at.
     pub(crate) fn tell(&mut self) {
-        self.told = u64::try_from(self.sum >> 40).unwrap_or(u64::MAX);
+        self.told = u64::try_from(self.sum >> 62).unwrap_or(u64::MAX);
     }
 
     /// True where nothing is left of it.
@@ -97,8 +103,11 @@ impl Usage {
         self.sum == 0 && self.told == 0
     }
 
+    /// Its place: what is the same but for rounding is the same. With a half-life of a week the last digit stands for
+    /// half a microsecond of all there is.
     pub(crate) fn share(&self, weight: u32) -> Share {
-        Share::of(self.told, 1, weight)
+        let over_weight = self.told / u64::from(weight.max(1));
+        Share::of((over_weight + ROUNDED / 2) / ROUNDED, 1, 1)
     }
 }
 
@@ -107,7 +116,7 @@ mod tests {
     use super::*;
 
     const LIFE: Span = Span::from_secs(100);
-    const ALL: u64 = 1 << 32;
+    const ALL: u64 = 1 << BITS;
 
     fn at(seconds: u64) -> Moment {
         Moment::of(Time::ZERO + Span::from_secs(seconds), LIFE)
@@ -143,11 +152,24 @@ mod tests {
     fn steady_use_is_as_much_as_a_half_life_of_it_can_be_and_idle_queues_forget_all() {
         let mut usage = Usage::since(at(0));
         usage.accrue(ALL, at(1_000_000));
-        let all = (u128::from(ALL) * u128::from(ONE)) >> 40;
-        assert!(all.abs_diff(usage.sum >> 40) <= 1, "the sum of 1/2, 1/4, …");
+        let all = (u128::from(ALL) * u128::from(ONE)) >> 62;
+        assert!(all.abs_diff(usage.sum >> 62) <= 1, "the sum of 1/2, 1/4, …");
         usage.accrue(0, at(2_000_000));
         usage.tell();
         assert!(usage.is_nothing());
+    }
+
+    #[test]
+    fn twice_the_use_with_twice_the_weight_is_the_same_place() {
+        for parts in 1..2_000 {
+            let (mut half, mut whole) = (Usage::since(at(3)), Usage::since(at(3)));
+            half.accrue(ALL / parts / 2, at(47));
+            whole.accrue(ALL / parts, at(47));
+            half.tell();
+            whole.tell();
+            assert_eq!(half.share(1), whole.share(2), "1/{parts}");
+            assert!(half.share(1) < whole.share(1), "1/{parts}");
+        }
     }
 
     #[test]

@@ -44,10 +44,10 @@ impl Cluster {
         both.map(share).collect()
     }
 
-    /// The time integral of what a queue held, where a half-life ago counts half, as a number whose last digits are dropped, so
-    /// that what is the same but for rounding is the same.
+    /// The time integral of what a queue held over its weight, where a half-life ago counts half, as a number whose last digits
+    /// are dropped, so that what is the same but for rounding is the same.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    pub(crate) fn used_so_far(&self, name: &str, own: bool, half_life: Span) -> u128 {
+    pub(crate) fn used_so_far(&self, name: &str, own: bool, half_life: Span, weight: u32) -> u128 {
         let key = (name.to_owned(), own);
         let ago = |time: Time| self.now.since(time).as_secs_f64() / half_life.as_secs_f64();
         let of = |past: &Interval| {
@@ -55,6 +55,6 @@ impl Cluster {
             share * ((-ago(past.to)).exp2() - (-ago(past.from)).exp2())
         };
         let used: f64 = self.past.iter().map(of).sum();
-        (used * 1e7).round() as u128
+        (used / f64::from(weight) * 1e7).round() as u128
     }
 }

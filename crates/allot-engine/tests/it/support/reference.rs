@@ -302,12 +302,13 @@ impl<'a> State<'a> {
     /// By what a part is ranked: a queue's own jobs, or a queue with all below it.
     fn key(&self, name: &str, own: bool) -> Fraction {
         let is_part = |queue: &QueueName| if own { queue.as_str() == name } else { queue.is_within(name) };
-        let weight = u128::from(if own { 1 } else { self.weight(name) });
+        let weighs = if own { 1 } else { self.weight(name) };
+        let weight = u128::from(weighs);
         match &self.policy.rank {
             Rank::Fair { resource } => (self.used(resource, &is_part), weight),
             Rank::Asset => self.sum(&is_part, weight),
             Rank::Hdrf => self.blend(name, own).map_or((0, 1), |((has, whole), _)| (has, whole * weight)),
-            Rank::Usage { half_life } => (self.cluster.used_so_far(name, own, *half_life), weight),
+            Rank::Usage { half_life } => (self.cluster.used_so_far(name, own, *half_life, weighs), 1),
             _ => self.dominant(&is_part, weight),
         }
     }

@@ -1,7 +1,7 @@
 //! What may be set of an allocator.
 
 use allot_engine::{Backfill, InvalidPolicy, Limits, Order, Placement, Policy};
-use allot_model::{PoolName, ResourceName, Span};
+use allot_model::{AllocatorMode, PoolName, ResourceName, Span};
 use serde::{Deserialize, Serialize};
 
 /// What may be set.
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// The pool whose offers it answers.
     pub pool: PoolName,
+    /// What it is there for: `standby` decides when it is its turn, `shadow` never does, and is compared with whoever decides.
+    pub mode: AllocatorMode,
     /// The policy with its options, such as `fair:resource=mem`; a program that is named for a policy takes only options for
     /// that one. By the program unless set, `drf` for the one that is named for none.
     pub policy: Option<String>,
@@ -32,6 +34,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             pool: PoolName::default_pool(),
+            mode: AllocatorMode::default(),
             policy: None,
             resource: None,
             order: None,

@@ -7,11 +7,15 @@ mod config;
 mod link;
 mod questions;
 mod serve;
+mod shadow;
 
 use std::process::ExitCode;
 
+use allot_bus::Subject;
 use allot_engine::{Engine, Limits, Policy};
+use allot_model::AllocatorMode;
 use allot_shell::{Bus, Shutdown, main_with};
+use allot_sim::Shadow;
 use tracing::info;
 
 pub use allot_shell::Program;
@@ -62,6 +66,15 @@ pub async fn decide(bus: Bus, policy: Policy, config: &Config, shutdown: Shutdow
     info!(instance = %me, policy = %policy.name, placement = %policy.placement, order = %policy.order, backfill = %policy.backfill, "allocator starts");
     let link = link::Link::open(&bus, &config.pool, me.clone()).await?;
     let limits = Limits { ahead: config.ahead, ..Limits::default() };
-    let questions = questions::Questions::new(&bus, &config.pool);
-    serve::serve(Engine::with_limits(me, policy, limits), link, questions, &shutdown).await
+    let pool = config.pool.clone();
+    match config.mode {
+        AllocatorMode::Standby => {
+            let questions = questions::Questions::new(&bus, &Subject::PoolWhy(pool));
+            serve::serve(Engine::with_limits(me, policy, limits), link, questions, &shutdown).await
+        }
+        AllocatorMode::Shadow => {
+            let questions = questions::Questions::new(&bus, &Subject::PoolCompare(pool, me.clone()));
+            shadow::serve(Shadow::new(me, policy, limits), link, questions, &shutdown).await
+        }
+    }
 }

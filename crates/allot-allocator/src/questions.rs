@@ -1,15 +1,18 @@
-//! Questions of people: why a job waits. They are heard only while this allocator decides, so that who asks is told
-//! at once that nobody answers where it is another, which need not know the subject.
+//! Questions of people: why a job waits, or how a shadow compares. Why jobs wait is heard only while this allocator decides,
+//! so that who asks is told at once that nobody answers where it is another, which need not know the subject.
 
+use std::fmt::Debug;
 use std::future::pending;
 
 use allot_bus::Subject;
 use allot_engine::Engine;
 use allot_model::view::{Refusal, RefusalKind};
-use allot_model::{Answer, JobId, PoolName, WhyQuery, WhyView};
+use allot_model::{Answer, JobId, WhyView};
 use allot_shell::{Bus, Incoming};
 use async_nats::{Client, Message, Subscriber};
 use futures::{FutureExt, StreamExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::task::unconstrained;
 use tracing::debug;
 
@@ -21,10 +24,9 @@ pub(crate) struct Questions {
 }
 
 impl Questions {
-    /// Hears nothing yet.
-    pub(crate) fn new(bus: &Bus, pool: &PoolName) -> Self {
-        let subject = Subject::PoolWhy(pool.clone()).to_string();
-        Self { client: bus.client().clone(), subject, heard: None }
+    /// Hears nothing yet of what is asked there.
+    pub(crate) fn new(bus: &Bus, subject: &Subject) -> Self {
+        Self { client: bus.client().clone(), subject: subject.to_string(), heard: None }
     }
 
     /// From now on questions are for this allocator, or are not.
@@ -54,11 +56,15 @@ impl Questions {
         unconstrained(self.next()).now_or_never()
     }
 
-    /// Answers a question from what the engine knows. One that wants no answer gets none.
-    pub(crate) async fn answer(&self, question: Message, engine: &mut Engine) -> anyhow::Result<()> {
+    /// Answers a question. One that wants no answer gets none.
+    pub(crate) async fn answer<Q: DeserializeOwned, A: Serialize + Debug>(
+        &self,
+        question: Message,
+        answer: impl FnOnce(Q) -> Answer<A>,
+    ) -> anyhow::Result<()> {
         let Some(reply) = question.reply.clone() else { return Ok(()) };
-        let answer = match Incoming::from(question).json::<WhyQuery>() {
-            Ok(query) => why(engine, query.job),
+        let answer = match Incoming::from(question).json::<Q>() {
+            Ok(query) => answer(query),
             Err(malformed) => refused(RefusalKind::Invalid, malformed.to_string()),
         };
         debug!(answer = ?answer, "a question was answered");
@@ -66,11 +72,12 @@ impl Questions {
     }
 }
 
-fn why(engine: &mut Engine, job: JobId) -> Answer<WhyView> {
+/// Why tasks of a job wait, from what the engine knows.
+pub(crate) fn why(engine: &mut Engine, job: JobId) -> Answer<WhyView> {
     let unknown = || format!("job {job} has no tasks that wait for a place");
     engine.explain(job).map_or_else(|| refused(RefusalKind::NotFound, unknown()), Answer::Ok)
 }
 
-fn refused(code: RefusalKind, message: String) -> Answer<WhyView> {
+fn refused<A>(code: RefusalKind, message: String) -> Answer<A> {
     Answer::Error(Refusal { code, message })
 }

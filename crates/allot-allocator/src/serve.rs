@@ -4,13 +4,13 @@ use std::future::pending;
 use std::time::Duration;
 
 use allot_engine::{Engine, Input, Output};
-use allot_model::{Core, Time};
+use allot_model::{Core, Time, WhyQuery};
 use allot_shell::{Shutdown, clock};
 use async_nats::Message;
 use tracing::{debug, info, warn};
 
 use crate::link::{Heard, Link};
-use crate::questions::Questions;
+use crate::questions::{Questions, why};
 
 /// How many messages are heard before what they lead to is decided.
 const MOST_AT_ONCE: usize = 1_024;
@@ -19,7 +19,7 @@ const MOST_AT_ONCE: usize = 1_024;
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What woke the loop.
-enum Woken {
+pub(crate) enum Woken {
     Stop,
     Due,
     Heard(Heard),
@@ -36,7 +36,7 @@ pub(crate) async fn serve(
     let mut was_active = false;
     loop {
         let mut asked = None;
-        match wait(&engine, &mut link, &mut questions, shutdown).await {
+        match wait(engine.next_wake(), &mut link, &mut questions, shutdown).await {
             Woken::Stop => return leave(&link).await,
             Woken::Due => {}
             Woken::Heard(heard) => hear(&mut engine, &mut link, heard),
@@ -53,13 +53,13 @@ pub(crate) async fn serve(
         say(&engine, &link, out).await?;
         // One a round, once all that is decided has been said: however many are asked, decisions go on.
         if let Some(question) = asked.or_else(|| questions.ready()) {
-            questions.answer(question, &mut engine).await?;
+            questions.answer(question, |query: WhyQuery| why(&mut engine, query.job)).await?;
         }
     }
 }
 
 /// Where NATS is away, the others find out by our silence.
-async fn leave(link: &Link) -> anyhow::Result<()> {
+pub(crate) async fn leave(link: &Link) -> anyhow::Result<()> {
     tokio::time::timeout(GOODBYE_WITHIN, link.goodbye()).await.unwrap_or(Ok(()))
 }
 
@@ -71,13 +71,18 @@ fn tell_role(is_active: bool) {
     }
 }
 
-async fn wait(engine: &Engine, link: &mut Link, questions: &mut Questions, shutdown: &Shutdown) -> Woken {
+pub(crate) async fn wait(
+    due: Option<(Time, &'static str)>,
+    link: &mut Link,
+    questions: &mut Questions,
+    shutdown: &Shutdown,
+) -> Woken {
     tokio::select! {
         biased;
         () = shutdown.wait() => Woken::Stop,
         heard = link.next() => heard.map_or(Woken::Closed, Woken::Heard),
         question = questions.next() => Woken::Asked(question),
-        () = until(engine.next_wake()) => Woken::Due,
+        () = until(due) => Woken::Due,
     }
 }
 
@@ -109,7 +114,7 @@ fn take(engine: &mut Engine, now: Time, heard: Heard) {
     engine.handle(now, input, &mut Vec::new());
 }
 
-async fn say(engine: &Engine, link: &Link, out: Vec<Output>) -> anyhow::Result<()> {
+pub(crate) async fn say(engine: &Engine, link: &Link, out: Vec<Output>) -> anyhow::Result<()> {
     let mut messages = Vec::new();
     for output in out {
         match output {

@@ -31,6 +31,7 @@ pub enum Kind {
     PoolUse,
     PoolWhy,
     PoolAccount,
+    PoolCompare,
 }
 
 /// Who takes part.
@@ -123,7 +124,7 @@ impl Party {
 }
 
 /// All rows, in the order of [`Kind`].
-pub const TABLE: [Row; 25] = [
+pub const TABLE: [Row; 26] = [
     Row {
         kind: Kind::Submit,
         form: "allot.v1.submit.<queue>",
@@ -373,5 +374,15 @@ pub const TABLE: [Row; 25] = [
         message: "`AccountQuery`, as JSON",
         answer: Some("`Feed`, or `Answer` where it is refused"),
         about: "The whole state of the pool, as one or more `Feed` parts: what an allocator is told that says hello, for one that only looks.",
+    },
+    Row {
+        kind: Kind::PoolCompare,
+        form: "allot.v1.pool.<pool>.compare.<instance>",
+        from: Party::User,
+        to: Party::Allocator,
+        exchange: Exchange::Request,
+        message: "`CompareQuery`, as JSON",
+        answer: Some("`Answer<CompareView>`"),
+        about: "How what a shadow would have granted compares with what was granted. Only that shadow listens.",
     },
 ];

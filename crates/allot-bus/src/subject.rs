@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use allot_model::view::LogStream;
-use allot_model::{AgentId, AttemptId, InvalidId, JobId, PoolName, QueueName, TaskId, Writer};
+use allot_model::{AgentId, AttemptId, InstanceId, InvalidId, JobId, PoolName, QueueName, TaskId, Writer};
 
 use crate::kind::Kind;
 
@@ -37,6 +37,7 @@ pub enum Subject {
     PoolUse(PoolName),
     PoolWhy(PoolName),
     PoolAccount(PoolName),
+    PoolCompare(PoolName, InstanceId),
 }
 
 /// Why a text is not a subject of allot.
@@ -114,6 +115,7 @@ impl Subject {
             Self::PoolUse(_) => Kind::PoolUse,
             Self::PoolWhy(_) => Kind::PoolWhy,
             Self::PoolAccount(_) => Kind::PoolAccount,
+            Self::PoolCompare(..) => Kind::PoolCompare,
         }
     }
 }
@@ -152,6 +154,7 @@ impl fmt::Display for Subject {
             Self::PoolUse(pool) => write!(f, "pool.{pool}.use"),
             Self::PoolWhy(pool) => write!(f, "pool.{pool}.why"),
             Self::PoolAccount(pool) => write!(f, "pool.{pool}.account"),
+            Self::PoolCompare(pool, instance) => write!(f, "pool.{pool}.compare.{instance}"),
         }
     }
 }
@@ -188,6 +191,7 @@ fn read(rest: &str) -> Result<Option<Subject>, InvalidId> {
         ["queues", "list"] => Some(Subject::QueuesList),
         ["queues", "set"] => Some(Subject::QueuesSet),
         ["pool", pool, verb] => read_pool(pool, verb)?,
+        ["pool", pool, "compare", instance] => Some(Subject::PoolCompare(pool.parse()?, instance.parse()?)),
         _ => None,
     })
 }

@@ -4,7 +4,7 @@
 use allot_bus::headers::Encoding;
 use allot_bus::{Kind, Stream, Subject, kind};
 use allot_model::view::LogStream;
-use allot_model::{AgentId, AttemptId, JobId, JobSpec, PoolName, QueueName, Writer};
+use allot_model::{AgentId, AttemptId, InstanceId, JobId, JobSpec, PoolName, QueueName, Writer};
 use proptest::prelude::*;
 
 const TOKEN: &str = "[A-Za-z0-9_-]{1,64}";
@@ -55,6 +55,10 @@ fn subjects() -> impl Strategy<Value = Subject> {
         outputs(),
         agent_subjects(),
         pool_subjects(),
+        (TOKEN, TOKEN).prop_map(|(pool, instance)| Subject::PoolCompare(
+            PoolName::new(&pool).unwrap(),
+            InstanceId::new(&instance).unwrap()
+        )),
         plain_subjects(),
         any::<u64>().prop_map(|job| Subject::JobShow(JobId(job))),
         any::<u64>().prop_map(|job| Subject::JobCancel(JobId(job))),

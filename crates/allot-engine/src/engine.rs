@@ -1,8 +1,8 @@
 //! The engine: the protocol with the offers service around the decisions of a pass.
 
 use allot_model::{
-    AllocatorMessage, AllocatorMode, BEAT_EVERY, Core, Epoch, Feed, FeedItem, GrantId, InstanceId, JobId,
-    Placement, Presence, QueueName, RefusalCode, SetAside, Span, Time, WhyView,
+    AllocatorMessage, AllocatorMode, BEAT_EVERY, Core, Epoch, Feed, FeedItem, Grant, GrantId, InstanceId,
+    JobId, Placement, Presence, QueueName, RefusalCode, SetAside, Span, Time, WhyView,
 };
 
 use crate::branch::Settings;
@@ -13,6 +13,9 @@ use crate::session::{Apply, Session};
 
 /// How long a grant may be without an answer before a full account is asked for.
 const ANSWER_WITHIN: Span = Span::from_secs(5);
+
+/// The generation in which a shadow grants what it only would: no allocator ever decides in it.
+const REHEARSAL: Epoch = Epoch(u64::MAX);
 
 /// How long a job is set aside whose grant was refused for a reason that waiting for an offer does not mend.
 const HELD_FOR: Span = Span::from_secs(5);
@@ -33,6 +36,15 @@ pub enum Output {
     Hello,
     /// Tell the offers service.
     Say(AllocatorMessage),
+}
+
+/// What a shadow took in of the feed, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// All that was known is forgotten, and told again.
+    Reset,
+    /// Something changed, or is told.
+    Item(FeedItem),
 }
 
 /// Bounds on what an engine does at once.
@@ -80,6 +92,8 @@ pub struct Engine {
     beat_at: Time,
     /// Since when there may be something to decide.
     work_since: Option<Time>,
+    /// What a shadow has taken in, until someone takes it; nothing where it is none.
+    heard: Option<Vec<Heard>>,
     /// Offers of the message that is being applied; kept so that its room is used again.
     offers: Vec<FeedItem>,
 }
@@ -106,8 +120,15 @@ impl Engine {
             apart: false,
             beat_at: Time::ZERO,
             work_since: None,
+            heard: None,
             offers: Vec::new(),
         }
+    }
+
+    /// An engine that follows and never decides, but tells what it takes in, and what it would grant.
+    #[must_use]
+    pub fn shadow(me: InstanceId, policy: Policy, limits: Limits) -> Self {
+        Self { heard: Some(Vec::new()), ..Self::with_limits(me, policy, limits) }
     }
 
     /// The policy it decides by.
@@ -120,7 +141,39 @@ impl Engine {
     #[must_use]
     pub fn presence(&self) -> Presence {
         let described = Some(self.policy.to_string());
-        Presence { policy: self.policy.name.clone(), mode: AllocatorMode::Standby, described }
+        let mode = if self.heard.is_some() { AllocatorMode::Shadow } else { AllocatorMode::Standby };
+        Presence { policy: self.policy.name.clone(), mode, described }
+    }
+
+    /// What a shadow has taken in since this was asked last.
+    pub fn take_heard(&mut self) -> Vec<Heard> {
+        self.heard.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What it would grant now, if it decided. All of it is taken back at once: nothing counts as granted for it.
+    #[must_use]
+    pub fn rehearse(&mut self, now: Time) -> Vec<Grant> {
+        if !self.session.is_following() {
+            return Vec::new();
+        }
+        self.pool.advance(now);
+        let mut out = Vec::new();
+        crate::pass::run(&mut self.pool, &mut self.flight, &self.limits, REHEARSAL, now, &mut out);
+        let mut grants = Vec::new();
+        for output in out {
+            let Output::Say(AllocatorMessage::Grant(grant)) = output else { continue };
+            if let Some(unanswered) = self.flight.remove(grant.grant.0, REHEARSAL) {
+                self.pool.on_refused(&unanswered, grant.grant.0);
+            }
+            grants.push(grant);
+        }
+        grants
+    }
+
+    /// True where it knows the state of the pool.
+    #[must_use]
+    pub fn is_following(&self) -> bool {
+        self.session.is_following()
     }
 
     /// True where it knows the state of the pool and is the allocator that decides.
@@ -200,6 +253,7 @@ impl Engine {
     fn apply(&mut self, now: Time, change: Apply) {
         match change {
             Apply::Reset => {
+                self.heard.iter_mut().for_each(|heard| heard.push(Heard::Reset));
                 let memory = self.pool.remember();
                 self.pool = Pool::new(&self.policy, self.apart);
                 self.pool.recall(memory);
@@ -245,8 +299,11 @@ impl Engine {
     }
 
     fn on_item(&mut self, now: Time, item: FeedItem) {
+        self.heard.iter_mut().for_each(|heard| heard.push(Heard::Item(item.clone())));
         match item {
-            FeedItem::Active { epoch, instance } => self.active = (instance == self.me).then_some(epoch),
+            FeedItem::Active { epoch, instance } => {
+                self.active = (instance == self.me && self.heard.is_none()).then_some(epoch);
+            }
             FeedItem::Queue { queue, weight, limit, guarantee } => {
                 if !self.pool.on_queue(&queue, weight, Settings { limit, guarantee }) {
                     self.apart = true;

@@ -68,7 +68,7 @@ mod timeline;
 mod turns;
 mod vacancy;
 
-pub use engine::{Engine, Input, Limits, Output};
+pub use engine::{Engine, Heard, Input, Limits, Output};
 pub use order::Order;
 pub use policy::{Backfill, InvalidPolicy, Placement, Policy, PolicyChoices};
 pub use rank::{Alpha, InvalidAlpha, Rank};

@@ -12,8 +12,10 @@ use crate::ranges::TaskSet;
 use crate::task::{JobState, Outcome, Reason, TaskState};
 use crate::time::Time;
 
+mod compare;
 mod why;
 
+pub use compare::{CompareQuery, CompareView, Compared, Difference, Fared, Instead, QueueCompared};
 pub use why::{
     AgentCount, GangRoom, Hindrance, KeptForOthers, LimitReached, NearMiss, PlaceInLine, QueueShare,
     Reservation, SetAside, Shortage, WhyQuery, WhyView,

@@ -4,6 +4,7 @@
 //! - `input`: where workloads come from: scenarios that people write, logs of batch machines, lists of a GPU cluster.
 //! - `pool`: the engine of one pool and, before it, a modelled offers service that checks every grant against the truth.
 //! - `present`, `plan`: a pool as it stands, and when a job would start there.
+//! - `shadow`: how a policy that only follows a pool compares with the one that decides.
 //! - `output`: what happened, how good it was, and both as a document.
 //!
 //! ```
@@ -27,6 +28,7 @@ mod plan;
 mod pool;
 mod present;
 mod seed;
+mod shadow;
 mod workload;
 
 pub use input::fleet::{AgentGroup, InvalidGroup};
@@ -41,4 +43,5 @@ pub use pool::simulator::{SimulationError, simulate};
 pub use pool::truth::WrongGrant;
 pub use present::{Begun, Present, Unknown};
 pub use seed::Seed;
+pub use shadow::Shadow;
 pub use workload::{Agent, Asks, Begin, Change, Happening, Job, JobName, Queue, Running, Workload};

@@ -11,6 +11,7 @@ use allot_model::{
 
 mod begin;
 
+pub(crate) use begin::Story;
 pub use begin::{Begun, Unknown};
 
 /// A pool as it stands.
@@ -33,23 +34,23 @@ struct Entitled {
 
 /// A job that has not ended, or of which something is allocated yet.
 #[derive(Debug, Clone, Default)]
-struct Open {
+pub(crate) struct Open {
     /// As it was described; nothing where only what it holds was told.
-    job: Option<Arc<PoolJob>>,
-    waiting: TaskSet,
-    held: RunMap<Held>,
+    pub(crate) job: Option<Arc<PoolJob>>,
+    pub(crate) waiting: TaskSet,
+    pub(crate) held: RunMap<Held>,
     ended: bool,
 }
 
 /// What tasks hold on an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Held {
-    agent: AgentId,
-    queue: QueueName,
+pub(crate) struct Held {
+    pub(crate) agent: AgentId,
+    pub(crate) queue: QueueName,
     /// What each slot holds.
-    slice: Arc<Resources>,
+    pub(crate) slice: Arc<Resources>,
     /// Since when.
-    since: Time,
+    pub(crate) since: Time,
     /// The first task of a placement whose tasks take turns in fewer slots: each such placement by itself.
     turns: Option<u32>,
 }
@@ -94,14 +95,12 @@ impl Present {
     fn on_placed(&mut self, placement: &Placement, since: Time) {
         let Placement { agent, run, queue, slice, slots } = placement;
         let turns = (*slots < run.tasks.count()).then_some(run.tasks.first);
-        let held =
-            Held { agent: agent.clone(), queue: queue.clone(), slice: Arc::new(slice.clone()), since, turns };
-        // Those that take turns hold as much as there are slots: the first of them stand for all.
-        let last = u64::from(run.tasks.first) + (*slots).clamp(1, run.tasks.count()).saturating_sub(1);
-        let running = u32::try_from(last).ok().and_then(|last| TaskRange::new(run.tasks.first, last));
+        let (agent, queue, slice) = (agent.clone(), queue.clone(), Arc::new(slice.clone()));
         let open = self.jobs.entry(run.job).or_default();
         open.waiting.remove(run.tasks);
-        running.into_iter().for_each(|running| open.held.set(running, held.clone()));
+        if let Some(running) = those_that_run(placement) {
+            open.held.set(running, Held { agent, queue, slice, since, turns });
+        }
     }
 
     fn on_released(&mut self, agent: &AgentId, job: JobId, tasks: TaskRange) {
@@ -122,6 +121,16 @@ impl Present {
         if open.ended && open.held.is_empty() {
             self.jobs.remove(&job);
         }
+    }
+
+    /// All jobs by id.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (JobId, &Open)> {
+        self.jobs.iter().map(|(id, open)| (*id, open))
+    }
+
+    /// All agents as they were described.
+    pub(crate) fn described(&self) -> impl Iterator<Item = &PoolAgent> {
+        self.agents.values().map(|agent| &**agent)
     }
 
     /// How many agents there are.
@@ -147,4 +156,11 @@ impl Present {
     pub fn next_job(&self) -> JobId {
         JobId(self.jobs.last_key_value().map_or(1, |(last, _)| last.0.saturating_add(1)))
     }
+}
+
+/// The tasks of a placement that stand for all of it: where they take turns, they hold as much as there are slots.
+pub(crate) fn those_that_run(placement: &Placement) -> Option<TaskRange> {
+    let TaskRange { first, last } = placement.run.tasks;
+    let slots = u32::try_from(placement.slots.max(1)).unwrap_or(u32::MAX);
+    TaskRange::new(first, first.saturating_add(slots - 1).min(last))
 }

@@ -9,6 +9,7 @@ pub mod bench;
 pub mod cancel;
 pub mod cli;
 pub mod client;
+mod compare;
 pub mod completions;
 pub mod doctor;
 pub mod events;

@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::time::interval;
 
 use crate::client::Client;
+use crate::compare;
 use crate::completions;
 use crate::failure::Failure;
 use crate::output::{Cell, Output, Table, Tone, note};
@@ -46,6 +47,21 @@ enum PolicyVerb {
         #[arg(value_name = "POLICY|ALLOCATOR", add = completions::policies())]
         which: String,
     },
+    /// Show how shadows compare with the allocator that decides.
+    ///
+    /// Of what was granted over the last five to ten minutes it tells how much a shadow would have given to the same job, and on
+    /// the same agent, from the state just before; and how each queue would have fared, had the shadow decided all that
+    /// time: its share, how long its tasks waited. docs/policies.md says how that is found, and what it leaves out.
+    #[command(after_help = "\
+Examples:
+  allot policy compare              all shadows
+  allot policy compare fair
+  allot policy compare fair -o json")]
+    Compare {
+        /// Only the shadows of this policy, or the one of this name.
+        #[arg(value_name = "POLICY|ALLOCATOR", add = completions::policies())]
+        which: Option<String>,
+    },
     /// Choose the policy that is to decide; running tasks never notice.
     ///
     /// An allocator that runs it has to be there, or to be started later: until then the present one goes on.
@@ -67,6 +83,7 @@ enum PolicyVerb {
 pub async fn run(args: PolicyArgs, client: &Client, output: &Output) -> Result<(), Failure> {
     match args.verb {
         Some(PolicyVerb::Use { policy, wait }) => choose(&policy, wait, client, output).await,
+        Some(PolicyVerb::Compare { which }) => compare::run(which.as_deref(), client, output).await,
         Some(PolicyVerb::Show { which }) => show(&which, client, output).await,
         Some(PolicyVerb::List) | None => list(client, output).await,
     }

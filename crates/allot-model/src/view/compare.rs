@@ -17,7 +17,7 @@ pub struct CompareView {
     pub instance: InstanceId,
     /// Its policy with its options.
     pub policy: String,
-    /// Since when it has compared; less than was asked for where it has not been there for longer.
+    /// Since when: five to ten minutes ago, or less where it has not followed for so long.
     pub since: Time,
     /// Until when.
     pub until: Time,
@@ -33,6 +33,10 @@ pub struct CompareView {
     pub all: Compared,
     /// The same for each queue with tasks in that time, by name.
     pub queues: Vec<QueueCompared>,
+    /// Tasks that the shadow would have placed of which nobody knows how long they run: those of jobs without an estimate of
+    /// which no task has ended. They count as running on.
+    #[serde(default)]
+    pub unknown_length: u64,
     /// Why it is not told how queues would have fared, where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,

@@ -56,16 +56,16 @@ impl Present {
 }
 
 /// A workload in the making.
-struct Story {
+pub(crate) struct Story {
     now: Time,
     unknown: Unknown,
-    builder: Builder,
-    begin: Begin,
+    pub(crate) builder: Builder,
+    pub(crate) begin: Begin,
     begun: Begun,
 }
 
 impl Story {
-    fn at(now: Time, unknown: Unknown) -> Self {
+    pub(crate) fn at(now: Time, unknown: Unknown) -> Self {
         let begin = Begin { at: now, waiting: Vec::new(), running: Vec::new() };
         let begun = Begun {
             workload: Workload::default(),
@@ -77,7 +77,7 @@ impl Story {
         Self { now, unknown, builder: Builder::default(), begin, begun }
     }
 
-    fn queues(&mut self, present: &Present) {
+    pub(crate) fn queues(&mut self, present: &Present) {
         for (name, entitled) in &present.queues {
             let number = self.builder.queue(name);
             if let Some(queue) = self.builder.workload.queues.get_mut(number as usize) {
@@ -88,15 +88,22 @@ impl Story {
         }
     }
 
-    fn agents(&mut self, present: &Present) {
+    pub(crate) fn agents(&mut self, present: &Present) {
         for (id, facts) in &present.agents {
             let agent = self.builder.agent(id);
             self.builder.change(self.now, Happening::Agent { agent, facts: facts.clone() });
         }
     }
 
-    fn job(&mut self, id: JobId, open: &Open) {
-        let Some(job) = open.job.clone().or_else(|| stand_in(id, open).map(Arc::new)) else { return };
+    /// A job that was submitted, or is to be, with so many tasks, each of which runs for so long. Returns its number.
+    pub(crate) fn submit(
+        &mut self,
+        id: JobId,
+        job: &PoolJob,
+        submit: Time,
+        run: Option<Span>,
+        tasks: u32,
+    ) -> u32 {
         let queue = self.builder.queue(&job.queue);
         let asks = self.builder.asks(Asks {
             request: job.resources.clone(),
@@ -104,19 +111,25 @@ impl Story {
             constraints: job.constraints.clone(),
             same: job.same.clone(),
         });
-        let number = self.builder.submit(Job {
-            submit: job.submitted_at.min(self.now),
-            run: job.estimate.or_else(|| self.unknown_length()),
+        self.begun.jobs.push(id);
+        self.builder.submit(Job {
+            submit,
+            run,
             estimate: job.estimate,
             deadline: job.deadline,
             number: i64::try_from(id.0).unwrap_or(i64::MAX),
             queue,
             asks,
-            tasks: job.tasks,
+            tasks,
             min_tasks: job.min_tasks,
             priority: job.priority,
-        });
-        self.begun.jobs.push(id);
+        })
+    }
+
+    fn job(&mut self, id: JobId, open: &Open) {
+        let Some(job) = open.job.clone().or_else(|| stand_in(id, open).map(Arc::new)) else { return };
+        let run = job.estimate.or_else(|| self.unknown_length());
+        let number = self.submit(id, &job, job.submitted_at.min(self.now), run, job.tasks);
         self.begin.waiting.extend(open.waiting.ranges().map(|tasks| (number, tasks)));
         if job.estimate.is_none() {
             self.begun.waiting_unknown += open.waiting.count();
@@ -147,8 +160,8 @@ impl Story {
         self.begin.running.push(Running { job, agent, tasks, slice, start, ends });
     }
 
-    fn finish(mut self) -> Begun {
-        // Where they began earlier, they end earlier, if they end together.
+    pub(crate) fn finish(mut self) -> Begun {
+        // The oldest are the first to end where some are to end early.
         self.begin.running.sort_by_key(|running| running.start);
         self.begun.workload = self.builder.finish();
         self.begun.workload.begin = Some(self.begin);

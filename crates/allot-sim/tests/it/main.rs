@@ -7,4 +7,5 @@ mod happenings;
 mod laws;
 mod logs;
 mod plans;
+mod shadows;
 mod support;

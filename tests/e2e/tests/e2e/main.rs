@@ -14,4 +14,5 @@ mod plans;
 mod processes;
 mod rejections;
 mod scenarios;
+mod shadows;
 mod submissions;

@@ -5,9 +5,11 @@ mod told;
 
 use std::path::PathBuf;
 
+use allot_bus::Subject;
 use allot_engine::Policy;
 use allot_model::job_file::Format;
-use allot_model::{FeedItem, JobId, PoolJob, TaskRange, Time};
+use allot_model::view::{WhyQuery, WhyView};
+use allot_model::{FeedItem, JobId, PoolJob, PoolName, TaskRange, Time};
 use allot_sim::{Plan, Present, plan};
 use clap::Args;
 use serde::Serialize;
@@ -185,12 +187,21 @@ pub(crate) async fn estimate(client: &Client, job: JobId) -> Option<Estimate> {
     };
     Some(match found.await {
         Ok(plan) => estimate_of(&plan?),
-        Err(Failure::Refused(refusal)) => {
+        Err(Failure::Refused(refusal)) => reserved(client, job).await.unwrap_or_else(|| {
             unknown(format!("not worked out here, as {refusal}; `allot plan --job {job}` does"))
-        }
+        }),
         Err(Failure::Denied(_)) => unknown("this user may not see what else there is in the pool".to_owned()),
         Err(failure) => unknown(failure.to_string()),
     })
+}
+
+/// For when the allocator keeps room for the job, if it does and can tell: that costs nothing to work out.
+async fn reserved(client: &Client, job: JobId) -> Option<Estimate> {
+    let subject = Subject::PoolWhy(PoolName::default_pool());
+    let why: WhyView = client.ask(&subject, &WhyQuery { job }).await.ok()?;
+    let start = why.reservation.filter(|kept| kept.job == job)?.at?;
+    let because = "when the allocator keeps room for it, if tasks end by their estimates".to_owned();
+    Some(Estimate { start: Some(start), earliest: None, because })
 }
 
 fn estimate_of(plan: &Plan) -> Estimate {

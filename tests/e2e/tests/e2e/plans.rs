@@ -1,6 +1,7 @@
 //! When jobs start, asked before they are submitted and while they wait.
 
 use allot_bus::Subject;
+use allot_model::JobId;
 use allot_testkit::{PATIENCE, eventually};
 use serde_json::{Value, json};
 
@@ -76,4 +77,37 @@ async fn what_a_start_depends_on_is_told_where_it_is_not_known() {
         cluster.command(Subject::JobCancel(job), json!({})).await;
         cluster.over(job).await;
     }
+}
+
+#[tokio::test]
+async fn a_pool_too_large_to_be_played_tells_for_when_the_allocator_keeps_room() {
+    let mut cluster = Cluster::of("drf", 1, 2).await;
+    cluster.programs.spawn("fifo", "allot-allocator-fifo", &["backfill=easy".to_owned()]).unwrap();
+    eventually("fifo decides", PATIENCE, || async {
+        (cluster.allot(&["policy", "use", "fifo", "--wait"]).await.code == 0).then_some(())
+    })
+    .await;
+    let gate = cluster.scratch("gate");
+    let running = cluster.wait_for(&gate, json!({"resources": {"cpus": 2}, "estimate": "1h"})).await;
+    let began = cluster.runs(running, 1).await.summary.started_at.unwrap().as_micros();
+    let job = json!({"command": ["true"], "resources": {"cpus": 2}, "estimate": "1h"});
+    let next = cluster.submit(job.clone()).await;
+    let lines = cluster.scratch("jobs.jsonl");
+    std::fs::write(&lines, format!("{job}\n").repeat(5_000)).unwrap();
+    let submitted = cluster.allot(&["submit", "--lines", &lines.display().to_string()]).await;
+    let last: JobId = submitted.out.lines().last().unwrap().parse().unwrap();
+    cluster.job_is("queued", last, |view| view.summary.counts.queued == 1).await;
+    let expected = async |job: JobId| {
+        eventually(&format!("the start of {job} is not worked out"), PATIENCE, || async {
+            let shown = told(&cluster, &["job", "show", &job.to_string(), "-o", "json"]).await;
+            let because = shown["expected_start"]["because"].as_str()?;
+            let is_bounded = because.contains("keeps room") || because.contains("not worked out here");
+            is_bounded.then(|| shown["expected_start"].clone())
+        })
+        .await
+    };
+    assert_eq!(expected(last).await.get("start"), None, "nothing is kept for the last in line");
+    let wait = expected(next).await["start"].as_u64().unwrap() - began;
+    assert!(wait.abs_diff(HOUR_US) < 120_000_000, "when the running one is expected to end: {wait} µs");
+    std::fs::write(&gate, "").unwrap();
 }

@@ -49,7 +49,8 @@ const CANCELS_AT_ONCE: usize = 256;
 /// `admitted` and `finished` by that of the dispatcher, `allocated` by that of the offers service, when each decided;
 /// `started` and `ended` by that of the agent, when the process started and when the agent learnt that it has ended.
 /// Between two machines the difference of their clocks is in it. `freed → started` looks at one agent alone: from the
-/// end of a task to the start of the next one there, of those that were admitted before that end.
+/// end of a task to the start of the next one there, of those that were admitted before that end. `allocated → next` is from one
+/// allocation to the next of any task of the run, so its longest is how long nothing was placed, for want of tasks or otherwise.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

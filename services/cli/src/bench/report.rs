@@ -140,6 +140,7 @@ ended → finished           4    30µs    30µs    30µs    30µs    30µs
 published → started        4  1.30ms  2.20ms  2.20ms  2.20ms  2.20ms
 published → known          2  1.50ms  2.40ms  2.40ms  2.40ms  2.40ms
 freed → started            3   150µs   750µs   750µs   750µs   750µs
+allocated → next           1  1.00ms  1.00ms  1.00ms  1.00ms  1.00ms
 
 SERVICE           HOST  PID     CPU  OF A CORE  A TASK   MEMORY     PEAK
 allot-agent       h      11   300µs      3.00%  75.0µs  3.00MiB  6.00MiB

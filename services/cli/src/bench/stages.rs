@@ -28,11 +28,13 @@ pub(super) enum Stage {
     PublishedKnown,
     /// From the end of a task to the start of the next one in its place.
     FreedStarted,
+    /// From the commitment of a place to the next one, whoever's that is.
+    AllocatedNext,
 }
 
 impl Stage {
     /// In the order of a task's way, then those that span several steps.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::PublishedSubmitted,
         Self::SubmittedAdmitted,
         Self::AdmittedAllocated,
@@ -42,6 +44,7 @@ impl Stage {
         Self::PublishedStarted,
         Self::PublishedKnown,
         Self::FreedStarted,
+        Self::AllocatedNext,
     ];
 
     /// For people.
@@ -56,6 +59,7 @@ impl Stage {
             Self::PublishedStarted => "published → started",
             Self::PublishedKnown => "published → known",
             Self::FreedStarted => "freed → started",
+            Self::AllocatedNext => "allocated → next",
         }
     }
 }

@@ -257,7 +257,17 @@ impl Tracker {
         for (span, count) in places.iter().flat_map(Places::gaps) {
             stages.record_span(Stage::FreedStarted, span, count);
         }
+        let allocations = self.allocations();
+        for (one, next) in allocations.iter().zip(allocations.iter().skip(1)) {
+            stages.record_span(Stage::AllocatedNext, next.since(*one), 1);
+        }
         stages
+    }
+
+    /// When places were committed.
+    fn allocations(&self) -> BTreeSet<Time> {
+        let ways = self.jobs.values().flat_map(|job| job.tasks.iter());
+        ways.filter_map(|(_, way)| way.allocated).collect()
     }
 }
 

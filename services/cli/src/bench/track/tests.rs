@@ -105,6 +105,7 @@ fn each_step_of_each_task_is_measured_from_the_records() {
             (Stage::PublishedStarted, 4, 1_300, 2_201),
             (Stage::PublishedKnown, 2, 1_500, 2_401),
             (Stage::FreedStarted, 3, 150, 750),
+            (Stage::AllocatedNext, 1, 1_000, 1_000),
         ]
     );
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use allot_model::{JobId, PoolJob, SetAside, Span, TaskRange, Time};
 
 use crate::arrivals::{Arrivals, Kind};
-use crate::candidates::{Ahead, Candidate, Candidates, Reach};
+use crate::candidates::{Ahead, Candidate, Candidates};
 use crate::dims::{Need, Vector};
 use crate::order::Traits;
 use crate::policy::{Backfill, JobKey, Policy};
@@ -261,7 +261,7 @@ impl Backlog {
         let job = &mut self.jobs[slot];
         job.queued = false;
         if let Some(candidates) = &mut self.candidates {
-            candidates.leave(job.lane, job.seat);
+            candidates.leave(job.lane, job.shape, job.seat);
         }
         if let Some(arrivals) = &mut self.arrivals {
             arrivals.leave(job.kind(), job.key, slot);
@@ -365,11 +365,12 @@ impl Backlog {
     pub(crate) fn candidate(
         &mut self,
         shapes: &Shapes,
-        enter: &dyn Fn(&Reach) -> bool,
-        accept: &dyn Fn(Candidate) -> bool,
+        is_in_time: &dyn Fn(Estimate) -> bool,
+        may_outlast: &dyn Fn(u32) -> bool,
         first: (u32, &Need, u64),
     ) -> Option<Next> {
-        let ahead = Ahead { candidates: self.candidates.as_ref()?, enter, accept, first };
+        let (candidates, open) = (self.candidates.as_ref()?, shapes.open());
+        let ahead = Ahead { candidates, open, is_in_time, may_outlast, first };
         let place = self.queues.find(shapes, Wanted::Ahead(&ahead))?;
         Some(Next { goes_ahead: true, ..place.into() })
     }

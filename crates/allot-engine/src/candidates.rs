@@ -16,11 +16,24 @@ pub(crate) struct Candidates {
     lanes: Vec<Line>,
 }
 
-/// Those of one lane. Each has a seat, so that the tree is as large as the lane is long.
+/// Those of one lane, by their shapes: most shapes fit nowhere at a time, and are not looked at.
 #[derive(Debug, Clone, Default)]
 struct Line {
+    /// By the places of their shapes in a [`Mask`].
+    groups: Vec<Vec<Group>>,
+    /// The shapes that there are.
+    shapes: Mask,
+    /// Groups without members, to be used again.
+    spare: Vec<Group>,
+}
+
+/// Those of one shape. Each has a seat, so that the tree is as large as they are many.
+#[derive(Debug, Clone, Default)]
+struct Group {
+    shape: u32,
     seats: Slab<Candidate>,
-    order: Ranked<CandidateKey, Reach>,
+    /// Each says how long it runs, and all how long the shortest does.
+    order: Ranked<CandidateKey, Estimate>,
 }
 
 /// A job's place among those that may go ahead: smaller goes first.
@@ -31,17 +44,9 @@ pub(crate) struct CandidateKey {
     key: JobKey,
 }
 
-/// What some candidates ask for, and how long the shortest of them runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Reach {
-    pub(crate) shapes: Mask,
-    pub(crate) shortest: Estimate,
-}
-
-impl Summary for Reach {
+impl Summary for Estimate {
     fn join(&mut self, other: &Self) {
-        self.shapes.join(&other.shapes);
-        self.shortest = self.shortest.min(other.shortest);
+        *self = (*self).min(*other);
     }
 }
 
@@ -68,23 +73,22 @@ impl Candidates {
         CandidateKey { estimate: if self.shortest_first { estimate } else { Estimate::UNKNOWN }, key }
     }
 
-    /// A job waits; returns its seat.
+    /// A job waits; returns its seat among those of its shape.
     pub(crate) fn enter(&mut self, lane: u32, key: JobKey, asks: Candidate) -> u32 {
         if self.lanes.len() <= lane as usize {
             self.lanes.resize_with(lane as usize + 1, Line::default);
         }
         let key = self.key(key, asks.estimate);
-        let line = &mut self.lanes[lane as usize];
-        let seat = line.seats.insert(asks);
-        line.order.set(seat, key, Reach { shapes: Mask::of(asks.shape), shortest: asks.estimate });
+        let group = self.lanes[lane as usize].group_for(asks.shape);
+        let seat = group.seats.insert(asks);
+        group.order.set(seat, key, asks.estimate);
         seat
     }
 
     /// A job does not wait any more.
-    pub(crate) fn leave(&mut self, lane: u32, seat: u32) {
+    pub(crate) fn leave(&mut self, lane: u32, shape: u32, seat: u32) {
         if let Some(line) = self.lanes.get_mut(lane as usize) {
-            line.seats.remove(seat);
-            line.order.remove(seat);
+            line.leave(shape, seat);
         }
     }
 
@@ -92,26 +96,51 @@ impl Candidates {
     pub(crate) fn are_shortest_first(&self) -> bool {
         self.shortest_first
     }
+}
 
-    /// The first of a lane that `accept` takes, among those that `enter` lets pass.
-    fn first(
-        &self,
-        lane: u32,
-        enter: impl Fn(&Reach) -> bool,
-        mut accept: impl FnMut(Candidate) -> bool,
-    ) -> Option<(Candidate, CandidateKey)> {
-        let line = self.lanes.get(lane as usize)?;
-        let seat = line.order.find(enter, |seat| accept(line.seats[seat]))?;
-        Some((line.seats[seat], *line.order.key(seat)?))
+impl Line {
+    fn group_for(&mut self, shape: u32) -> &mut Group {
+        if self.groups.is_empty() {
+            self.groups.resize_with(Mask::BITS, Vec::new);
+        }
+        self.shapes.join(&Mask::of(shape));
+        let alike = &mut self.groups[Mask::place(shape)];
+        let place = alike.iter().position(|group| group.shape == shape).unwrap_or_else(|| {
+            alike.push(Group { shape, ..self.spare.pop().unwrap_or_default() });
+            alike.len() - 1
+        });
+        &mut alike[place]
+    }
+
+    fn leave(&mut self, shape: u32, seat: u32) {
+        let Some(alike) = self.groups.get_mut(Mask::place(shape)) else { return };
+        let Some(place) = alike.iter().position(|group| group.shape == shape) else { return };
+        let group = &mut alike[place];
+        group.seats.remove(seat);
+        group.order.remove(seat);
+        if group.order.first().is_none() {
+            self.spare.push(alike.swap_remove(place));
+            if alike.is_empty() {
+                self.shapes = self.shapes.without(Mask::of(shape));
+            }
+        }
+    }
+
+    /// The groups whose shapes may be among these.
+    fn groups(&self, shapes: Mask) -> impl Iterator<Item = &Group> {
+        self.shapes.meet(shapes).places().filter_map(|place| self.groups.get(place)).flatten()
     }
 }
 
 /// Which candidates may go ahead now.
 pub(crate) struct Ahead<'a> {
     pub(crate) candidates: &'a Candidates,
-    /// False of groups of candidates in which none may.
-    pub(crate) enter: &'a dyn Fn(&Reach) -> bool,
-    pub(crate) accept: &'a dyn Fn(Candidate) -> bool,
+    /// The shapes that may fit somewhere.
+    pub(crate) open: Mask,
+    /// True of who runs no longer than room is kept from.
+    pub(crate) is_in_time: &'a dyn Fn(Estimate) -> bool,
+    /// True of shapes that may go ahead however long they run.
+    pub(crate) may_outlast: &'a dyn Fn(u32) -> bool,
     /// For whom room is kept: its branch, what each of its tasks needs, and how many they are.
     pub(crate) first: (u32, &'a Need, u64),
 }
@@ -128,7 +157,20 @@ impl Ahead<'_> {
         lane: u32,
         mut may_go: impl FnMut(u32) -> bool,
     ) -> Option<(Candidate, CandidateKey)> {
-        let accept = |candidate: Candidate| (self.accept)(candidate) && may_go(candidate.shape);
-        self.candidates.first(lane, self.enter, accept)
+        let line = self.candidates.lanes.get(lane as usize)?;
+        let mut best: Option<(Candidate, CandidateKey)> = None;
+        for group in line.groups(self.open) {
+            let found = |seat: u32| Some((group.seats[seat], *group.order.key(seat)?));
+            let comes_first = |key: CandidateKey| best.is_none_or(|(_, before)| key < before);
+            let head = group.order.first().and_then(found).filter(|(_, key)| comes_first(*key));
+            let Some((head, key)) = head.filter(|_| may_go(group.shape)) else { continue };
+            if (self.is_in_time)(head.estimate) || (self.may_outlast)(group.shape) {
+                best = Some((head, key));
+            } else {
+                let in_time = group.order.find(|shortest| (self.is_in_time)(*shortest), |_| true);
+                best = in_time.and_then(found).filter(|(_, key)| comes_first(*key)).or(best);
+            }
+        }
+        best
     }
 }

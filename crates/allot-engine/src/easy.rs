@@ -5,21 +5,19 @@
 //! its own there is room then beyond those it has. What is expected to have ended by the shadow may go ahead. Something
 //! else may where as many tasks of the first in line as have to be placed have room all the same at the shadow.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use allot_model::{JobId, Time};
 
 use crate::backlog::{Backlog, Next};
-use crate::candidates::{Candidate, Reach};
 use crate::dims::{Dim, Need, Vector};
 use crate::fleet::Fleet;
 use crate::kept::Lacking;
 use crate::outlook::{Opening, Outlook};
-use crate::ranked::Summary;
 use crate::search::Hopeless;
-use crate::shape::{Hope, Mask, Shape, Shapes};
-use crate::timeline::{Group, Runs};
+use crate::shape::{Hope, Shape, Shapes};
+use crate::timeline::{Estimate, Group, Runs};
 
 /// Where there are no more agents than these, each is looked at before anything is decided.
 const FEW: u64 = 8;
@@ -230,36 +228,21 @@ impl Easy {
     ) -> Option<Next> {
         let kept = self.kept.as_ref()?;
         let shadow = kept.shadow();
+        let is_in_time = |estimate: Estimate| estimate.ends(now) <= shadow;
         let delaying = RefCell::new(std::mem::take(&mut self.delaying));
-        let closed = Cell::new(Mask::default());
-        let close = |shape: u32| {
-            if shapes.is_alone(shape) {
-                let mut bits = closed.get();
-                bits.join(&Mask::of(shape));
-                closed.set(bits);
-            }
-        };
-        delaying.borrow().iter().for_each(|shape| close(*shape));
-        let accept = |asks: Candidate| {
-            if asks.estimate.ends(now) <= shadow {
-                return true;
-            }
-            if delaying.borrow().contains(&asks.shape) {
+        let may_outlast = |id: u32| {
+            if delaying.borrow().contains(&id) {
                 return false;
             }
-            let shape = shapes.get(asks.shape);
-            let may_go =
-                kept.spares(&shape.need, shape.count()) && self.may_outlast(asks.shape, shapes, fleet, runs);
+            let shape = shapes.get(id);
+            let may_go = kept.spares(&shape.need, shape.count()) && self.may_outlast(id, shapes, fleet, runs);
             if !may_go {
-                delaying.borrow_mut().insert(asks.shape);
-                close(asks.shape);
+                delaying.borrow_mut().insert(id);
             }
             may_go
         };
-        let enter = |reach: &Reach| {
-            reach.shortest.ends(now) <= shadow || reach.shapes.meets(shapes.open().without(closed.get()))
-        };
-        let next = backlog.candidate(shapes, &enter, &accept, (kept.branch, &kept.need, kept.tasks));
+        let first = (kept.branch, &kept.need, kept.tasks);
+        let next = backlog.candidate(shapes, &is_in_time, &may_outlast, first);
         self.delaying = delaying.into_inner();
         next
     }

@@ -96,12 +96,32 @@ impl Mask {
     /// Every shape there may be.
     pub(crate) const ALL: Self = Self(u128::MAX);
 
+    /// How many there are.
+    pub(crate) const BITS: usize = 128;
+
+    /// The place of a shape's bit.
+    pub(crate) fn place(shape: u32) -> usize {
+        shape as usize % Self::BITS
+    }
+
     pub(crate) fn of(shape: u32) -> Self {
-        Self(1 << (shape % 128))
+        Self(1 << Self::place(shape))
     }
 
     pub(crate) fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// The bits that both have.
+    pub(crate) fn meet(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// The places of its bits.
+    pub(crate) fn places(self) -> impl Iterator<Item = usize> {
+        let rest = |bits: &u128| Some(bits & (bits - 1)).filter(|bits| *bits != 0);
+        let bits = std::iter::successors(Some(self.0).filter(|bits| *bits != 0), rest);
+        bits.map(|bits| bits.trailing_zeros() as usize)
     }
 
     /// Those of its bits that the other does not have.
@@ -124,13 +144,13 @@ pub(crate) struct Shapes {
     by_ask: BTreeMap<Request, BTreeMap<(u32, Option<Gang>), u32>>,
     /// The shapes with hope; those without are not looked at until one of them gets some.
     open: Mask,
-    open_per_bit: [u32; 128],
+    open_per_bit: [u32; Mask::BITS],
     /// The shapes that do not hope for any agent.
     guarded: Bits,
     /// Those of them that hope for a few.
     picky: Bits,
     /// How many shapes in use have each bit of a [`Mask`].
-    per_bit: [u32; 128],
+    per_bit: [u32; Mask::BITS],
     /// How often one has got hope or lost it.
     changes: u64,
 }
@@ -141,10 +161,10 @@ impl Shapes {
             shapes: Slab::default(),
             by_ask: BTreeMap::new(),
             open: Mask::default(),
-            open_per_bit: [0; 128],
+            open_per_bit: [0; Mask::BITS],
             guarded: Bits::default(),
             picky: Bits::default(),
-            per_bit: [0; 128],
+            per_bit: [0; Mask::BITS],
             changes: 0,
         }
     }
@@ -169,7 +189,7 @@ impl Shapes {
 
     /// True where no other shape in use has the same bit of a [`Mask`].
     pub(crate) fn is_alone(&self, shape: u32) -> bool {
-        self.per_bit[(shape % 128) as usize] <= 1
+        self.per_bit[Mask::place(shape)] <= 1
     }
 
     /// The shape of these asks for one more user.
@@ -191,7 +211,7 @@ impl Shapes {
             Shape { request: request.clone(), slice, need, class, gang, users: 1, ..Shape::default() };
         let shape = self.shapes.insert(shape);
         self.by_ask.entry(request.clone()).or_default().insert(ask, shape);
-        self.per_bit[(shape % 128) as usize] += 1;
+        self.per_bit[Mask::place(shape)] += 1;
         self.set_hope(shape, Hope::Anywhere);
         shape
     }
@@ -210,7 +230,7 @@ impl Shapes {
             self.set_hope(shape, Hope::None);
             self.guarded.set(shape, false);
             let gone = self.shapes.remove(shape);
-            self.per_bit[(shape % 128) as usize] -= 1;
+            self.per_bit[Mask::place(shape)] -= 1;
             if let Some(asks) = self.by_ask.get_mut(&gone.request) {
                 asks.remove(&(gone.class, gone.gang));
                 if asks.is_empty() {
@@ -234,7 +254,7 @@ impl Shapes {
     }
 
     pub(crate) fn set_hope(&mut self, shape: u32, hope: Hope) {
-        let bit = (shape % 128) as usize;
+        let bit = Mask::place(shape);
         let (was, is) = (self.shapes[shape].hope != Hope::None, hope != Hope::None);
         self.guarded.set(shape, hope != Hope::Anywhere);
         self.picky.set(shape, matches!(hope, Hope::Among(_)));

@@ -11,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod strays;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -138,6 +139,7 @@ impl Executor {
         events: UnboundedSender<Event>,
     ) -> std::io::Result<Self> {
         raise_open_files();
+        keep_open_files_from_tasks();
         let running = Running::default();
         let orders = Arc::new(Orders::default());
         for _ in 0..SPAWNERS {
@@ -244,6 +246,23 @@ fn raise_open_files() {
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
     {
         warn!(%error, "cannot raise the limit of open files, which bounds how many processes run at once");
+    }
+}
+
+/// Has tasks get none of the files that this process was started with, beside the standard ones: a pipe or a lock of whoever
+/// started the agent would stay open for as long as they run. Every file that is opened here is kept from them anyway.
+fn keep_open_files_from_tasks() {
+    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > libc::STDERR_FILENO) {
+        // SAFETY: only a flag of a number is set, which fails where it is closed by now; nothing is closed or taken over.
+        #[allow(
+            unsafe_code,
+            reason = "these files are nobody's in this program, so that nothing safe stands for them"
+        )]
+        unsafe {
+            libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
     }
 }
 

@@ -123,6 +123,18 @@ async fn a_process_has_the_environment_of_its_task_and_nothing_of_the_agents() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_gets_none_of_the_files_that_its_agent_was_started_with() {
+    let mut stage = Stage::without_agent(|_| {}).await;
+    let lock = fs::File::create(stage.dir.path().join("lock-of-another")).unwrap();
+    // As it is handed on to programs that are started.
+    let _inherited = rustix::io::dup(&lock).unwrap();
+    stage.start().await;
+    stage.run(shell("ls -l /proc/$$/fd")).await;
+    let open = stage.stdout("1.0#1");
+    assert!(open.contains("/dev/null") && !open.contains("lock-of-another"), "{open}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_works_in_a_directory_of_its_own_or_in_the_one_it_names() {
     let mut stage = Stage::open().await;
     let elsewhere = stage.dir.path().canonicalize().unwrap();

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::generated::{self, Mode};
 use crate::run::{cargo, root, run, succeeds};
-use crate::{compose_test, deny, fuzz, purity, simulate, tools};
+use crate::{chaos, compose_test, deny, fuzz, purity, simulate, tools};
 
 struct Step {
     name: &'static str,
@@ -30,6 +30,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "test", run: test },
     Step { name: "simulate", run: simulate::simulate_in_ci },
+    Step { name: "chaos", run: chaos::chaos_in_ci },
     Step { name: "doctest", run: || run(cargo().args(["test", "--quiet", "--workspace", "--doc"])) },
     Step { name: "fuzz", run: fuzz::fuzz_in_ci },
     Step { name: "compose", run: compose_test::compose_test },

@@ -1,6 +1,7 @@
 //! The house's own commands: everything that CI runs, and what people need to work here.
 
 mod bench;
+mod chaos;
 mod ci;
 mod compose_test;
 mod demo;
@@ -23,6 +24,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::chaos::ChaosArgs;
 use crate::generated::Mode;
 use crate::image::Profile;
 use crate::simulate::SimulateArgs;
@@ -89,6 +91,10 @@ enum Task {
         /// Only those whose name contains this
         only: Option<String>,
     },
+    /// Kills, stops, pauses and cuts off every part of a cluster at random while jobs run, heals it, and checks that nothing was
+    /// lost or repeated
+    #[command(disable_help_flag = true)]
+    Chaos(ChaosArgs),
     /// Runs docker-compose.yml on images built here, and jobs in it
     ComposeTest,
 }
@@ -120,6 +126,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Bench(args) => bench::bench(&args),
         Task::Simulate(args) => simulate::simulate(&args),
         Task::Mutate { only } => mutate::mutate(only.as_deref()),
+        Task::Chaos(args) => chaos::chaos(&args),
         Task::ComposeTest => compose_test::compose_test(),
     }
 }

@@ -72,7 +72,8 @@ impl Layer {
             "allot-sim" | "allot-cluster-sim" | "allot-shell" => Self::Shell,
             "allot-allocator" | "allot-report" | "allot-testkit" => Self::Kit,
             "allot" => Self::Cli,
-            "xtask" | "allot-codegen" | "allot-conformance" | "allot-e2e" | "allot-simulation" => Self::Tool,
+            "xtask" | "allot-chaos" | "allot-codegen" | "allot-conformance" | "allot-e2e"
+            | "allot-simulation" => Self::Tool,
             _ if name.ends_with("-core") || name == "allot-writer" => Self::Core,
             _ => Self::Service,
         }

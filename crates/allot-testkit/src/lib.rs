@@ -5,11 +5,17 @@ mod nats;
 mod programs;
 mod proxy;
 mod raw;
+mod routes;
+mod tasks;
+mod user;
 mod wait;
 
 pub use ledger::{batches, entries};
 pub use nats::NatsServer;
 pub use programs::{Launch, Programs, built};
-pub use proxy::Proxy;
+pub use proxy::{Proxy, Side};
 pub use raw::RawClient;
+pub use routes::{Partition, Routes};
+pub use tasks::{kill_tasks, tasks};
+pub use user::{User, verify_ledger};
 pub use wait::{PATIENCE, eventually, within};

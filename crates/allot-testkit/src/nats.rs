@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use allot_shell::{Bus, NatsConfig};
 use anyhow::Context;
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
+use crate::routes::Routes;
 use crate::wait::eventually;
 
 /// The environment variable that names the program.
@@ -55,21 +57,24 @@ impl NatsServer {
         Err(last)
     }
 
-    /// Starts so many as one cluster.
+    /// Starts so many as one cluster, which find each other by routes that can be broken, and by no other way.
     ///
     /// # Errors
     /// Where the program is not found or one does not start.
-    pub async fn start_cluster(count: usize) -> anyhow::Result<Vec<Self>> {
-        let routes = (0..count).map(|_| free_port()).collect::<anyhow::Result<Vec<u16>>>()?;
-        let all: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+    pub async fn start_cluster(count: usize) -> anyhow::Result<(Vec<Self>, Routes)> {
+        let ports = (0..count).map(|_| free_port()).collect::<anyhow::Result<Vec<u16>>>()?;
+        let routes = Routes::between(&ports).await?;
         let start = |(number, port): (usize, &u16)| {
-            let (listen, routes) = (format!("127.0.0.1:{port}"), all.join(", "));
+            let peers = routes.from(number).join(", ");
+            // Nobody listens at what it advertises: peers that hear of it from others go on by their routes.
             let more = format!(
-                "server_name: n{number}\ncluster {{ name: allot, listen: \"{listen}\", routes: [{routes}] }}"
+                "server_name: n{number}\ncluster {{ name: allot, listen: \"127.0.0.1:{port}\", advertise: \
+                 \"127.0.0.1:1\", no_advertise: true, routes: [{peers}] }}"
             );
             async move { Self::start_with(&more).await }
         };
-        futures::future::try_join_all(routes.iter().enumerate().map(start)).await
+        let servers = futures::future::try_join_all(ports.iter().enumerate().map(start)).await?;
+        Ok((servers, routes))
     }
 
     /// Its address.
@@ -120,9 +125,18 @@ impl NatsServer {
     /// # Errors
     /// Where it does not start.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        self.spawn()?;
+        self.ready().await
+    }
+
+    /// Starts it after [`NatsServer::kill`], without waiting for it.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn spawn(&mut self) -> anyhow::Result<()> {
         let config = self.write_config()?;
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"))?;
-        let mut process = Command::new(program())
+        let process = Command::new(program())
             .arg("--config")
             .arg(&config)
             .stdin(Stdio::null())
@@ -132,9 +146,16 @@ impl NatsServer {
             .with_context(|| {
                 format!("cannot start {}: fetch it with `cargo xtask tools`", program().display())
             })?;
-        let ready = self.wait_until_ready(&mut process).await;
         self.process = Some(process);
-        ready
+        Ok(())
+    }
+
+    /// Sends it a signal; nothing where it does not run.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(process) = &self.process {
+            // Fails only where it has ended by itself.
+            let _ = rustix::process::kill_process(Pid::from_child(process), signal);
+        }
     }
 
     /// Kills it and starts it again.
@@ -159,9 +180,24 @@ impl NatsServer {
         Ok(path)
     }
 
-    async fn wait_until_ready(&self, process: &mut Child) -> anyhow::Result<()> {
+    /// Starts it where it does not run, and waits until JetStream answers.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub async fn run(&mut self) -> anyhow::Result<()> {
+        if self.process.is_none() {
+            self.spawn()?;
+        }
+        self.ready().await
+    }
+
+    /// Waits until JetStream answers.
+    ///
+    /// # Errors
+    /// Where it ends instead.
+    async fn ready(&mut self) -> anyhow::Result<()> {
         let port = self.port;
-        let mut ended = || process.try_wait().ok().flatten();
+        let mut ended = || self.process.as_mut().and_then(|process| process.try_wait().ok().flatten());
         let outcome = eventually("nats-server answers", PATIENCE, || {
             let ended = ended();
             async move { if ended.is_some() { Some(ended) } else { answers(port).await.then_some(None) } }
@@ -170,6 +206,12 @@ impl NatsServer {
             None => Ok(()),
             Some(status) => anyhow::bail!("nats-server ended with {status}: {}", self.log()),
         }
+    }
+
+    /// Has its directory stay, and returns it.
+    pub fn keep(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
     }
 
     fn log(&self) -> String {

@@ -10,15 +10,20 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::nats::NatsServer;
+use crate::routes::Routes;
+use crate::tasks::kill_tasks;
 use crate::wait::{PATIENCE, eventually};
 
-/// A cluster of real processes over a nats-server of its own. Whatever still runs is killed when it is dropped.
+/// A cluster of real processes over a nats-server of its own. Whatever still runs is killed when it is dropped,
+/// with what its agents have started.
 #[derive(Debug)]
 pub struct Programs {
     /// The bus; of a cluster of servers, the first.
     pub nats: NatsServer,
     /// The other servers of its cluster.
     pub peers: Vec<NatsServer>,
+    /// How the servers of its cluster reach each other.
+    pub routes: Routes,
     dir: TempDir,
     running: BTreeMap<String, Running>,
 }
@@ -46,7 +51,7 @@ impl Programs {
     /// # Errors
     /// Where it does not start.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::over(NatsServer::start().await?, Vec::new())
+        Self::over(NatsServer::start().await?, Vec::new(), Routes::default())
     }
 
     /// A cluster of three nats-servers, each stream kept on all of them, and nothing else yet.
@@ -54,21 +59,30 @@ impl Programs {
     /// # Errors
     /// Where they do not start.
     pub async fn over_three_servers() -> anyhow::Result<Self> {
-        let mut servers = NatsServer::start_cluster(3).await?;
+        let (mut servers, routes) = NatsServer::start_cluster(3).await?;
         let first = servers.remove(0);
-        Self::over(first, servers)
+        Self::over(first, servers, routes)
     }
 
-    fn over(nats: NatsServer, peers: Vec<NatsServer>) -> anyhow::Result<Self> {
-        Ok(Self { nats, peers, dir: TempDir::new()?, running: BTreeMap::new() })
+    fn over(nats: NatsServer, peers: Vec<NatsServer>, routes: Routes) -> anyhow::Result<Self> {
+        Ok(Self { nats, peers, routes, dir: TempDir::new()?, running: BTreeMap::new() })
+    }
+
+    /// All servers.
+    pub fn servers(&self) -> impl Iterator<Item = &NatsServer> {
+        std::iter::once(&self.nats).chain(&self.peers)
+    }
+
+    /// All servers, to be broken.
+    pub fn servers_mut(&mut self) -> impl Iterator<Item = &mut NatsServer> {
+        std::iter::once(&mut self.nats).chain(&mut self.peers)
     }
 
     /// How NATS is reached: all servers of its cluster, and on how many of them each stream is kept.
     #[must_use]
     pub fn config(&self) -> NatsConfig {
-        let servers = || std::iter::once(&self.nats).chain(&self.peers);
-        let url = servers().map(NatsServer::url).collect::<Vec<_>>().join(",");
-        NatsConfig { url, replicas: servers().count(), ..self.nats.config() }
+        let url = self.servers().map(NatsServer::url).collect::<Vec<_>>().join(",");
+        NatsConfig { url, replicas: self.servers().count(), ..self.nats.config() }
     }
 
     /// The three services, without an allocator and without agents.
@@ -144,6 +158,22 @@ impl Programs {
         Ok(())
     }
 
+    /// The process of this name, where there is one that was not killed.
+    #[must_use]
+    pub fn pid(&self, name: &str) -> Option<Pid> {
+        self.running.get(name).map(|running| Pid::from_child(&running.process))
+    }
+
+    /// Sends a signal to the process of this name; nothing where there is none, or it has ended.
+    pub fn signal(&mut self, name: &str, signal: Signal) {
+        if let Some(running) = self.running.get_mut(name)
+            && matches!(running.process.try_wait(), Ok(None))
+        {
+            // Fails only where it has just ended.
+            let _ = rustix::process::kill_process(Pid::from_child(&running.process), signal);
+        }
+    }
+
     /// Kills the process of this name with SIGKILL; nothing where there is none.
     pub fn kill(&mut self, name: &str) {
         if let Some(running) = self.running.get_mut(name) {
@@ -214,12 +244,21 @@ impl Programs {
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
+
+    /// Has all directories stay when this is dropped, and names them.
+    pub fn keep(&mut self) -> Vec<PathBuf> {
+        self.dir.disable_cleanup(true);
+        let dir = self.dir.path().to_owned();
+        std::iter::once(dir).chain(self.servers_mut().map(|server| server.keep().to_owned())).collect()
+    }
 }
 
 impl Drop for Programs {
     fn drop(&mut self) {
         let names: Vec<String> = self.running.keys().cloned().collect();
         names.iter().for_each(|name| self.kill(name));
+        let entries = std::fs::read_dir(self.dir()).into_iter().flatten().flatten();
+        entries.for_each(|entry| kill_tasks(&entry.path()));
     }
 }
 

@@ -1,5 +1,6 @@
-//! A connection that can be made to lose what the server says.
+//! A connection that can be cut, held up, or made to lose what either side says.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,18 +11,52 @@ use tokio::task::JoinHandle;
 
 use crate::nats::NatsServer;
 
-/// What the proxy does with what the server says.
+/// Whose words do not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What the one says that made the connection.
+    Client,
+    /// What the one says that was connected to.
+    Server,
+    /// What either says.
+    Both,
+}
+
+/// What the proxy does with what is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Mode {
     /// Passes it on.
     Pass,
-    /// Passes it on until the client says something in which these bytes stand.
-    MuteAfter(Vec<u8>),
-    /// Loses it; what the client says still arrives.
-    Mute,
+    /// Keeps it until healed, as a network does that comes back.
+    Hold(Side),
+    /// Loses it.
+    Lose(Side),
+    /// Passes everything on until the client says something in which these bytes stand, and then loses what the server says.
+    LoseAfter(Vec<u8>),
+    /// Ends the connection, and every new one.
+    Cut,
 }
 
-/// Stands between a client and a [`NatsServer`].
+/// What is done with the words of one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Treatment {
+    Pass,
+    Hold,
+    Lose,
+}
+
+impl Mode {
+    fn of(&self, speaker: Side) -> Treatment {
+        let concerns = |side: Side| side == speaker || side == Side::Both;
+        match self {
+            Self::Hold(side) if concerns(*side) => Treatment::Hold,
+            Self::Lose(side) if concerns(*side) => Treatment::Lose,
+            _ => Treatment::Pass,
+        }
+    }
+}
+
+/// Stands between a client and a server.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -35,10 +70,15 @@ impl Proxy {
     /// # Errors
     /// Where no port is free.
     pub async fn before(server: &NatsServer) -> anyhow::Result<Self> {
+        Self::to(server.port()).await
+    }
+
+    /// Starts one before whoever listens at this port of the loopback interface, now or later.
+    pub(crate) async fn to(server: u16) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let mode = Arc::new(watch::Sender::new(Mode::Pass));
-        let accepting = tokio::spawn(accept(listener, server.port(), mode.clone()));
+        let accepting = tokio::spawn(accept(listener, server, mode.clone()));
         Ok(Self { port, mode, accepting })
     }
 
@@ -51,10 +91,25 @@ impl Proxy {
     /// Once the client says something in which `words` stand, nothing that the server says arrives any more; what the
     /// client says still does.
     pub fn mute_after(&self, words: &str) {
-        self.mode.send_replace(Mode::MuteAfter(words.as_bytes().to_vec()));
+        self.mode.send_replace(Mode::LoseAfter(words.as_bytes().to_vec()));
     }
 
-    /// Cuts all connections that were muted; new ones work.
+    /// From here on what this side says is lost.
+    pub fn lose(&self, side: Side) {
+        self.mode.send_replace(Mode::Lose(side));
+    }
+
+    /// From here on what this side says arrives only once this is healed.
+    pub fn hold(&self, side: Side) {
+        self.mode.send_replace(Mode::Hold(side));
+    }
+
+    /// Cuts all connections, and lets no new one come about.
+    pub fn cut(&self) {
+        self.mode.send_replace(Mode::Cut);
+    }
+
+    /// Lets everything pass. Connections on which something was lost end; new ones work.
     pub fn heal(&self) {
         self.mode.send_replace(Mode::Pass);
     }
@@ -68,55 +123,75 @@ impl Drop for Proxy {
 
 async fn accept(listener: TcpListener, server: u16, mode: Arc<watch::Sender<Mode>>) {
     while let Ok((client, _)) = listener.accept().await {
+        if *mode.borrow() == Mode::Cut {
+            continue;
+        }
         let Ok(upstream) = TcpStream::connect(("127.0.0.1", server)).await else { continue };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = upstream.into_split();
-        tokio::spawn(pass(from_client, to_server, mode.clone()));
-        tokio::spawn(pass_until_muted(from_server, to_client, mode.subscribe()));
+        let ways = [(Side::Client, from_client, to_server), (Side::Server, from_server, to_client)];
+        for (speaker, from, to) in ways {
+            tokio::spawn(until_cut(mode.subscribe(), pass(speaker, from, to, mode.clone())));
+        }
     }
 }
 
-/// Passes on what the client says, having muted the server first where that is due.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mode: Arc<watch::Sender<Mode>>) {
+/// Goes on with `passing`, which is dropped, and the connection with it, once that is cut.
+async fn until_cut(mut mode: watch::Receiver<Mode>, passing: impl Future<Output = ()>) {
+    tokio::select! {
+        () = passing => {}
+        _ = mode.wait_for(|mode| *mode == Mode::Cut) => {}
+    }
+}
+
+/// Passes on what one side says, as the mode has it. Ends where something was lost and nothing more is: half a message is
+/// worse than none.
+async fn pass(
+    speaker: Side,
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mode: Arc<watch::Sender<Mode>>,
+) {
+    let mut changes = mode.subscribe();
     let mut buffer = vec![0; 1 << 16];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        mode.send_if_modified(|mode| {
-            let due = matches!(mode, Mode::MuteAfter(words) if contains(&buffer[..count], words));
-            if due {
-                *mode = Mode::Mute;
-            }
-            due
-        });
-        if to.write_all(&buffer[..count]).await.is_err() {
+    let mut has_lost = false;
+    loop {
+        let treatment = changes.borrow_and_update().of(speaker);
+        if has_lost && treatment == Treatment::Pass {
+            return;
+        }
+        let read = tokio::select! {
+            biased;
+            changed = changes.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+            read = from.read(&mut buffer), if treatment != Treatment::Hold => read,
+        };
+        let Ok(count @ 1..) = read else { return };
+        if speaker == Side::Client {
+            mute_where_due(&mode, &buffer[..count]);
+        }
+        match changes.borrow().of(speaker) {
+            Treatment::Lose => has_lost = true,
+            Treatment::Pass | Treatment::Hold => {}
+        }
+        if !has_lost && to.write_all(&buffer[..count]).await.is_err() {
             return;
         }
     }
 }
 
-fn contains(bytes: &[u8], words: &[u8]) -> bool {
-    bytes.windows(words.len()).any(|window| window == words)
+fn mute_where_due(mode: &watch::Sender<Mode>, said: &[u8]) {
+    mode.send_if_modified(|mode| {
+        let due = matches!(mode, Mode::LoseAfter(words) if contains(said, words));
+        if due {
+            *mode = Mode::Lose(Side::Server);
+        }
+        due
+    });
 }
 
-/// Passes on what the server says until muted, then loses it until healed, and then ends: half a message is worse
-/// than none.
-async fn pass_until_muted(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
-    let mut buffer = vec![0; 1 << 16];
-    let mut muted = *mode.borrow_and_update() == Mode::Mute;
-    loop {
-        tokio::select! {
-            biased;
-            changed = mode.changed() => {
-                let now_muted = *mode.borrow() == Mode::Mute;
-                if changed.is_err() || (muted && !now_muted) {
-                    return;
-                }
-                muted = now_muted;
-            }
-            read = from.read(&mut buffer) => match read {
-                Ok(0) | Err(_) => return,
-                Ok(count) if !muted && to.write_all(&buffer[..count]).await.is_err() => return,
-                Ok(_) => {}
-            },
-        }
-    }
+fn contains(bytes: &[u8], words: &[u8]) -> bool {
+    bytes.windows(words.len()).any(|window| window == words)
 }

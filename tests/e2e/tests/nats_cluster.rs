@@ -50,12 +50,12 @@ async fn the_loss_of_any_one_server_is_not_noticed() {
     let job = Journal::submit(&user, &journal, TASKS, 0).await.unwrap();
     for lost in 0..3 {
         ran(&programs, (lost + 1) * TASKS as usize / 5).await;
-        let server = if lost == 0 { &mut programs.nats } else { &mut programs.peers[lost - 1] };
+        let server = programs.servers_mut().nth(lost).unwrap();
         server.kill();
         ran(&programs, (lost + 1) * TASKS as usize / 5 + 60).await;
         let (code, said) = submit(&programs).await;
         assert_eq!(code, 0, "with server {lost} lost: {said}");
-        let server = if lost == 0 { &mut programs.nats } else { &mut programs.peers[lost - 1] };
+        let server = programs.servers_mut().nth(lost).unwrap();
         server.start_again().await.unwrap();
         eventually("every server has every message again", PATIENCE, || async {
             let stream = user.bus().jetstream().get_stream("ALLOT_LEDGER").await.ok()?;

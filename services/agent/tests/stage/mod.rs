@@ -15,7 +15,7 @@ use allot_model::{
 };
 use allot_proto::Wire;
 use allot_shell::{Bus, Shutdown};
-use allot_testkit::{NatsServer, within};
+use allot_testkit::{NatsServer, kill_tasks, within};
 use async_nats::{Message, Subscriber};
 use futures::StreamExt;
 use tempfile::TempDir;
@@ -261,6 +261,13 @@ impl Stage {
     ) -> Option<async_nats::jetstream::message::StreamMessage> {
         let output = self.bus.jetstream().get_stream(allot_bus::Stream::Output.name()).await.unwrap();
         output.get_last_raw_message_by_subject(&Subject::Output(attempt(text), stream).to_string()).await.ok()
+    }
+}
+
+impl Drop for Stage {
+    /// An agent that was killed has left its tasks running.
+    fn drop(&mut self) {
+        kill_tasks(&self.config.data_dir);
     }
 }
 

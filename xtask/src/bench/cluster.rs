@@ -14,6 +14,8 @@ use crate::run::root;
 /// The services, by the ends of their programs' names.
 pub(crate) const SERVICES: [&str; 4] = ["registry", "offers", "dispatcher", "allocator-drf"];
 
+/// So many agents, and a few more, fit into one answer of the registry.
+const MOST_LISTED: usize = 4_000;
 /// How long the cluster may take until it takes tasks.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
@@ -184,7 +186,9 @@ impl Cluster {
         let decides = |view: Value| {
             view["allocators"].as_array().is_some_and(|all| all.iter().any(|one| one["active"] == true))
         };
-        self.allot(&["agents"]).is_ok_and(ready) && self.allot(&["policy"]).is_ok_and(decides)
+        // More agents than fit into one answer are waited for by whoever fills them.
+        let are_there = agents > MOST_LISTED || self.allot(&["agents"]).is_ok_and(ready);
+        are_there && self.allot(&["policy"]).is_ok_and(decides)
     }
 
     /// What a command answers.

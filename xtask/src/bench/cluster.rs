@@ -100,6 +100,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts another service, beside those that every cluster has.
+    pub(crate) fn start_beside(&mut self, programs: &Programs, name: &str) -> Result<()> {
+        self.killed.push(name.to_owned());
+        self.start_killed(programs)
+    }
+
     /// Kills the service with this process.
     pub(crate) fn kill(&mut self, pid: u32) -> Result<()> {
         let place = self.services.iter().position(|running| running.pid() == pid);
@@ -191,7 +197,7 @@ impl Cluster {
         are_there && self.allot(&["policy"]).is_ok_and(decides)
     }
 
-    /// What a command answers.
+    /// What a command answers; the last of it where it answers with several documents.
     pub(crate) fn allot(&self, words: &[&str]) -> Result<Value> {
         let mut command = Command::new(&self.program);
         command.args(["-o", "json", "--nats", &self.url]).args(words);
@@ -199,7 +205,11 @@ impl Cluster {
         if !said.status.success() {
             bail!("`allot {}` failed: {}", words.join(" "), String::from_utf8_lossy(&said.stderr).trim());
         }
-        Ok(serde_json::from_slice(&said.stdout)?)
+        let documents = serde_json::Deserializer::from_slice(&said.stdout).into_iter();
+        documents
+            .last()
+            .with_context(|| format!("`allot {}` answered nothing", words.join(" ")))?
+            .map_err(Into::into)
     }
 
     /// What `allot bench` measures with these words, and what nats-server cost meanwhile under `nats_server`.

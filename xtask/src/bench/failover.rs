@@ -17,14 +17,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LEASES_END_AFTER: Duration = Duration::from_secs(4);
 
 /// A full cluster, and the jobs that it is asked to run.
-struct Full {
-    cluster: Cluster,
+pub(super) struct Full {
+    pub(super) cluster: Cluster,
     probe: String,
 }
 
 impl Full {
     /// Of so many agents with so many running tasks, and room for more.
-    fn start(programs: &Programs, agents: u32, tasks: u32, instances: usize) -> Result<Self> {
+    pub(super) fn start(programs: &Programs, agents: u32, tasks: u32, instances: usize) -> Result<Self> {
         let cpus = tasks / agents + 10;
         let cluster = Cluster::start_several(programs, Agents::Modelled { agents, cpus }, instances)?;
         let job = |name: &str, job: Value| {
@@ -85,7 +85,7 @@ impl Full {
     clippy::disallowed_methods,
     reason = "waits for another program, which says nothing when it is ready"
 )]
-fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(super) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let begun = Instant::now();
     // What is asked may be the very service that is away.
     while !is_so().unwrap_or(false) {

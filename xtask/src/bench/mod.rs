@@ -6,9 +6,11 @@ mod cluster;
 mod detail;
 mod failover;
 mod figure;
+mod handover;
 mod hyperqueue;
 mod machine;
 mod process;
+mod questions;
 mod rows;
 
 use std::path::PathBuf;
@@ -22,8 +24,15 @@ use cluster::Programs;
 use rows::{ROWS, Row, Size};
 
 /// What a cluster is made of, each a package with a program of the same name.
-const PACKAGES: [&str; 6] =
-    ["allot", "allot-registry", "allot-offers", "allot-dispatcher", "allot-allocator-drf", "allot-agent"];
+const PACKAGES: [&str; 7] = [
+    "allot",
+    "allot-registry",
+    "allot-offers",
+    "allot-dispatcher",
+    "allot-allocator-drf",
+    "allot-allocator-fifo",
+    "allot-agent",
+];
 /// A machine that is busier than this before anything is started spoils what is measured.
 const BUSY: f64 = 0.1;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{Agents, Cluster, Programs};
 use super::figure::{Figure, Wanted};
-use super::{bare, failover, hyperqueue};
+use super::{bare, failover, handover, hyperqueue, questions};
 
 const MB: f64 = 1e6;
 /// What processes run.
@@ -34,7 +34,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order of the table.
-pub(crate) const ROWS: [Row; 10] = [
+pub(crate) const ROWS: [Row; 12] = [
     Row { name: "array", about: "one job of 100,000 noop tasks, 8 agents of 16 cpus", measure: array },
     Row {
         name: "separate",
@@ -72,6 +72,16 @@ pub(crate) const ROWS: [Row; 10] = [
         name: "cold",
         about: "all services are killed and started: 40,000 agents, 400,000 running tasks",
         measure: failover::cold,
+    },
+    Row {
+        name: "handover",
+        about: "the policy changes hands under a flow of jobs: 1,000 agents, 100,000 running tasks",
+        measure: handover::handover,
+    },
+    Row {
+        name: "questions",
+        about: "allot plan, why and job show: 10,000 agents, 100,000 running jobs, as many waiting",
+        measure: questions::questions,
     },
 ];
 
@@ -245,7 +255,7 @@ fn number(run: &Value, pointer: &str) -> Result<f64> {
 }
 
 /// A quantile of a stage, microseconds.
-fn stage(run: &Value, name: &str, quantile: &str) -> Result<f64> {
+pub(super) fn stage(run: &Value, name: &str, quantile: &str) -> Result<f64> {
     let stages = run["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let found = stages.iter().find(|of| of["stage"] == name).and_then(|of| of[quantile].as_f64());
     found.with_context(|| format!("a run does not tell {quantile} of {name}"))

@@ -11,7 +11,7 @@ mod user;
 mod wait;
 
 pub use ledger::{batches, entries};
-pub use nats::NatsServer;
+pub use nats::{NatsServer, copy_folder};
 pub use programs::{Launch, Programs, built};
 pub use proxy::{Proxy, Side};
 pub use raw::RawClient;

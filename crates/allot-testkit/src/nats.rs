@@ -57,6 +57,26 @@ impl NatsServer {
         Err(last)
     }
 
+    /// Starts one with a copy of what another had in JetStream.
+    ///
+    /// # Errors
+    /// As [`NatsServer::start`], and where the folder cannot be copied.
+    pub async fn start_on(jetstream: &Path) -> anyhow::Result<Self> {
+        let mut server = Self::start().await?;
+        server.kill();
+        let ours = server.jetstream();
+        std::fs::remove_dir_all(&ours)?;
+        copy_folder(jetstream, &ours)?;
+        server.start_again().await?;
+        Ok(server)
+    }
+
+    /// The folder in which it has what is in JetStream.
+    #[must_use]
+    pub fn jetstream(&self) -> PathBuf {
+        self.dir.path().join("jetstream")
+    }
+
     /// Starts so many as one cluster, which find each other by routes that can be broken, and by no other way.
     ///
     /// # Errors
@@ -169,7 +189,7 @@ impl NatsServer {
 
     fn write_config(&self) -> anyhow::Result<PathBuf> {
         let path = self.dir.path().join("nats.conf");
-        let store = self.dir.path().join("jetstream");
+        let store = self.jetstream();
         let port = self.port;
         let text = format!(
             "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n{more}\n",
@@ -231,6 +251,24 @@ async fn answers(port: u16) -> bool {
     let Ok(connection) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { return false };
     let mut hello = String::new();
     BufReader::new(connection).read_line(&mut hello).await.is_ok() && hello.contains("\"jetstream\":true")
+}
+
+/// Copies a folder with all that is in it.
+///
+/// # Errors
+/// Where something cannot be read or written.
+pub fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let into = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &into)?;
+        } else {
+            std::fs::copy(entry.path(), into)?;
+        }
+    }
+    Ok(())
 }
 
 fn free_port() -> anyhow::Result<u16> {

@@ -54,6 +54,14 @@ impl Programs {
         Self::over(NatsServer::start().await?, Vec::new(), Routes::default())
     }
 
+    /// A nats-server with a copy of what another had in JetStream, and nothing else yet.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub async fn start_on(jetstream: &Path) -> anyhow::Result<Self> {
+        Self::over(NatsServer::start_on(jetstream).await?, Vec::new(), Routes::default())
+    }
+
     /// A cluster of three nats-servers, each stream kept on all of them, and nothing else yet.
     ///
     /// # Errors

@@ -5,4 +5,4 @@ mod python;
 
 pub use allot_testkit::{User, verify_ledger};
 pub use journal::Journal;
-pub use python::{python, python_allocator, root};
+pub use python::{old_agent, python, python_allocator, root};

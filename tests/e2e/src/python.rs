@@ -1,4 +1,4 @@
-//! The allocator in `examples/allocator-python`, as a program of a test's cluster.
+//! The allocator in `examples/allocator-python`, and agents of earlier versions, as programs of a test's cluster.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,11 +22,25 @@ pub fn python_allocator(programs: &Programs, policy: &str) -> anyhow::Result<Lau
 /// # Errors
 /// Where its Python is not there, or the schemas cannot be read.
 pub fn python(dir: &Path, words: &[&str]) -> anyhow::Result<Launch> {
+    python_with(dir, &root().join("schemas"), words)
+}
+
+/// How to start the agent of an earlier version, which is called `id`, in the cluster of these programs.
+///
+/// # Errors
+/// As [`python`].
+pub fn old_agent(programs: &Programs, version: &str, id: &str) -> anyhow::Result<Launch> {
+    let of_version = root().join("tests/e2e/versions").join(version);
+    let words = [&text(&of_version.join("agent.py")), "--nats", &programs.nats.url(), "--id", id];
+    python_with(programs.dir(), &of_version, &words)
+}
+
+fn python_with(dir: &Path, schemas: &Path, words: &[&str]) -> anyhow::Result<Launch> {
     let program = root().join("target/allocator-python/venv/bin/python");
     ensure!(program.exists(), "{} is not there: run `cargo xtask tools` first", program.display());
     let classes = dir.join("classes");
     if !classes.exists() {
-        generate(&program, &classes)?;
+        generate(&program, schemas, &classes)?;
     }
     let path = format!("{}:{}", text(&classes), text(&root().join("examples/allocator-python")));
     let environment = [("PYTHONPATH", path.as_str()), ("PYTHONDONTWRITEBYTECODE", "1")];
@@ -34,11 +48,10 @@ pub fn python(dir: &Path, words: &[&str]) -> anyhow::Result<Launch> {
     Ok(Launch { program, arguments: words.iter().map(|&word| word.to_owned()).collect(), environment })
 }
 
-fn generate(python: &Path, classes: &Path) -> anyhow::Result<()> {
+fn generate(python: &Path, schemas: &Path, classes: &Path) -> anyhow::Result<()> {
     std::fs::create_dir(classes)?;
-    let schemas = root().join("schemas");
     let mut protoc = Command::new(python);
-    protoc.args(["-m", "grpc_tools.protoc", "--proto_path", &text(&schemas), "--python_out", &text(classes)]);
+    protoc.args(["-m", "grpc_tools.protoc", "--proto_path", &text(schemas), "--python_out", &text(classes)]);
     let files = std::fs::read_dir(schemas.join("allot/v1"))?;
     for file in files {
         protoc.arg(file?.path());

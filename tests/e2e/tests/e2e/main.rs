@@ -16,3 +16,4 @@ mod rejections;
 mod scenarios;
 mod shadows;
 mod submissions;
+mod versions;

@@ -13,6 +13,10 @@ mod replay;
 
 use replay::{Play, figures, jobs_of, logs, starts};
 
+/// As in all programs: see `allot_shell`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const LOGS: [(&str, &str, u64); 3] = [
     ("kth", "KTH-SP2-1996-2.swf.gz", 100),
     ("sdsc", "SDSC-SP2-1998-4.2-cln.swf.gz", 128),

@@ -13,6 +13,10 @@ use allot_model::{
     ResourceName, Span, SyncPart, TaskRange, Time,
 };
 
+/// As in all programs: see `allot_shell`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EPOCH: Epoch = Epoch(1);
 const GIB: u64 = 1 << 30;
 const TTL: Span = Span::from_secs(1_000_000);

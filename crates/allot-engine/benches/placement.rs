@@ -15,6 +15,10 @@ use allot_model::{
 };
 use allot_workload::openb;
 
+/// As in all programs: see `allot_shell`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EPOCH: Epoch = Epoch(1);
 const TTL: Span = Span::from_secs(1_000_000);
 const MIB: u64 = 1 << 20;

@@ -7,6 +7,10 @@ use allot_engine::Policy;
 use allot_sim::{LogSettings, Measures, OpenbSettings, QueueBy, Workload, openb, simulate};
 use rustix::time::{ClockId, clock_gettime};
 
+/// As in all programs: see `allot_shell`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Each is run so many times; the fastest counts, as others use the machine too.
 const TIMES: u32 = 5;
 

@@ -47,6 +47,8 @@ pub struct Options {
     pub twice: u32,
     /// True where a message may overtake others.
     pub reorder: bool,
+    /// Of a thousand messages that may, how many come very late.
+    pub late: u32,
     /// About how often a link is cut; not at all where absent.
     pub cuts: Option<Span>,
     /// About how often a process of the control plane is killed.
@@ -81,7 +83,14 @@ impl Options {
             3..8 => Style::Swarm,
             _ => Style::Load,
         };
-        let dice = &mut dice;
+        let options = Self::drawn_with(&mut dice, seed, style);
+        Self {
+            late: if dice.chance(400) { u32::try_from(dice.between(3, 60)).unwrap_or(3) } else { 3 },
+            ..options
+        }
+    }
+
+    fn drawn_with(dice: &mut Dice, seed: u64, style: Style) -> Self {
         let load = style == Style::Load;
         let likely = match style {
             Style::Light => 150,
@@ -106,6 +115,7 @@ impl Options {
             loss: if dice.chance(likely) { u32::try_from(dice.below(200)).unwrap_or(0) } else { 0 },
             twice: if dice.chance(likely) { u32::try_from(dice.below(200)).unwrap_or(0) } else { 0 },
             reorder: dice.chance(likely),
+            late: 3,
             cuts: every(dice, 2, 60),
             crashes: every(dice, 2, 60),
             crash_at_append: if dice.chance(likely) { u32::try_from(dice.below(40)).unwrap_or(0) } else { 0 },
@@ -138,7 +148,8 @@ impl fmt::Display for Options {
             self.leases, self.allocators, self.adversaries, self.agents, self.jobs
         )?;
         write!(f, " safety {} delay {} loss {} twice {}", self.safety, self.delay, self.loss, self.twice)?;
-        write!(f, " reorder {} skew {} timeout {}", self.reorder, self.skew, self.agent_timeout)?;
+        write!(f, " reorder {} late {}", self.reorder, self.late)?;
+        write!(f, " skew {} timeout {}", self.skew, self.agent_timeout)?;
         write!(f, " crash_at_append {} wire {}", self.crash_at_append, self.wire)?;
         if let Some(SnapshotConfig { every_records, at_least_every, keep_ledger }) = self.snapshots {
             write!(

@@ -43,7 +43,7 @@ impl Cluster<'_> {
         (0..copies)
             .map(|copy| {
                 let mut at = self.now + self.hop() + self.hop();
-                if overtakes && self.net.chance(if copy == 0 { 3 } else { 100 }) {
+                if overtakes && self.net.chance(if copy == 0 { self.options.late } else { 100 }) {
                     at = at + self.net.span(Span::from_millis(10), VERY_LATE);
                 } else if !overtakes {
                     let last = self.ways.entry((from, to)).or_insert(at);

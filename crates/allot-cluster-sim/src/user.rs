@@ -163,7 +163,13 @@ impl Process for User {
         if self.operates_at.is_some_and(|at| at <= now) {
             acts.extend(self.operate().map(|command| Act::Send(command.to(), Message::Command(command))));
             let every = self.options.operators.unwrap_or(HEAL_EVERY);
-            self.operates_at = Some(now + self.dice.span(Span::from_millis(50), every.times(2)));
+            // Some commands follow each other while what the first began is under way.
+            let (least, most) = if self.dice.chance(250) {
+                (Span::from_millis(1), Span::from_millis(400))
+            } else {
+                (Span::from_millis(50), every.times(2))
+            };
+            self.operates_at = Some(now + self.dice.span(least, most));
         }
         if self.heals_at.is_some_and(|at| at <= now) {
             self.heal(acts);

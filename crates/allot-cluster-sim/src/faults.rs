@@ -95,8 +95,8 @@ impl Cluster<'_> {
 
     fn trouble_agent(&mut self) {
         let Some(node) = self.some(|role| role == Role::Agent) else { return };
-        match self.fate.below(8) {
-            0 => self.restart_machine(node),
+        match self.fate.below(9) {
+            0 | 8 => self.restart_machine(node),
             1 => {
                 let agent = self.party(node);
                 if self.is_alive(agent) {

@@ -85,7 +85,7 @@ impl Options {
         };
         let options = Self::drawn_with(&mut dice, seed, style);
         Self {
-            late: if dice.chance(400) { u32::try_from(dice.between(3, 60)).unwrap_or(3) } else { 3 },
+            late: if dice.chance(400) { u32::try_from(dice.between(3, 250)).unwrap_or(3) } else { 3 },
             ..options
         }
     }

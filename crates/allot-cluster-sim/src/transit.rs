@@ -15,6 +15,8 @@ use crate::writer::writer_of;
 
 /// The least time a message takes.
 const LEAST_DELAY: Span = Span::from_micros(50);
+/// Of a thousand messages that come a second time, how many do so very late.
+const LATE_AGAIN: u32 = 300;
 /// How late a message may come that is very late.
 const VERY_LATE: Span = Span::from_secs(40);
 
@@ -43,7 +45,8 @@ impl Cluster<'_> {
         (0..copies)
             .map(|copy| {
                 let mut at = self.now + self.hop() + self.hop();
-                if overtakes && self.net.chance(if copy == 0 { self.options.late } else { 100 }) {
+                let late = if copy == 0 { self.options.late } else { LATE_AGAIN };
+                if (overtakes || copy > 0) && self.net.chance(late) {
                     at = at + self.net.span(Span::from_millis(10), VERY_LATE);
                 } else if !overtakes {
                     let last = self.ways.entry((from, to)).or_insert(at);

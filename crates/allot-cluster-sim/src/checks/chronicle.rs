@@ -206,8 +206,10 @@ impl Chronicle {
         }
         let left = run.tasks.count();
         hold(NoOverallocation, *slots >= 1 && *slots <= left, || format!("{run} has {slots} slots"))?;
-        let line =
-            PlacementLine { agent: id.clone(), slice: slice.clone(), slots: *slots, left, at: self.records };
+        // Lost already, where the offers service had not read of that: its tasks may be given up though it comes back.
+        let away = self.agents.get(id).filter(|agent| agent.away);
+        let at = away.map_or(self.records, |agent| agent.lost_at.saturating_sub(1));
+        let line = PlacementLine { agent: id.clone(), slice: slice.clone(), slots: *slots, left, at };
         self.placements.insert(AttemptId::new(run.job, run.tasks.first, run.attempt), line);
         let agent = self.agents.entry(id.clone()).or_default();
         let amount = slice.times(*slots).unwrap_or_default();
@@ -322,7 +324,6 @@ impl Chronicle {
             Reason::AgentUnreachable if retried => marks.see(Mark::RetriedElsewhere),
             _ => {}
         }
-        // It may have been lost already when it was placed, by an offers service that had not read of it.
         let is_lost = |agent: &AgentLine| agent.lost_at > placed_at || agent.away || agent.gone;
         let lost = self.agents.get(agent).is_some_and(is_lost);
         self.ended.insert(attempt, AttemptEnd { state, reason, lost });

@@ -90,6 +90,10 @@ impl Adversary {
             let slots = if self.dice.chance(800) { tasks.count() } else { self.dice.between(0, 4) };
             placements.push(ProposedPlacement { agent, version, job, tasks, slice, slots });
         }
+        // Some name the same tasks again.
+        if self.dice.chance(150) {
+            placements.push(self.dice.pick(&placements)?.clone());
+        }
         let present = self.active.as_ref().map_or(Epoch(1), |(epoch, _)| *epoch);
         let epoch = match self.dice.below(8) {
             0 => Epoch(present.0 + 1),

@@ -18,6 +18,7 @@ pub enum Kind {
     AgentDrain,
     AgentUndrain,
     AgentGone,
+    RegistryEcho,
     AgentsList,
     AgentsUsage,
     JobsList,
@@ -124,7 +125,7 @@ impl Party {
 }
 
 /// All rows, in the order of [`Kind`].
-pub const TABLE: [Row; 26] = [
+pub const TABLE: [Row; 27] = [
     Row {
         kind: Kind::Submit,
         form: "allot.v1.submit.<queue>",
@@ -244,6 +245,16 @@ pub const TABLE: [Row; 26] = [
         message: "`{}`",
         answer: Some("`Answer<Done>`"),
         about: "Declares the agent gone for good, with all its attempts.",
+    },
+    Row {
+        kind: Kind::RegistryEcho,
+        form: "allot.v1.registry.echo",
+        from: Party::Registry,
+        to: Party::Registry,
+        exchange: Exchange::Published,
+        message: "JSON: `epoch`, `at`",
+        answer: None,
+        about: "What the active registry says to itself. While it does not hear that, the silence of agents says nothing of them.",
     },
     Row {
         kind: Kind::AgentsList,

@@ -5,6 +5,7 @@ use allot_model::{
     PolicyUseCommand, QueueSetCommand, ReplyTo, ReportBatch, Welcome,
 };
 use allot_proto::{Wire, WireError};
+use allot_registry_core::Echo;
 use allot_writer::Weigh;
 
 /// A process on the bus.
@@ -46,6 +47,7 @@ pub(crate) enum Message {
     Hello(Hello),
     Welcome(Welcome),
     Beat(Beat),
+    Echo(Echo),
     Orders(OrderBatch),
     Reports(ReportBatch),
     Feed(Feed),
@@ -93,7 +95,7 @@ impl Message {
             Self::Reports(reports) => Self::Reports(again(reports)?),
             Self::Feed(feed) => Self::Feed(again(feed)?),
             Self::Allocator(said) => Self::Allocator(again(said)?),
-            Self::Command(_) | Self::Done(_) => self.clone(),
+            Self::Echo(_) | Self::Command(_) | Self::Done(_) => self.clone(),
         })
     }
 
@@ -109,6 +111,7 @@ impl Message {
             Self::Allocator(_) => 7,
             Self::Command(_) => 8,
             Self::Done(_) => 9,
+            Self::Echo(_) => 10,
         }
     }
 }

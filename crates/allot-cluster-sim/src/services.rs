@@ -90,6 +90,7 @@ impl Service for Registry {
         let reply = from.reply_to();
         Some(match message {
             Message::Hello(hello) => registry::Input::Hello(reply, hello.clone()),
+            Message::Echo(echo) => registry::Input::Echo(*echo),
             Message::Beat(beat) => registry::Input::Beat(Some(reply), beat.clone()),
             Message::Command(Command::Drain(agent, drain)) => {
                 registry::Input::Drain(reply, agent.clone(), drain.clone())
@@ -103,6 +104,7 @@ impl Service for Registry {
     fn effect(output: registry::Output) -> Effect {
         match output {
             registry::Output::Append(record) => Effect::Append(record),
+            registry::Output::Echo(echo) => Effect::Send(To::Registries, Message::Echo(echo)),
             registry::Output::Welcome(to, welcome) => answer(&to, Message::Welcome(welcome)),
             registry::Output::Done(to, done) => answer(&to, Message::Done(done)),
             registry::Output::Agents(..) => Effect::None,

@@ -47,6 +47,7 @@ impl LedgerService for Edge {
             Kind::AgentDrain,
             Kind::AgentUndrain,
             Kind::AgentGone,
+            Kind::RegistryEcho,
             Kind::AgentsList,
         ]
         .map(Kind::pattern)
@@ -68,6 +69,7 @@ impl LedgerService for Edge {
             Subject::AgentDrain(agent) => Input::Drain(message.reply_to()?, agent, message.json()?),
             Subject::AgentUndrain(agent) => Input::Undrain(message.bare_request()?, agent),
             Subject::AgentGone(agent) => Input::Gone(message.bare_request()?, agent),
+            Subject::RegistryEcho => Input::Echo(message.json()?),
             Subject::AgentsList => Input::ListAgents(message.bare_request()?),
             other => return Err(Malformed::new(format!("{other} is not for the registry"))),
         })
@@ -76,6 +78,11 @@ impl LedgerService for Edge {
     fn effect(&mut self, output: Output) -> Effect {
         match output {
             Output::Append(record) => Effect::Append(record),
+            Output::Echo(echo) => Effect::Publish {
+                subject: Subject::RegistryEcho.to_string(),
+                // Writing two numbers to memory cannot fail.
+                payload: serde_json::to_vec(&echo).unwrap_or_default(),
+            },
             Output::Welcome(to, welcome) => Effect::Reply { to, payload: welcome.encode() },
             Output::Done(to, answer) => Effect::answer(to, &answer),
             Output::Agents(to, answer) => Effect::answer(to, &answer),

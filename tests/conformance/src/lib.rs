@@ -334,6 +334,7 @@ impl Cluster {
         for output in out {
             match output {
                 registry::Output::Append(record) => self.append(Writer::Registry, record),
+                registry::Output::Echo(echo) => self.send(Mail::Registry(registry::Input::Echo(echo))),
                 registry::Output::Welcome(to, welcome) => {
                     self.tell(&id(&to.0), agent::Input::Welcome(welcome))
                 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use allot_e2e::{Journal, User, verify_ledger};
 use allot_model::{JobState, TaskState};
 use allot_testkit::{Programs, eventually};
+use rustix::process::Signal;
+use serde_json::json;
 
 const TASKS: u32 = 1_000;
 /// How long the whole may take on a slow machine.
@@ -75,4 +77,55 @@ async fn restarting_nats_server_loses_no_task_and_runs_none_twice() {
     assert_eq!(journal.started.len(), TASKS as usize);
     assert!(journal.started.values().all(|count| *count == 1));
     verify_ledger(&programs).await.unwrap();
+}
+
+/// Shorter than what keeps the registry from hearing anybody.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_may_move_stays_where_it_is_when_only_the_registry_could_not_hear_its_agent() {
+    let mut programs = Programs::start().await.unwrap();
+    let silence = ["agent_timeout=2s", "beat_every=400ms"].map(str::to_owned);
+    programs.spawn("registry", "allot-registry", &silence).unwrap();
+    for (name, program) in
+        [("offers", "allot-offers"), ("dispatcher", "allot-dispatcher"), ("allocator", "allot-allocator-drf")]
+    {
+        programs.spawn(name, program, &[]).unwrap();
+    }
+    (1..=2).for_each(|number| programs.spawn_agent(&format!("a{number}"), 4).unwrap());
+    let user = User::of(&programs).await.unwrap();
+    let (journal, gate) = (programs.dir().join("journal"), programs.dir().join("gate"));
+    let line = r#"me="$ALLOT_JOB_ID $ALLOT_TASK_INDEX $ALLOT_ATTEMPT"; echo "start $me" >> "$JOURNAL"
+        until test -e "$GATE"; do sleep 0.05; done; echo "end $me" >> "$JOURNAL""#;
+    let env = json!({"JOURNAL": journal, "GATE": gate});
+    let moves = json!({"command": line, "env": env, "tasks": 4, "retries": 3, "on_unreachable": "retry"});
+    let job = user.submit("chaos", &moves).await.unwrap();
+    let started = || async { (Journal::read(&journal).started.len() == 4).then_some(()) };
+    eventually("its tasks run", PATIENCE, started).await;
+
+    programs.nats.kill();
+    tokio::time::sleep(AGENT_TIMEOUT * 2).await;
+    programs.nats.start_again().await.unwrap();
+    settles(&user).await;
+    programs.signal("registry", Signal::STOP);
+    tokio::time::sleep(AGENT_TIMEOUT * 2).await;
+    programs.signal("registry", Signal::CONT);
+    settles(&user).await;
+
+    std::fs::write(&gate, "").unwrap();
+    let view = user.ended(job, PATIENCE).await;
+    assert_eq!(view.summary.state, JobState::Finished, "{:?}", view.summary);
+    let journal = Journal::read(&journal);
+    assert!(journal.started.keys().all(|(_, _, attempt)| *attempt == 1), "{:?}", journal.started);
+    assert_eq!(journal.started, journal.ended);
+}
+
+/// Waits until the registry has judged its agents, which goes by the time, and jobs run as before.
+async fn settles(user: &User) {
+    tokio::time::sleep(AGENT_TIMEOUT).await;
+    let job = eventually("jobs are taken", PATIENCE, || async {
+        user.submit("chaos", &json!({"command": ["true"]})).await.ok()
+    })
+    .await;
+    assert_eq!(user.ended(job, PATIENCE).await.summary.state, JobState::Finished);
 }

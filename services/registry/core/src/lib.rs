@@ -2,10 +2,12 @@
 //!
 //! What it knows of agents is a fold over its own records; how many attempts an agent holds, a fold over the others'.
 //! When an agent was last heard from is soft: a new registry takes every agent as heard at the moment it takes over.
+//! Silence counts only while the registry hears itself over the bus ([`hearing`]).
 
 mod agent;
 mod commands;
 mod fold;
+mod hearing;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +19,8 @@ use allot_model::{
 };
 
 use agent::Agent;
+pub use hearing::Echo;
+use hearing::Hearing;
 
 /// Everything that can happen to the registry.
 #[derive(Debug, Clone)]
@@ -36,6 +40,8 @@ pub enum Input {
     Hello(ReplyTo, Hello),
     /// An agent is alive; answered only where it has to say hello first.
     Beat(Option<ReplyTo>, Beat),
+    /// The registry hears what it said to itself.
+    Echo(Echo),
     /// An operator wants nothing new on an agent.
     Drain(ReplyTo, AgentId, DrainCommand),
     /// An operator lets an agent work again.
@@ -51,6 +57,8 @@ pub enum Input {
 pub enum Output {
     /// Append this record; what follows waits for it.
     Append(Record),
+    /// Say this to ourselves, by the way that agents' words come.
+    Echo(Echo),
     /// Answer an agent.
     Welcome(ReplyTo, Welcome),
     /// Answer a command.
@@ -87,6 +95,8 @@ pub struct RegistryCore {
     heard: BTreeMap<AgentId, Time>,
     /// Soft: the same, by time.
     silences: BTreeSet<(Time, AgentId)>,
+    /// Soft: whether agents could be heard.
+    hearing: Hearing,
 }
 
 impl RegistryCore {
@@ -100,6 +110,7 @@ impl RegistryCore {
             unsettled: BTreeSet::new(),
             heard: BTreeMap::new(),
             silences: BTreeSet::new(),
+            hearing: Hearing::new(options.agent_timeout),
         }
     }
 
@@ -111,9 +122,7 @@ impl RegistryCore {
 
     fn on_resume(&mut self, now: Time, epoch: Epoch, out: &mut Vec<Output>) {
         self.epoch = Some(epoch);
-        let there: Vec<AgentId> =
-            self.agents.iter().filter(|(_, agent)| agent.is_there()).map(|(id, _)| id.clone()).collect();
-        there.iter().for_each(|id| self.hear(now, id));
+        self.hear_all(now);
         self.unsettled = self.agents.keys().cloned().collect();
         self.react(now, out);
     }
@@ -180,8 +189,25 @@ impl RegistryCore {
         }
     }
 
+    /// What was said while this instance heard nothing may be lost, and nobody's silence began before now.
+    fn on_echo(&mut self, now: Time, echo: Echo) {
+        if Some(echo.epoch) == self.epoch && self.hearing.hears_again(now, echo.at) {
+            self.hear_all(now);
+        }
+    }
+
+    /// Takes every agent that is there as heard now.
+    fn hear_all(&mut self, now: Time) {
+        let there: Vec<AgentId> =
+            self.agents.iter().filter(|(_, agent)| agent.is_there()).map(|(id, _)| id.clone()).collect();
+        there.iter().for_each(|id| self.hear(now, id));
+    }
+
     /// Notes a sign of life.
     fn hear(&mut self, now: Time, id: &AgentId) {
+        if self.silences.is_empty() {
+            self.hearing.begin(now);
+        }
         self.stop_listening(id);
         self.heard.insert(id.clone(), now);
         self.silences.insert((now, id.clone()));
@@ -193,10 +219,16 @@ impl RegistryCore {
         }
     }
 
+    /// When the next agent may have been silent for the timeout, as far as it could have been heard.
+    fn next_silence(&self) -> Option<Time> {
+        let (heard_at, _) = self.silences.first()?;
+        Some(*heard_at + self.options.agent_timeout).filter(|silent_at| self.hearing.reaches(*silent_at))
+    }
+
     /// Agents that have been silent for the timeout are unreachable.
     fn miss_silent(&mut self, now: Time, out: &mut Vec<Output>) {
-        while let Some((heard_at, id)) = self.silences.first().cloned()
-            && heard_at + self.options.agent_timeout <= now
+        while self.next_silence().is_some_and(|silent_at| silent_at <= now)
+            && let Some((_, id)) = self.silences.first().cloned()
         {
             self.stop_listening(&id);
             if self.agents.get(&id).is_some_and(Agent::is_there) {
@@ -256,6 +288,7 @@ impl Core for RegistryCore {
             Input::Resume { epoch } => self.on_resume(now, epoch, out),
             Input::Hello(reply, hello) => self.on_hello(now, reply, &hello.facts, out),
             Input::Beat(reply, beat) => self.on_beat(now, reply, &beat, out),
+            Input::Echo(echo) => self.on_echo(now, echo),
             Input::Drain(reply, agent, command) => self.on_drain(now, reply, &agent, command, out),
             Input::Undrain(reply, agent) => self.on_undrain(now, reply, &agent, out),
             Input::Gone(reply, agent) => self.on_gone(now, reply, &agent, out),
@@ -264,14 +297,18 @@ impl Core for RegistryCore {
     }
 
     fn wake(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.epoch.is_some() {
-            self.miss_silent(now, out);
+        let Some(epoch) = self.epoch else { return };
+        self.miss_silent(now, out);
+        if !self.silences.is_empty() && self.hearing.speaks(now) {
+            out.push(Output::Echo(Echo { epoch, at: now }));
         }
     }
 
     fn next_wake(&self) -> Option<(Time, &'static str)> {
         self.epoch?;
-        let (heard_at, _) = self.silences.first()?;
-        Some((*heard_at + self.options.agent_timeout, "an agent may be silent"))
+        let listens = !self.silences.is_empty();
+        let silence = self.next_silence().map(|at| (at, "an agent may be silent"));
+        let echo = listens.then(|| (self.hearing.speaks_at(), "hears itself"));
+        silence.into_iter().chain(echo).min()
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use allot_model::view::Answer;
 use allot_model::*;
-use allot_registry_core::{Input, Options, Output, RegistryCore};
+use allot_registry_core::{Echo, Input, Options, Output, RegistryCore};
 
 /// A registry with its ledger.
 pub struct House {
@@ -23,6 +23,10 @@ pub struct House {
     pub late: VecDeque<Entry>,
     /// Everything that came out since the last look, as text.
     pub told: Vec<String>,
+    /// Nothing that is said arrives, what the registry says to itself included.
+    pub deaf: bool,
+    /// What it said to itself meanwhile.
+    pub held: Vec<Echo>,
 }
 
 pub fn id(text: &str) -> AgentId {
@@ -59,8 +63,15 @@ impl House {
     /// A registry that has just begun, with an empty ledger.
     pub fn new() -> Self {
         let core = RegistryCore::new(OPTIONS);
-        let mut house =
-            Self { core, now: START, ledger: Vec::new(), late: VecDeque::new(), told: Vec::new() };
+        let mut house = Self {
+            core,
+            now: START,
+            ledger: Vec::new(),
+            late: VecDeque::new(),
+            told: Vec::new(),
+            deaf: false,
+            held: Vec::new(),
+        };
         house.give(Input::Resume { epoch: Epoch(1) });
         house
     }
@@ -81,6 +92,14 @@ impl House {
     fn take(&mut self, out: Vec<Output>) {
         self.core.sanity_check();
         for output in out {
+            if let Output::Echo(echo) = output {
+                if self.deaf {
+                    self.held.push(echo);
+                } else {
+                    self.give(Input::Echo(echo));
+                }
+                continue;
+            }
             self.told.push(format!("{} {}", self.now.since(START), words(&output)));
             if let Output::Append(record) = output {
                 self.ledger.push(Entry { at: self.now, record });
@@ -93,11 +112,27 @@ impl House {
         let end = self.now + span;
         while let Some((at, _)) = self.core.next_wake().filter(|(at, _)| *at <= end) {
             self.now = self.now.max(at);
-            let mut out = Vec::new();
-            self.core.wake(self.now, &mut out);
-            self.take(out);
+            self.wake();
         }
         self.now = end;
+    }
+
+    fn wake(&mut self) {
+        let mut out = Vec::new();
+        self.core.wake(self.now, &mut out);
+        self.take(out);
+    }
+
+    /// The connection is there again, and delivers what waited on this side of it. What others said is lost.
+    pub fn hears(&mut self) {
+        self.deaf = false;
+        std::mem::take(&mut self.held).into_iter().for_each(|echo| self.give(Input::Echo(echo)));
+    }
+
+    /// Lets time pass in which the registry stands still.
+    pub fn freeze(&mut self, span: Span) {
+        self.now = self.now + span;
+        self.wake();
     }
 
     pub fn hello(&mut self, facts: &Arc<AgentFacts>) {
@@ -270,6 +305,7 @@ fn words(output: &Output) -> String {
     match output {
         Output::Append(Record::Registry(record)) => format!("append {}", wrote(record)),
         Output::Append(record) => panic!("not the registry's to write: {record:?}"),
+        Output::Echo(_) => panic!("it goes back to the registry"),
         Output::Welcome(_, Welcome::Admitted { beat_every }) => format!("admitted, beat every {beat_every}"),
         Output::Welcome(_, Welcome::HelloNeeded) => "hello needed".to_owned(),
         Output::Welcome(_, Welcome::Refused { message }) => format!("refused: {message}"),

@@ -34,7 +34,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order of the table.
-pub(crate) const ROWS: [Row; 12] = [
+pub(crate) const ROWS: [Row; 13] = [
     Row { name: "array", about: "one job of 100,000 noop tasks, 8 agents of 16 cpus", measure: array },
     Row {
         name: "separate",
@@ -62,6 +62,7 @@ pub(crate) const ROWS: [Row; 12] = [
         measure: pending_array,
     },
     Row { name: "pending-separate", about: "memory with 100,000 jobs waiting", measure: pending_separate },
+    Row { name: "flood", about: "1,000,000 separate noop jobs published at once", measure: flood },
     Row { name: "idle", about: "1,000 agents that beat and do nothing", measure: idle },
     Row {
         name: "failover",
@@ -199,6 +200,17 @@ fn pending(programs: &Programs, row: &'static str, words: &str, most_mb: f64) ->
             .with(run),
         Figure::new(row, "the most they had", peak, "MB"),
         Figure::new(row, "memory of nats-server", nats, "MB"),
+    ])
+}
+
+fn flood(programs: &Programs, size: Size) -> Result<Vec<Figure>> {
+    let words = format!("--executor noop --separate --tasks {}", size.of(1_000_000));
+    let run = Cluster::start(programs, EIGHT)?.bench(&words)?;
+    let rate = number(&run, "/jobs_per_s")?;
+    let peak = number(&run, "/cost/control_plane/peak_mem_bytes")? / MB;
+    Ok(vec![
+        Figure::new("flood", "noop jobs of one task", rate, "jobs/s").with(run),
+        Figure::new("flood", "the most memory of all services but agents", peak, "MB"),
     ])
 }
 

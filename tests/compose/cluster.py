@@ -67,13 +67,14 @@ class Cluster:
             raise AssertionError(f"{' '.join(self.command + list(arguments))} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def up(self, agents):
-        """Starts it. It goes down when this process ends and not sooner, for the logs of a failure."""
+    def up(self, agents, **replicas):
+        """Starts it, with so many agents, and so many of other services as are named. It goes down when this process ends and not sooner, for the logs of a failure."""
         atexit.register(self.down)
         self.shared.mkdir(parents=True)
         # Tasks run as the image's user, who is nobody on this machine.
         self.shared.chmod(0o777)
-        self.compose("up", "--detach", "--scale", f"agent={agents}")
+        scales = {"agent": agents, **replicas}.items()
+        self.compose("up", "--detach", *(word for name, count in scales for word in ("--scale", f"{name}={count}")))
 
     def down(self):
         atexit.unregister(self.down)
@@ -88,6 +89,10 @@ class Cluster:
             ["docker", "inspect", "--format", template, *containers], capture_output=True, text=True, check=True
         )
         return told.stdout.split()
+
+    async def services(self):
+        """What `allot services` tells."""
+        return json.loads(self.compose("run", "--rm", "-T", "cli", "services", "-o", "json"))
 
     async def connect(self, **options):
         """A connection as any user has it, once the server accepts one."""

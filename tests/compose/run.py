@@ -6,6 +6,7 @@ import sys
 import unittest
 
 import test_cluster
+import test_replicas
 import test_tenants
 
 
@@ -25,7 +26,7 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Compose commands block the event loop, and nothing else waits for it.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    passed, failed = (sum(counts) for counts in zip(*map(run, [test_cluster, test_tenants])))
+    passed, failed = (sum(counts) for counts in zip(*map(run, [test_cluster, test_replicas, test_tenants])))
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

@@ -36,7 +36,7 @@ pub(crate) async fn break_things(
             *faults.entry(fault.kind_name()).or_default() += 1;
             breakage.make(parts, clock::now(), fault)?;
         }
-        let pause = 50 + random.below(700) as u64;
+        let pause = 100 + random.below(1_200) as u64;
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
     Ok(faults)

@@ -262,7 +262,7 @@ impl Breakage {
             break_part(parts, kind, part)?;
         }
         if !kind.is_instant() {
-            parts.broken.extend(concerned.iter().cloned());
+            parts.broken.extend(concerned.iter().chain([&part]).cloned());
             self.0.insert((now + lasts, part), Mend { kind, parts: concerned });
         }
         Ok(())
@@ -272,12 +272,12 @@ impl Breakage {
     pub(crate) fn mend_due(&mut self, parts: &mut Parts, now: Time) -> anyhow::Result<Vec<String>> {
         let mut mended = Vec::new();
         while let Some(entry) = self.0.first_entry().filter(|entry| entry.key().0 <= now) {
-            mended.push(entry.key().1.clone());
-            let Mend { kind, parts: concerned } = entry.remove();
-            for part in &concerned {
-                mend_part(parts, kind, part)?;
-                parts.broken.remove(part);
+            let ((_, part), Mend { kind, parts: concerned }) = entry.remove_entry();
+            for name in &concerned {
+                mend_part(parts, kind, name)?;
             }
+            parts.broken.retain(|name| *name != part && !concerned.contains(name));
+            mended.push(part);
         }
         Ok(mended)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use allot_chaos::{Options, run};
 use allot_model::Span;
+use allot_shell::Shutdown;
 use clap::Parser;
 
 /// Breaks the real programs on purpose while jobs flow, heals them, and checks what allot promises
@@ -35,7 +36,12 @@ async fn main() -> anyhow::Result<ExitCode> {
     println!("seed {seed}");
     let seconds = Duration::try_from_secs_f64(minutes * 60.0)?.as_secs();
     let span = Span::from_secs(seconds);
-    let found = run(Options { seed, span, agents, instances, keep }).await?;
+    let stop = Shutdown::on_signals();
+    let found = tokio::select! {
+        found = run(Options { seed, span, agents, instances, keep }) => found?,
+        // Whatever was started ends with what is dropped here.
+        () = stop.wait() => anyhow::bail!("interrupted"),
+    };
     print!("{found}");
     if found.broken.is_empty() {
         println!("all promises were kept");

@@ -35,12 +35,20 @@ pub(super) fn handover(programs: &Programs, size: Size) -> Result<Vec<Figure>> {
         let flow = flow.join().map_err(|_| anyhow!("the flow of jobs broke"))?;
         anyhow::Ok((flow?, handovers))
     })?;
-    let longest = |run: &Value| Ok::<f64, anyhow::Error>(stage(run, "allocated_next", "max_us")? / 1e3);
-    let what = format!("longest time without a placement, over {handovers} handovers");
-    Ok(vec![
-        Figure::new("handover", what, longest(&flow)?, "ms").wanted(Wanted::AtMost(2_000.0)).with(flow),
-        Figure::new("handover", "the same flow without any", longest(&alone)?, "ms").with(alone),
-    ])
+    let mut figures = told(&format!("over {handovers} handovers"), flow)?;
+    figures.extend(told("without any", alone)?);
+    Ok(figures)
+}
+
+/// For how long jobs of a flow waited at most, and nothing was placed.
+fn told(which: &str, run: Value) -> Result<Vec<Figure>> {
+    let longest = |what: &str, of: &str| -> Result<Figure> {
+        let took = stage(&run, of, "max_us")? / 1e3;
+        Ok(Figure::new("handover", format!("{what}, {which}"), took, "ms").wanted(Wanted::AtMost(2_000.0)))
+    };
+    let waited = longest("longest wait of an admitted job for its place", "admitted_allocated")?;
+    let apart = longest("longest time without a placement", "allocated_next")?;
+    Ok(vec![waited, apart.with(run)])
 }
 
 #[allow(clippy::disallowed_methods, reason = "the flow is to go on for a while between two handovers")]

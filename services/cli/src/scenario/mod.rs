@@ -34,7 +34,7 @@ use play::{Played, Start};
 Examples:
   allot up --agents 0                                  in another terminal: a cluster without agents
   allot scenario scenario.yaml --live
-  allot scenario scenario.yaml --live --policy drf --allocator python-drf --json")]
+  allot scenario scenario.yaml --live --policy drf:placement=first-fit --allocator python-drf --json")]
 pub struct ScenarioArgs {
     /// The scenario; `-` for stdin.
     #[arg(value_name = "FILE")]

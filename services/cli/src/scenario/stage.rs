@@ -1,14 +1,14 @@
 //! The cluster that a scenario is played in: its agents, which are modelled here, and commands to its services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allot_agent::{DirectedAgent, StageClock};
 use allot_bus::Subject;
 use allot_model::view::{AgentState, AgentView, Done, JobList, JobsQuery, PolicyView};
 use allot_model::{
-    AgentFacts, AgentId, Amount, AttemptId, Command, Incarnation, JobFile, JobId, JobSpec, JobState,
-    PolicyName, PoolAgent, PoolName, QueueName, Resources, Time,
+    AgentFacts, AgentId, AllocatorMode, Amount, AttemptId, Command, Incarnation, JobFile, JobId, JobSpec,
+    JobState, PolicyName, PoolAgent, PoolName, QueueName, Resources, Time,
 };
 use allot_sim::{Asks, Happening, Job, Workload};
 use serde_json::{Value, json};
@@ -199,14 +199,16 @@ impl Stage {
 
 async fn need_allocator(client: &Client, policy: &PolicyName) -> Result<(), Failure> {
     let view: PolicyView = client.ask(&Subject::PoolPolicy(PoolName::default_pool()), &json!({})).await?;
-    if view.allocators.iter().any(|allocator| allocator.policy == *policy) {
+    let may_decide = view.allocators.iter().filter(|allocator| allocator.mode == AllocatorMode::Standby);
+    let there: BTreeSet<&str> = may_decide.map(|allocator| allocator.policy.as_str()).collect();
+    if there.contains(policy.as_str()) {
         return Ok(());
     }
-    let there: Vec<&str> = view.allocators.iter().map(|allocator| allocator.policy.as_str()).collect();
+    let names = there.into_iter().collect::<Vec<_>>().join(", ");
     Err(Failure::failed(format!(
         "no allocator of policy {policy} is heard from (there are: {}): start one, or name one that is there with \
          --allocator",
-        if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+        if names.is_empty() { "none" } else { &names }
     )))
 }
 

@@ -241,6 +241,12 @@ async fn a_cluster_with_agents_or_without_the_allocator_is_refused() {
     let mut cluster = cluster("fifo").await;
     let path = root().join("crates/allot-sim/tests/scenarios/nsdi.yaml");
     let words = ["scenario", path.to_str().unwrap(), "--live"];
+    // A shadow of the policy does not decide.
+    cluster.programs.spawn("shadow", "allot-allocator-drf", &["mode=shadow".to_owned()]).unwrap();
+    eventually("the shadow is there", PATIENCE, || async {
+        cluster.policy().await.filter(|view| view.allocators.len() == 2)
+    })
+    .await;
     let said = cluster.allot(&words).await;
     assert!(
         said.code == 1 && said.err.contains("no allocator of policy drf is heard from (there are: fifo)"),

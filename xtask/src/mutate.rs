@@ -12,9 +12,7 @@ use crate::run::{cargo, root, run, succeeds};
 /// The list of bugs.
 const LIST: &str = "tests/simulation/mutations.toml";
 /// So many seeds have to be enough.
-fn enough() -> u32 {
-    500
-}
+const SEEDS: &str = "500";
 
 /// A deliberate bug.
 #[derive(Debug, Deserialize)]
@@ -28,9 +26,6 @@ struct Mutation {
     from: String,
     /// What is to stand there.
     to: String,
-    /// Within how many seeds it is to be noticed.
-    #[serde(default = "enough")]
-    seeds: u32,
 }
 
 #[derive(Deserialize)]
@@ -98,7 +93,7 @@ impl Copy {
 
     /// How the bug was noticed; nothing where it was not.
     fn try_one(&self, mutation: &Mutation) -> Result<Option<String>> {
-        let Mutation { name, file, from, to, seeds } = mutation;
+        let Mutation { name, file, from, to } = mutation;
         let path = self.folder.join(file);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", file.display()))?;
         let places = text.matches(from.as_str()).count();
@@ -109,15 +104,15 @@ impl Copy {
             );
         }
         fs::write(&path, text.replacen(from.as_str(), to, 1))?;
-        let seen = if self.simulates() { Ok(self.seeds(*seeds)?) } else { Err(()) };
+        let seen = if self.simulates() { Ok(self.seeds()?) } else { Err(()) };
         fs::write(&path, text)?;
         seen.or_else(|()| bail!("{name}: it does not build any more: bring {LIST} up to date"))
     }
 
-    fn seeds(&self, count: u32) -> Result<Option<String>> {
+    fn seeds(&self) -> Result<Option<String>> {
         let program: &Path = &self.folder.join("target/debug/allot-simulation");
         let mut command = Command::new(program);
-        command.args(["--from", "1", "--once", "--fail-fast", "--seeds", &count.to_string()]);
+        command.args(["--from", "1", "--seeds", SEEDS, "--once", "--fail-fast"]);
         let output = command.output().with_context(|| format!("cannot run {}", program.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let mut lines = text.lines().skip_while(|line| !line.starts_with('✗'));

@@ -1,7 +1,7 @@
 //! What may be set of an allocator.
 
 use allot_engine::{Backfill, InvalidPolicy, Limits, Order, Placement, Policy};
-use allot_model::{AllocatorMode, PoolName, ResourceName, Span};
+use allot_model::{AllocatorMode, PoolName, Preempt, ResourceName, Span};
 use serde::{Deserialize, Serialize};
 
 /// What may be set.
@@ -24,6 +24,13 @@ pub struct Config {
     /// What happens behind a job that does not fit: `skip` lets others go ahead, `none` has them wait, `easy`,
     /// `easy-shortest` and `conservative` let go ahead what delays nobody for whom room is kept; `skip` unless set.
     pub backfill: Option<Backfill>,
+    /// What running tasks are stopped for where nothing is free: `none`, `priority`, `guarantee` or `both`; `none` unless set. The
+    /// offers service has to allow it as well.
+    pub preempt: Option<Preempt>,
+    /// How long a task is left alone from when it got its place; `0s` unless set.
+    pub preempt_min_run: Option<Span>,
+    /// How many tasks are stopped within a minute at most; 600 unless set.
+    pub preempt_rate: Option<u32>,
     /// Tasks that are shorter than this take turns in the slot of one, so that the next one starts without asking; a
     /// slot is granted for about this long, or for up to eight times as long to three tasks at most. `0s` has every task
     /// placed by itself.
@@ -40,6 +47,9 @@ impl Default for Config {
             order: None,
             placement: None,
             backfill: None,
+            preempt: None,
+            preempt_min_run: None,
+            preempt_rate: None,
             ahead: Limits::default().ahead,
         }
     }
@@ -70,6 +80,9 @@ impl Config {
             ("order", self.order.map(|order| order.to_string())),
             ("placement", self.placement.map(|placement| placement.to_string())),
             ("backfill", self.backfill.map(|backfill| backfill.to_string())),
+            ("preempt", self.preempt.map(|preempt| preempt.to_string())),
+            ("preempt_min_run", self.preempt_min_run.map(|min_run| min_run.to_string())),
+            ("preempt_rate", self.preempt_rate.map(|rate| rate.to_string())),
         ];
         for (option, value) in settings {
             value.map_or(Ok(()), |value| policy.set(option, &value))?;

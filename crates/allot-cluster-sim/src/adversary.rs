@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentId, AllocatorMessage, Epoch, FeedItem, FromAllocator, Grant, GrantId, InstanceId, JobId,
-    OfferVersion, PolicyName, Presence, ProposedPlacement, Request, Resources, Span, TaskRange, Time,
+    OfferVersion, Placement, PolicyName, PreemptCause, Preemption, Presence, ProposedPlacement, Request,
+    Resources, Span, TaskRange, Time, Victim,
 };
 
 use crate::allocator::instance_of;
@@ -27,6 +28,8 @@ pub(crate) struct Adversary {
     active: Option<(Epoch, InstanceId)>,
     grant: u64,
     jobs: BTreeMap<JobId, (Request, u32)>,
+    /// What runs somewhere, or did.
+    placed: VecDeque<Victim>,
     offers: BTreeMap<AgentId, (OfferVersion, Resources)>,
     /// Offers that have been replaced.
     stale: VecDeque<(AgentId, OfferVersion, Resources)>,
@@ -49,6 +52,7 @@ impl Adversary {
             active: None,
             grant: 0,
             jobs: BTreeMap::new(),
+            placed: VecDeque::new(),
             offers: BTreeMap::new(),
             stale: VecDeque::new(),
             said: VecDeque::new(),
@@ -60,6 +64,11 @@ impl Adversary {
             FeedItem::Active { epoch, instance } => self.active = Some((epoch, instance)),
             FeedItem::Job(job) => {
                 self.jobs.insert(job.job, (job.resources.clone(), job.tasks));
+            }
+            FeedItem::Allocated { placements, .. } => {
+                let victims =
+                    placements.into_iter().map(|Placement { agent, run, .. }| Victim { agent, run });
+                victims.for_each(|victim| keep(&mut self.placed, victim));
             }
             FeedItem::Offer { agent, version, free, .. } => {
                 if let Some((version, free)) = self.offers.insert(agent.clone(), (version, free)) {
@@ -94,6 +103,11 @@ impl Adversary {
         if self.dice.chance(150) {
             placements.push(self.dice.pick(&placements)?.clone());
         }
+        let (epoch, grant) = self.number();
+        Some(AllocatorMessage::Grant(Grant { epoch, grant, placements }))
+    }
+
+    fn number(&mut self) -> (Epoch, GrantId) {
         let present = self.active.as_ref().map_or(Epoch(1), |(epoch, _)| *epoch);
         let epoch = match self.dice.below(8) {
             0 => Epoch(present.0 + 1),
@@ -102,13 +116,35 @@ impl Adversary {
         };
         // Numbers that others use, too.
         self.grant += self.dice.between(0, 1);
-        Some(AllocatorMessage::Grant(Grant { epoch, grant: GrantId(self.grant), placements }))
+        (epoch, GrantId(self.grant))
+    }
+
+    /// Anybody is to be stopped for anybody.
+    fn preempt(&mut self) -> Option<AllocatorMessage> {
+        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
+        let job = *self.dice.pick(&jobs)?;
+        let mut victims = Vec::new();
+        for _ in 0..self.dice.count(1, 2) {
+            let mut victim = self.placed.get(self.dice.below(self.placed.len()))?.clone();
+            let tasks = &mut victim.run.tasks;
+            match self.dice.below(8) {
+                0 => tasks.last += 1,
+                1 => victim.run.attempt += 1,
+                2..6 => *tasks = TaskRange::one(tasks.first),
+                _ => {}
+            }
+            victims.push(victim);
+        }
+        let agent = victims.first()?.agent.clone();
+        let cause = if self.dice.chance(700) { PreemptCause::Priority } else { PreemptCause::Guarantee };
+        let (epoch, grant) = self.number();
+        Some(AllocatorMessage::Preempt(Preemption { epoch, grant, job, agent, cause, victims }))
     }
 
     fn say_something(&mut self) -> Option<AllocatorMessage> {
         let presence = Presence::of(PolicyName::new(CHAOS).ok()?);
         let epoch = self.active.as_ref().map_or(Epoch(1), |(epoch, _)| *epoch);
-        match self.dice.below(12) {
+        match self.dice.below(14) {
             0 => Some(AllocatorMessage::Hello(presence)),
             1..4 => Some(AllocatorMessage::Beat(presence)),
             4 => self.dice.chance(200).then_some(AllocatorMessage::Goodbye),
@@ -121,6 +157,7 @@ impl Adversary {
                 Some(AllocatorMessage::Decline { epoch, agent, version, filter, reason: String::new() })
             }
             7 => self.said.get(self.dice.below(self.said.len())).cloned(),
+            8..10 => self.preempt(),
             _ => self.grant(),
         }
     }

@@ -2,7 +2,10 @@
 
 use allot_dispatcher_core as dispatcher;
 use allot_engine::Policy;
-use allot_model::{AgentFacts, AgentId, Amount, Incarnation, PolicyName, Ranges, Resources, Span};
+use allot_model::{
+    AgentFacts, AgentId, Amount, Incarnation, PolicyName, Preempt, PreemptCause, PreemptRules, Ranges,
+    Resources, Span,
+};
 use allot_offers_core as offers;
 use allot_registry_core as registry;
 
@@ -76,16 +79,18 @@ impl Cluster<'_> {
                 self.instance::<Registry>(me, options, candidacy)
             }
             Role::Offers => {
-                let options = offers::Options { offer_ttl: Span::from_secs(4), ..offers::Options::default() };
+                let (offer_ttl, preempt) = (Span::from_secs(4), self.options.preempt);
+                let options = offers::Options { offer_ttl, preempt, ..offers::Options::default() };
                 self.instance::<Offers>(me, options, candidacy)
             }
             Role::Dispatcher => self.instance::<Dispatcher>(me, dispatcher::Options::default(), candidacy),
-            Role::Allocator => Box::new(Allocator::new(me, policy_of(node))),
+            Role::Allocator => Box::new(Allocator::new(me, policy_of(node, self.options.wanted))),
             Role::Adversary => Box::new(Adversary::new(me, self.dice.fork())),
             Role::User => {
                 let agents = self.agents.keys().cloned().collect();
                 let allocators = (0..self.nodes.len()).filter(|id| self.nodes[*id].role == Role::Allocator);
-                let mut policies: Vec<PolicyName> = allocators.map(|id| policy_of(NodeId(id)).name).collect();
+                let mut policies: Vec<PolicyName> =
+                    allocators.map(|id| policy_of(NodeId(id), Preempt::None).name).collect();
                 policies.extend(PolicyName::new(CHAOS));
                 let now = self.nodes[node.0].clock.at(self.now);
                 Box::new(User::new(self.dice.fork(), &self.options, agents, policies, now))
@@ -114,9 +119,16 @@ impl Cluster<'_> {
     }
 }
 
-fn policy_of(node: NodeId) -> Policy {
+/// The policy of an allocator, which has tasks stopped for this where priorities count, and else for guarantees alone.
+fn policy_of(node: NodeId, wanted: Preempt) -> Policy {
     let name = POLICIES.get(node.0 % POLICIES.len()).unwrap_or(&"fifo");
-    Policy::named(name).expect("a policy of the engine")
+    let policy = Policy::named(name).expect("a policy of the engine");
+    let preempting = |preempt: Preempt| {
+        let preempt = PreemptRules { preempt, ..policy.preempt };
+        Policy { preempt, ..policy.clone() }.checked()
+    };
+    let guarantee = if wanted.is_for(PreemptCause::Guarantee) { Preempt::Guarantee } else { Preempt::None };
+    preempting(wanted).or_else(|_| preempting(guarantee)).expect("no policy minds guarantees")
 }
 
 /// The first agent has enough of everything for every job; others have less.

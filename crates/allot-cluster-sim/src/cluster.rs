@@ -80,6 +80,7 @@ impl<'a> Cluster<'a> {
     /// A cluster in which nothing runs yet.
     pub(crate) fn new(options: Options, scribe: Option<Scribe<'a>>) -> Self {
         let mut dice = Dice::new(options.seed ^ 0x5EED);
+        let preempt = options.preempt;
         let mut cluster = Self {
             options,
             now: START,
@@ -99,7 +100,7 @@ impl<'a> Cluster<'a> {
             leases: BTreeMap::new(),
             healed: false,
             ways: BTreeMap::new(),
-            chronicle: Chronicle::default(),
+            chronicle: Chronicle::of(preempt),
             processes: Processes::default(),
             effects: Effects::default(),
             marks: Marks::default(),

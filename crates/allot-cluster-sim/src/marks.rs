@@ -112,6 +112,20 @@ marks! {
     DeclaredGone => "agent declared gone while it held tasks",
     /// A job that waited for others.
     Dropped => "job dropped because of a dependency",
+    /// Tasks were stopped for a job of a higher priority.
+    PreemptedForPriority => "task stopped for a job of a higher priority, and queued again",
+    /// Tasks were stopped for a guarantee.
+    PreemptedForGuarantee => "task stopped for a guarantee, and queued again",
+    /// A victim came to its end by itself.
+    FinishedMeanwhile => "task finished before it was stopped for another",
+    /// A victim went with its agent.
+    LostMeanwhile => "task lost with its agent before it was stopped for another",
+    /// Nobody may be stopped for that.
+    RefusedPreemption => "preemption refused because it is not allowed",
+    /// Enough were stopped of late.
+    RefusedTooMany => "preemption refused because of the rate",
+    /// Somebody must not be stopped.
+    RefusedNotPreemptible => "preemption refused because of a victim",
 }
 
 impl fmt::Display for Mark {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use allot_model::Span;
+use allot_model::{Preempt, PreemptRules, Span};
 use allot_writer::SnapshotConfig;
 
 use crate::dice::Dice;
@@ -69,9 +69,18 @@ pub struct Options {
     pub wire: bool,
     /// When snapshots are taken and how long the ledger is kept; all of it, where absent.
     pub snapshots: Option<SnapshotConfig>,
+    /// What the offers service lets tasks be stopped for.
+    pub preempt: PreemptRules,
+    /// What allocators have tasks stopped for, as far as their policies can.
+    pub wanted: Preempt,
 }
 
 const MINUTE: Span = Span::from_secs(60);
+
+/// Something that tasks are stopped for.
+fn any(dice: &mut Dice) -> Preempt {
+    *dice.pick(&[Preempt::Priority, Preempt::Guarantee, Preempt::Both]).unwrap_or(&Preempt::Both)
+}
 
 impl Options {
     /// What the seed stands for.
@@ -84,10 +93,25 @@ impl Options {
             _ => Style::Load,
         };
         let options = Self::drawn_with(&mut dice, seed, style);
-        Self {
+        let mut options = Self {
             late: if dice.chance(400) { u32::try_from(dice.between(3, 250)).unwrap_or(3) } else { 3 },
+            preempt: PreemptRules {
+                preempt: if dice.chance(300) { Preempt::None } else { any(&mut dice) },
+                min_run: if dice.chance(500) {
+                    Span::ZERO
+                } else {
+                    dice.span(Span::ZERO, Span::from_secs(5))
+                },
+                rate: if dice.chance(300) { u32::try_from(dice.between(1, 30)).unwrap_or(1) } else { 600 },
+            },
+            wanted: if dice.chance(300) { Preempt::None } else { any(&mut dice) },
             ..options
+        };
+        // Nobody is stopped where there is room for all.
+        if options.preempt.preempt != Preempt::None && dice.chance(400) {
+            (options.agents, options.jobs) = (options.agents.min(2), options.jobs.max(80));
         }
+        options
     }
 
     fn drawn_with(dice: &mut Dice, seed: u64, style: Style) -> Self {
@@ -130,6 +154,8 @@ impl Options {
                 at_least_every: dice.span(Span::from_secs(1), MINUTE),
                 keep_ledger: if dice.chance(500) { Span::ZERO } else { dice.span(Span::ZERO, MINUTE) },
             }),
+            preempt: PreemptRules::default(),
+            wanted: Preempt::None,
         }
     }
 }
@@ -157,6 +183,8 @@ impl fmt::Display for Options {
                 " snapshots every {every_records} records or {at_least_every}, ledger kept {keep_ledger}"
             )?;
         }
+        let PreemptRules { preempt, min_run, rate } = self.preempt;
+        write!(f, " preempt {preempt}/{} min_run {min_run} rate {rate}", self.wanted)?;
         let kinds = [
             ("cuts", self.cuts),
             ("crashes", self.crashes),

@@ -182,6 +182,9 @@ fn refusal(item: &FeedItem) -> Option<Mark> {
         RefusalCode::NotPending => Some(Mark::RefusedNotPending),
         RefusalCode::DoesNotFit => Some(Mark::RefusedDoesNotFit),
         RefusalCode::OverLimit => Some(Mark::RefusedOverLimit),
+        RefusalCode::PreemptionOff => Some(Mark::RefusedPreemption),
+        RefusalCode::TooManyPreempted => Some(Mark::RefusedTooMany),
+        RefusalCode::NotPreemptible => Some(Mark::RefusedNotPreemptible),
         RefusalCode::GangTooSmall | RefusalCode::Malformed => None,
     }
 }

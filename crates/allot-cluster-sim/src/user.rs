@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use allot_model::{
     AgentId, Command as Program, Constraint, DrainCommand, Executor, JobId, JobSpec, OnUnreachable,
-    PolicyName, PolicyUseCommand, QueueName, QueueSetCommand, Request, ResourceName, Span, Time,
+    PolicyName, PolicyUseCommand, PreemptCause, QueueName, QueueSetCommand, Request, ResourceName, Span,
+    Time,
 };
 
 use crate::dice::Dice;
@@ -94,13 +95,19 @@ impl User {
         })
     }
 
+    fn wants_guarantees(&self) -> bool {
+        self.options.preempt.preempt.is_for(PreemptCause::Guarantee)
+    }
+
     fn queue_change(&mut self) -> Option<QueueSetCommand> {
         let limits = ["tasks=1", "tasks=3", "cpus=2", "cpus=none", "tasks=none"];
-        let guarantees = ["cpus=1", "tasks=1", "cpus=none", "tasks=none"];
+        let guarantees = ["cpus=1", "tasks=1", "cpus=4", "tasks=6", "cpus=none", "tasks=none"];
+        // Where others are stopped for it, it is worth a guarantee.
+        let likely = if self.wants_guarantees() { 800 } else { 300 };
         let dice = &mut self.dice;
         let limit = dice.pick(&limits)?.parse().ok()?;
         let guarantee =
-            if dice.chance(300) { dice.pick(&guarantees)?.parse().ok()? } else { Default::default() };
+            if dice.chance(likely) { dice.pick(&guarantees)?.parse().ok()? } else { Default::default() };
         let weight = dice.chance(300).then(|| u32::try_from(dice.between(1, 5)).unwrap_or(1));
         let queue = QueueName::new(dice.pick(&QUEUES)?).ok()?;
         Some(QueueSetCommand {
@@ -155,6 +162,10 @@ impl Process for User {
         while let Some(entry) = self.plan.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((_, number), publication) = entry.remove_entry();
             self.publish(now, number, publication, acts);
+            if self.wants_guarantees() && self.dice.chance(200) {
+                let command = self.queue_change().map(Command::SetQueue);
+                acts.extend(command.map(|command| Act::Send(command.to(), Message::Command(command))));
+            }
         }
         for (number, (at, publication)) in self.open.iter_mut().filter(|(_, (at, _))| *at <= now) {
             *at = now + PATIENCE;

@@ -452,6 +452,7 @@ fn job_items(job: u64, queue: QueueName, tasks: u32) -> Vec<FeedItem> {
         deadline: None,
         min_tasks: 1,
         same: None,
+        preemptible: false,
     };
     let all = TaskRange { first: 0, last: tasks - 1 };
     vec![FeedItem::Job(Arc::new(facts)), FeedItem::Pending { job: id, tasks: all }]

@@ -308,6 +308,7 @@ impl Pool {
             deadline: None,
             min_tasks: 1,
             same: None,
+            preemptible: false,
         };
         let tasks = TaskRange { first: 0, last: tasks - 1 };
         self.tell(None, vec![FeedItem::Job(Arc::new(facts)), FeedItem::Pending { job, tasks }]);

@@ -88,6 +88,11 @@ impl Queues {
         outermost.filter(|branch| self.tree.get(*branch).covers(&shape.need) >= shape.count())
     }
 
+    /// True where one more task is within the guarantee of some queue around a lane.
+    pub(crate) fn guarantees(&self, lane: u32, need: &Need) -> bool {
+        !self.guaranteed_by(self.lane(lane).branch, need).is_empty()
+    }
+
     /// True where neither a limit nor what is kept for others is in the way of a lane's next tasks of a shape.
     pub(crate) fn may_go(&self, lane: u32, shape: &Shape) -> bool {
         self.keeps_within_limits(lane, shape) && !self.takes_kept(lane, shape)

@@ -32,6 +32,7 @@ pub(crate) struct Job {
     pub(crate) queued: bool,
     /// How long its tasks turned out to run.
     pub(crate) pace: Pace,
+    pub(crate) priority: i32,
     /// How long its tasks were said to run.
     pub(crate) estimate: Estimate,
     /// How many have to be placed together before any may be by itself; 1 once that was done.
@@ -118,7 +119,8 @@ impl Backlog {
         let lane = self.queues.lane_for(&job.queue, capacity);
         self.queues.reuse(lane);
         let (estimate, together) = (Estimate::of(job.estimate), job.min_tasks.max(1));
-        let slot = self.jobs.insert(Job { lane, shape, estimate, together, ..Job::default() });
+        let priority = job.priority;
+        let slot = self.jobs.insert(Job { lane, shape, priority, estimate, together, ..Job::default() });
         let score = self.scores.admit(slot, &Traits::of(job));
         self.jobs[slot].key = JobKey::new(score, job.submitted_at, job.job);
         self.by_id.insert(job.job, slot);

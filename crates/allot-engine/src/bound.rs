@@ -36,6 +36,11 @@ impl Bound {
         Self { tasks: limit.tasks, amounts }
     }
 
+    /// How many tasks, if it says so.
+    pub(crate) fn tasks(&self) -> Option<u64> {
+        self.tasks
+    }
+
     /// How much of each resource it names.
     pub(crate) fn amounts(&self) -> impl Iterator<Item = (Dim, u64)> {
         self.amounts.iter().copied()

@@ -211,7 +211,13 @@ impl Engine {
     /// world nothing is lost, such as a simulator, need not wake it at any other time.
     #[must_use]
     pub fn next_decision(&self) -> Option<Time> {
-        let times = [self.next_pass(), self.pool.backlog.next_release(), self.next_step(), self.next_look()];
+        let times = [
+            self.next_pass(),
+            self.pool.backlog.next_release(),
+            self.next_step(),
+            self.next_look(),
+            self.next_search(),
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -222,7 +228,8 @@ impl Engine {
             self.pool.backlog.unhold(now);
             self.work_since.get_or_insert(now);
         }
-        if [self.next_step(), self.next_look()].into_iter().flatten().any(|at| at <= now) {
+        if [self.next_step(), self.next_look(), self.next_search()].into_iter().flatten().any(|at| at <= now)
+        {
             self.work_since.get_or_insert(now);
         }
         if let (Some(_), Some(epoch)) = (self.work_since, self.acting()) {
@@ -234,6 +241,11 @@ impl Engine {
     /// When a priority ages with which something may be placed that could not be before.
     fn next_step(&self) -> Option<Time> {
         self.pool.backlog.next_step().filter(|_| self.is_active())
+    }
+
+    /// When to search next for what could be stopped for others.
+    fn next_search(&self) -> Option<Time> {
+        self.pool.next_search().filter(|_| self.is_active())
     }
 
     /// Takes a message of the feed as [`Input::Feed`] does, and leaves its list of items empty, to be filled again: for
@@ -319,18 +331,23 @@ impl Engine {
             FeedItem::Offer { agent, version, free, ttl } => {
                 let Pool { fleet, dims, .. } = &mut self.pool;
                 fleet.offer(&agent, version, &free, now + ttl, dims);
+                self.pool.preempting.on_offer(&agent);
             }
             FeedItem::Rescinded { agent } => {
                 let fleet = &mut self.pool.fleet;
                 fleet.find(&agent).into_iter().for_each(|slot| fleet.rescind(slot));
+                self.pool.preempting.on_offer(&agent);
             }
             FeedItem::Allocated { epoch, grant, placements, at } => {
                 self.on_allocated((epoch, grant), &placements, (at, now));
+                self.pool.preempting.on_allocated(&placements, at, &mut self.pool.dims);
             }
             FeedItem::Released { agent, job, tasks, queue, slice, slots, ran } => {
+                self.pool.preempting.on_released(&agent, job, tasks);
                 self.pool.on_released((&agent, job, tasks), &queue, &slice, slots);
                 ran.into_iter().for_each(|ran| self.pool.backlog.note_run(job, ran));
             }
+            FeedItem::Preempted(preemption) => self.pool.on_preempted(preemption),
             FeedItem::Refused { epoch, grant, code, .. } => self.on_refused(now, epoch, grant, code),
         }
     }
@@ -348,6 +365,12 @@ impl Engine {
     }
 
     fn on_refused(&mut self, now: Time, epoch: Epoch, number: GrantId, code: RefusalCode) {
+        if self.pool.on_preemption_refused(now, (epoch, number), code) {
+            if code == RefusalCode::NotActive && self.active == Some(epoch) {
+                self.session.ask(now);
+            }
+            return;
+        }
         let Some(grant) = self.flight.remove(number.0, epoch) else { return };
         let all_wait = self.pool.on_refused(&grant, number.0);
         match code {
@@ -360,7 +383,10 @@ impl Engine {
             | RefusalCode::DoesNotFit
             | RefusalCode::Malformed
             | RefusalCode::OverLimit
-            | RefusalCode::GangTooSmall => {
+            | RefusalCode::GangTooSmall
+            | RefusalCode::PreemptionOff
+            | RefusalCode::TooManyPreempted
+            | RefusalCode::NotPreemptible => {
                 self.pool.backlog.hold(grant.job, SetAside { until: now + HELD_FOR, refused: code });
             }
             RefusalCode::NotActive if self.active == Some(epoch) => self.session.ask(now),
@@ -381,7 +407,9 @@ impl Engine {
     }
 
     fn answer_overdue(&self) -> Option<Time> {
-        self.flight.oldest().filter(|_| self.session.is_following()).map(|sent| sent + ANSWER_WITHIN)
+        let unanswered = [self.flight.oldest(), self.pool.preempting.claims.oldest_unanswered()];
+        let oldest = unanswered.into_iter().flatten().min();
+        oldest.filter(|_| self.session.is_following()).map(|sent| sent + ANSWER_WITHIN)
     }
 
     /// When time alone may change what is decided.
@@ -434,6 +462,7 @@ impl Core for Engine {
             (self.answer_overdue(), "answer is overdue"),
             (self.next_step(), "priority ages"),
             (self.next_look(), "what was expected to end has not"),
+            (self.next_search(), "tasks may be stopped for others"),
         ];
         times.into_iter().filter_map(|(at, what)| Some((at?, what))).min_by_key(|(at, _)| *at)
     }

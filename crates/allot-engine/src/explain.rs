@@ -34,6 +34,7 @@ pub(crate) fn explain(pool: &Pool, policy: &Policy, id: JobId) -> Option<WhyView
         kept: if waiting > 0 { kept_for_others(pool, job) } else { None },
         gang: gang_room(pool, job),
         reservation: reservation(pool, job),
+        room_made: pool.room_made_for(id),
         reasons: found.reasons,
         nearest: found.nearest,
         line: job.queued.then(|| place_in_line(backlog, job)),

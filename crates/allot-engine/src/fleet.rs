@@ -219,6 +219,11 @@ impl Fleet {
         self.changed.insert(slot);
     }
 
+    /// What is free on an agent, or held there, has changed.
+    pub(crate) fn note_offer(&mut self, slot: u32) {
+        self.changed.insert(slot);
+    }
+
     /// The offer of an agent stands no longer.
     pub(crate) fn rescind(&mut self, slot: u32) {
         self.agents[slot].doubted = false;

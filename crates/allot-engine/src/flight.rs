@@ -102,6 +102,17 @@ impl Flight {
         self.count += 1;
     }
 
+    /// Takes the next number for something that is no grant.
+    pub(crate) fn skip(&mut self) -> u64 {
+        let number = self.next_number();
+        if self.grants.is_empty() {
+            self.first += 1;
+        } else {
+            self.grants.push_back(None);
+        }
+        number
+    }
+
     fn place(&self, number: u64) -> Option<usize> {
         number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok())
     }

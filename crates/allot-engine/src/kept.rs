@@ -90,6 +90,16 @@ impl Kept {
         asked.map(lacking).collect()
     }
 
+    /// True where one more task of this takes nothing that is kept once so much more is free. What `own` names is the
+    /// queue's own.
+    pub(crate) fn is_left(&self, need: &Need, own: Option<&Bound>, freed: &Vector) -> bool {
+        let asked = need.iter().filter(|(dim, amount)| *amount > 0 && own.is_none_or(|own| !own.names(*dim)));
+        { asked }.all(|(dim, amount)| {
+            let free = self.free.get(dim).saturating_add(freed.get(dim));
+            free.saturating_sub(self.missing(dim)) >= amount
+        })
+    }
+
     /// How much is missing of a resource to what is guaranteed, over all queues that it is kept for.
     pub(crate) fn missing(&self, dim: Dim) -> u64 {
         u64::try_from(self.missing.get(dim).copied().unwrap_or(0)).unwrap_or(u64::MAX)

@@ -168,6 +168,14 @@ impl Lane {
         head.map(|head| head.cell)
     }
 
+    /// The first jobs in order, one for each shape, by their slots and shapes.
+    pub(crate) fn firsts(&self) -> impl Iterator<Item = (JobKey, u32, u32)> {
+        let first = |(key, head): (&JobKey, &Head)| {
+            self.cell(head.cell).first().map(|(_, job)| (*key, job, head.shape))
+        };
+        self.heads.iter().filter_map(first)
+    }
+
     /// The first job in order, and its cell.
     pub(crate) fn head(&self) -> Option<(JobKey, u32)> {
         self.heads.first_key_value().map(|(key, head)| (*key, head.cell))

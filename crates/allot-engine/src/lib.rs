@@ -14,7 +14,7 @@
 //! - `search`, `assured`: which is next, and what goes first because it is guaranteed.
 //! - `timeline`, `outlook`, `profile`: what will be free from when on. `easy`, `candidates`: who goes ahead of the first in line.
 //!   `conservative`, `arrivals`, `plans`, `vacancy`: a time for each job. `gang`: tasks that are placed together.
-//! - `pass`: the decisions. `engine`, `session`, `flight`: the protocol around them.
+//! - `pass`: the decisions. `preempt`: what is stopped where nothing fits. `engine`, `session`, `flight`: the protocol around them.
 //! - `explain`, `survey`: why a job waits, worked out when someone asks.
 
 mod arrivals;
@@ -48,6 +48,7 @@ mod placement;
 mod plans;
 mod policy;
 mod pool;
+mod preempt;
 mod profile;
 mod queues;
 mod rank;

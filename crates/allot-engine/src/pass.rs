@@ -14,6 +14,7 @@ use crate::engine::{Limits, Output};
 use crate::flight::{Flight, Part, Parts, Unanswered};
 use crate::gang::{self, Seats};
 use crate::pool::Pool;
+use crate::preempt;
 use crate::search::Place;
 use crate::shape::{Hope, Shape};
 use crate::timeline::Estimate;
@@ -96,11 +97,12 @@ pub(crate) fn run(
 ) -> Option<Time> {
     pool.runs.iter_mut().for_each(|runs| runs.correct(now));
     pool.refresh(flight);
+    preempt::take_places(pool, flight, (epoch, now), out);
     pool.easy.iter_mut().for_each(crate::easy::Easy::begin);
     let is_kept = !pool.backlog.queues.tree.kept.is_idle();
     pool.conservative.iter_mut().for_each(|plans| plans.begin(is_kept));
     let mut draft: Option<Draft> = None;
-    let (mut made, mut decided) = (0, 0);
+    let (mut made, mut decided, mut is_exhausted) = (0, 0, false);
     let goes_on = loop {
         if made >= limits.grants_per_pass || decided >= limits.decisions_per_pass {
             break Some(now);
@@ -115,7 +117,10 @@ pub(crate) fn run(
             pool.easy.iter_mut().for_each(crate::easy::Easy::note_placed);
         }
         let finished = match step {
-            Step::Done => break None,
+            Step::Done => {
+                is_exhausted = true;
+                break None;
+            }
             Step::Again => continue,
             Step::Run(decision) => match &mut draft {
                 None => draft.replace(decision),
@@ -131,6 +136,9 @@ pub(crate) fn run(
     };
     send_draft(pool, flight, draft, (epoch, now), out);
     pool.fleet.settle();
+    if is_exhausted {
+        preempt::ask(pool, flight, epoch, now, out);
+    }
     goes_on
 }
 
@@ -321,7 +329,7 @@ fn slots_in_one_step(pool: &Pool, next: Next, agent: u32, pass: Pass<'_>, guarde
     pool.backlog.queues.stretch(next.lane, &shape.need, most, &pool.shapes, pool.fleet.capacity())
 }
 
-fn send_draft(
+pub(crate) fn send_draft(
     pool: &mut Pool,
     flight: &mut Flight,
     draft: Option<Draft>,
@@ -335,7 +343,7 @@ fn send_draft(
 }
 
 /// Makes a grant of the decisions; returns how many that is.
-fn send_grant(
+pub(crate) fn send_grant(
     pool: &mut Pool,
     flight: &mut Flight,
     decision: Together,

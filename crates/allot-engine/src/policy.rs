@@ -6,7 +6,7 @@ mod parse;
 use std::fmt;
 use std::str::FromStr;
 
-use allot_model::{JobId, PolicyName, Span, Time};
+use allot_model::{JobId, PolicyName, PreemptRules, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::name::NameKey;
@@ -34,6 +34,8 @@ pub struct Policy {
     pub placement: Placement,
     /// What happens behind a job that does not fit.
     pub backfill: Backfill,
+    /// What tasks are stopped for where nothing fits: nothing unless set.
+    pub preempt: PreemptRules,
 }
 
 /// What happens behind a job that does not fit anywhere.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use allot_model::{
-    AgentId, JobId, Placement, PoolAgent, PoolJob, QueueName, Resources, Span, TaskRange, Time,
+    AgentId, Epoch, GrantId, JobId, Placement, PoolAgent, PoolJob, QueueName, Resources, Span, TaskRange,
+    Time,
 };
 
 use crate::backlog::{Backlog, Next};
@@ -16,8 +17,10 @@ use crate::fleet::Fleet;
 use crate::flight::{Flight, Part, Unanswered};
 use crate::plans::Plans;
 use crate::policy::{Backfill, Policy};
+use crate::preempt::Preempting;
 use crate::rank::Rank;
 use crate::rank::hdrf::Witnesses;
+use crate::room::Free;
 use crate::shape::{Classes, Gang, Hope, Shape, Shapes};
 use crate::standing::Memory;
 use crate::timeline::{Estimate, Group, Runs};
@@ -36,6 +39,7 @@ pub(crate) struct Pool {
     pub(crate) easy: Option<Easy>,
     /// For whom room is kept from when on, where it is kept for all.
     pub(crate) conservative: Option<Plans>,
+    pub(crate) preempting: Preempting,
     /// True where what there is in all has changed since shares were measured.
     resized: bool,
     /// Where shapes fit for certain, where that decides how queues rank.
@@ -59,6 +63,7 @@ impl Pool {
             runs: policy.backfill.looks_ahead().then(Runs::default),
             easy: policy.backfill.is_easy().then(Easy::default),
             conservative: (policy.backfill == Backfill::Conservative).then(Plans::default),
+            preempting: Preempting::new(policy.preempt),
             resized: false,
             witnesses: (policy.rank == Rank::Hdrf).then(Witnesses::default),
         }
@@ -81,6 +86,7 @@ impl Pool {
 
     /// A queue was set. False where all has to be told from the start, see [`crate::queues::Queues::bound`].
     pub(crate) fn on_queue(&mut self, queue: &QueueName, weight: u32, settings: Settings) -> bool {
+        self.preempting.on_demand();
         let queues = &mut self.backlog.queues;
         queues.weigh(queue, weight, self.fleet.capacity());
         queues.bound(queue, settings, &mut self.dims)
@@ -90,6 +96,7 @@ impl Pool {
         if self.backlog.find(job.job).is_some() {
             return;
         }
+        self.preempting.on_job(job);
         let (class, is_new) = self.classes.use_for(&job.constraints);
         if is_new {
             self.fleet.add_class(class, &job.constraints);
@@ -102,6 +109,7 @@ impl Pool {
     }
 
     pub(crate) fn on_job_ended(&mut self, job: JobId) {
+        self.preempting.on_job_ended(job);
         if let Some(shape) = self.backlog.end(job) {
             self.fleet.mix.end(job);
             self.release_shape(shape);
@@ -122,6 +130,7 @@ impl Pool {
     pub(crate) fn on_pending(&mut self, job: JobId, tasks: TaskRange) {
         if let Some(slot) = self.backlog.find(job) {
             self.backlog.wait(slot, tasks);
+            self.preempting.on_demand();
         }
     }
 
@@ -410,18 +419,7 @@ impl Pool {
         self.backlog.rescore();
         self.fleet.refresh_mix(&self.shapes, &self.classes);
         for agent in self.fleet.take_changed() {
-            let free = self.free_on(agent, flight);
-            let listed = free.is_some();
-            self.fleet.refresh(agent, free);
-            if let Some(runs) = &mut self.runs {
-                runs.touch(agent);
-                self.easy.iter_mut().for_each(|easy| easy.reconsider(agent, &self.shapes, &self.fleet, runs));
-            }
-            if listed {
-                let (fleet, sifted) = (&self.fleet, self.fleet.sifted(agent));
-                let may_fit = |shape: &Shape| shape.bit.is_none_or(|bit| sifted & (1 << bit) != 0);
-                self.shapes.offered(agent, |shape| may_fit(shape) && fleet.fits(agent, shape));
-            }
+            self.renew_slot(agent, flight);
         }
         if !self.backlog.queues.tree.kept.is_idle() {
             self.backlog.queues.tree.look(self.fleet.spare());
@@ -429,6 +427,26 @@ impl Pool {
         self.witnesses.as_mut().into_iter().for_each(Witnesses::forget_all);
         self.confirm();
         self.backlog.queues.blend(&self.shapes);
+    }
+
+    /// Brings what is free on an agent up to date.
+    pub(crate) fn renew(&mut self, agent: &AgentId, flight: &Flight) {
+        self.fleet.find(agent).into_iter().for_each(|slot| self.renew_slot(slot, flight));
+    }
+
+    fn renew_slot(&mut self, agent: u32, flight: &Flight) {
+        let free = self.free_on(agent, flight);
+        let listed = free.is_some();
+        self.fleet.refresh(agent, free);
+        if let Some(runs) = &mut self.runs {
+            runs.touch(agent);
+            self.easy.iter_mut().for_each(|easy| easy.reconsider(agent, &self.shapes, &self.fleet, runs));
+        }
+        if listed {
+            let (fleet, sifted) = (&self.fleet, self.fleet.sifted(agent));
+            let may_fit = |shape: &Shape| shape.bit.is_none_or(|bit| sifted & (1 << bit) != 0);
+            self.shapes.offered(agent, |shape| may_fit(shape) && fleet.fits(agent, shape));
+        }
     }
 
     /// What is next. Where it decides how queues rank which shapes fit somewhere, that is made sure of before; where the
@@ -468,8 +486,38 @@ impl Pool {
         self.witnesses.as_mut().into_iter().for_each(|witnesses| witnesses.taken(agent));
     }
 
+    /// The offer of an agent less the grants that are on their way to it, and less what is held there for those that tasks
+    /// are stopped for.
+    pub(crate) fn free_on(&self, slot: u32, flight: &Flight) -> Option<Free> {
+        self.free_for(slot, flight, None)
+    }
+
+    /// The same for the one that holds a claim there.
+    pub(crate) fn free_for(
+        &self,
+        slot: u32,
+        flight: &Flight,
+        claim: Option<(Epoch, GrantId)>,
+    ) -> Option<Free> {
+        let mut free = self.offered(slot, flight)?;
+        self.hold(slot, claim, &mut free);
+        Some(free)
+    }
+
+    /// What will be free on an agent once those have ended that are being stopped there, beside what is held for whom that
+    /// is.
+    pub(crate) fn free_to_be(&self, slot: u32, flight: &Flight) -> Free {
+        let mut free = self.offered(slot, flight).unwrap_or_default();
+        if let Some(facts) = &self.fleet.get(slot).facts {
+            let stopping = self.preempting.incumbents.stopping_on(&facts.agent);
+            stopping.for_each(|one| free.restore(&one.held, one.run.tasks.count(), &one.named, &self.dims));
+        }
+        self.hold(slot, None, &mut free);
+        free
+    }
+
     /// The offer of an agent less the grants that are on their way to it.
-    pub(crate) fn free_on(&self, slot: u32, flight: &Flight) -> Option<crate::room::Free> {
+    fn offered(&self, slot: u32, flight: &Flight) -> Option<Free> {
         let agent = self.fleet.get(slot);
         let mut free = agent.offer.as_ref()?.free.clone();
         for grant in agent.in_flight.iter().filter_map(|number| flight.get(*number)) {
@@ -477,6 +525,14 @@ impl Pool {
             grant.parts.on(slot).for_each(|part| free.subtract(need, part.slots, part.named.as_ref()));
         }
         Some(free)
+    }
+
+    /// Takes what is held on an agent for those that tasks are stopped for, but not for this one and those after it.
+    fn hold(&self, slot: u32, claim: Option<(Epoch, GrantId)>, free: &mut Free) {
+        if let Some(facts) = &self.fleet.get(slot).facts {
+            let held = self.preempting.claims.on(&facts.agent, claim);
+            held.for_each(|need| free.subtract(need, 1, None));
+        }
     }
 
     /// An agent left. Its unanswered grants wait for their answers without it.

@@ -103,6 +103,13 @@ impl Queues {
         lane
     }
 
+    /// The first jobs of a lane that could be next, by their slots and shapes: one for each shape, or one alone where nobody
+    /// goes ahead of the first.
+    pub(crate) fn firsts_of(&self, lane: u32) -> Vec<(JobKey, u32, u32)> {
+        let most = if self.is_strict() { 1 } else { usize::MAX };
+        self.lanes[lane].firsts().take(most).collect()
+    }
+
     /// What a queue is entitled to.
     pub(crate) fn weight_of(&self, queue: &QueueName) -> u32 {
         self.weights.get(queue).copied().unwrap_or(1)

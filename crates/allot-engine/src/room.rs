@@ -151,6 +151,20 @@ impl Free {
         self.pieces.sort_by(|left, right| left.name.cmp(&right.name));
     }
 
+    /// Adds what `count` tasks hold that are to end, of which the items and ranges are `named`.
+    pub(crate) fn restore(&mut self, held: &Need, count: u64, named: &Resources, dims: &Dims) {
+        self.amounts.add_need(held, count);
+        // What cannot be added is there already.
+        let _ = self.named.add(named);
+        for (name, _) in named.iter() {
+            let (Some(left), Some(dim)) = (self.named.get(name), dims.find(name)) else { continue };
+            match self.pieces.iter_mut().find(|pieces| pieces.dim == dim) {
+                Some(pieces) => _ = pieces.recount(Some(left)),
+                None => self.pieces.push(Pieces::of(name, left, dim)),
+            }
+        }
+    }
+
     pub(crate) fn holds(&self, shape: &Shape) -> bool {
         let suits = |pieces: &Pieces| pieces.hold(shape.need.get(pieces.dim));
         self.amounts.holds(&shape.need) && self.pieces.iter().all(suits)

@@ -90,6 +90,13 @@ impl JobSpec {
         self.estimate.or(self.time_limit)
     }
 
+    /// True where a task may be run again that was stopped: its user allows for retries. One that asked for none never runs
+    /// twice, unless its agent is silent and `on_unreachable` says so.
+    #[must_use]
+    pub fn may_run_again(&self) -> bool {
+        self.retries > 0
+    }
+
     /// The pause after try `attempt` (from 1) has failed.
     #[must_use]
     pub fn backoff_after(&self, attempt: u32) -> Span {

@@ -7,6 +7,7 @@ use crate::guarantee::QueueGuarantee;
 use crate::id::{AgentId, Epoch, GrantId, InstanceId, JobId, PolicyName, QueueName};
 use crate::job::JobSpec;
 use crate::limit::QueueLimit;
+use crate::preempt::{Preemption, Preemptor};
 use crate::resources::Resources;
 use crate::task::{JobState, Outcome, Reason, TaskState};
 use crate::time::Time;
@@ -135,6 +136,8 @@ pub enum OffersRecord {
         /// All of it, committed together.
         placements: Vec<Placement>,
     },
+    /// These attempts are to be stopped, to run again later, so that others get their place.
+    Preempted(Preemption),
     /// This allocator decides from now on.
     AllocatorActivated {
         /// Its generation, one more than the one before.
@@ -223,6 +226,8 @@ pub enum DispatcherRecord {
         run: AttemptRun,
         /// Why.
         reason: Reason,
+        /// Whom they were stopped for, where that is why.
+        by: Option<Preemptor>,
     },
     /// Attempts that held an allocation ended, which releases it.
     TasksEnded {

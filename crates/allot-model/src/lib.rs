@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod limit;
 pub mod pattern;
 pub mod pool;
+pub mod preempt;
 pub mod ranges;
 pub mod resources;
 pub mod state;
@@ -35,6 +36,9 @@ pub use ledger::*;
 pub use limit::{Holding, LimitChange, Limited, QueueLimit};
 pub use pattern::name_matches;
 pub use pool::*;
+pub use preempt::{
+    InvalidPreempt, PerMinute, Preempt, PreemptCause, PreemptRules, Preemption, Preemptor, Victim,
+};
 pub use ranges::{RunMap, TaskRange, TaskSet};
 pub use resources::{Amount, InvalidAmount, InvalidRanges, Ranges, Request, ResourceError, Resources};
 pub use state::*;

@@ -10,6 +10,7 @@ use crate::id::{AgentId, Epoch, GrantId, InstanceId, JobId, OfferVersion, Policy
 use crate::job::JobSpec;
 use crate::ledger::Placement;
 use crate::limit::QueueLimit;
+use crate::preempt::Preemption;
 use crate::ranges::TaskRange;
 use crate::resources::{Request, Resources};
 use crate::time::{Span, Time};
@@ -139,11 +140,14 @@ pub enum FeedItem {
         /// How long each of the tasks ran; absent where none did, or that is not known.
         ran: Option<Span>,
     },
-    /// A grant was not committed; nothing of it was.
+    /// A preemption was committed, by whichever allocator: its victims are being stopped, and [`FeedItem::Released`]
+    /// follows for each. In an answer to hello: one of which some have not been released yet, with these.
+    Preempted(Preemption),
+    /// A grant or a preemption was not committed; nothing of it was.
     Refused {
         /// The allocator's generation, as it stood in the grant.
         epoch: Epoch,
-        /// The grant.
+        /// The grant or preemption.
         grant: GrantId,
         /// Why, for programs.
         code: RefusalCode,
@@ -178,6 +182,8 @@ pub struct PoolJob {
     pub min_tasks: u32,
     /// The attribute that all agents of the tasks of that grant have to have the same value of.
     pub same: Option<String>,
+    /// True where its tasks may be stopped for others, because they may run again.
+    pub preemptible: bool,
 }
 
 impl PoolJob {
@@ -196,6 +202,7 @@ impl PoolJob {
             deadline: spec.deadline.map(|within| submitted_at + within),
             min_tasks: spec.min_tasks,
             same: spec.same.clone(),
+            preemptible: spec.may_run_again(),
         }
     }
 }
@@ -215,7 +222,7 @@ pub struct PoolAgent {
     pub draining: bool,
 }
 
-/// Why a grant was refused.
+/// Why a grant or a preemption was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
@@ -235,6 +242,12 @@ pub enum RefusalCode {
     OverLimit,
     /// Fewer tasks of a gang than have to be placed together.
     GangTooSmall,
+    /// Preemption for this cause is not allowed here.
+    PreemptionOff,
+    /// More tasks would be stopped within a minute than is allowed.
+    TooManyPreempted,
+    /// A victim does not hold a place, is being stopped already, or may not be stopped for this job: not now, or never.
+    NotPreemptible,
 }
 
 /// What an allocator tells the offers service.
@@ -291,6 +304,8 @@ pub enum AllocatorMessage {
     Goodbye,
     /// Place these tasks. Committed as a whole or refused as a whole.
     Grant(Grant),
+    /// Stop these tasks, to run again later, so that a task of a job gets their place.
+    Preempt(Preemption),
     /// This offer is of no use for now.
     Decline {
         /// Its generation.

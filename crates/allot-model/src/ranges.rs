@@ -43,6 +43,14 @@ impl TaskRange {
         Self::new(self.first.max(other.first), self.last.min(other.last))
     }
 
+    /// The runs of its indexes that are not in the other.
+    pub fn without(self, other: Self) -> impl Iterator<Item = Self> {
+        let gone = self.overlap(other);
+        let before = gone.and_then(|gone| Self::new(self.first, gone.first.checked_sub(1)?));
+        let after = gone.and_then(|gone| Self::new(gone.last.checked_add(1)?, self.last));
+        gone.is_none().then_some(self).into_iter().chain(before).chain(after)
+    }
+
     /// Its indexes in order.
     pub fn indexes(self) -> impl Iterator<Item = u32> {
         self.first..=self.last
@@ -291,6 +299,21 @@ mod tests {
 
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_run_without_another_is_what_lies_before_and_after_it() {
+        let run = |first, last| TaskRange { first, last };
+        let table = [
+            (run(2, 6), run(4, 5), vec![run(2, 3), run(6, 6)]),
+            (run(2, 6), run(0, 3), vec![run(4, 6)]),
+            (run(2, 6), run(6, u32::MAX), vec![run(2, 5)]),
+            (run(0, u32::MAX), run(0, u32::MAX), vec![]),
+            (run(2, 6), run(7, 9), vec![run(2, 6)]),
+        ];
+        for (of, other, expected) in table {
+            assert_eq!(of.without(other).collect::<Vec<_>>(), expected, "{of} without {other}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -12,6 +12,7 @@ use crate::job::JobSpec;
 use crate::ledger::{Rejection, Writer};
 use crate::limit::QueueLimit;
 use crate::pool::PoolJob;
+use crate::preempt::{Preemption, Preemptor};
 use crate::ranges::TaskRange;
 use crate::resources::Resources;
 use crate::task::{JobState, Outcome, Reason, TaskState};
@@ -72,6 +73,8 @@ pub enum StateItem {
         /// What they are to have together, before others.
         guarantee: QueueGuarantee,
     },
+    /// Of the offers service and the dispatcher: tasks that are to be stopped for others, and have not ended.
+    Preempted(Preemption),
     /// Of the dispatcher: an agent.
     DispatcherAgent(DispatcherAgentState),
     /// Of the dispatcher: a job.
@@ -286,6 +289,8 @@ pub struct PlacedState {
     pub started_at: Option<Time>,
     /// Why they are to be stopped, where they are.
     pub killing: Option<Reason>,
+    /// Whom they are stopped for, where that is why.
+    pub by: Option<Preemptor>,
 }
 
 /// How a try ended.
@@ -307,6 +312,8 @@ pub struct EndedState {
     pub ended_at: Time,
     /// How the process ended.
     pub outcome: Option<Outcome>,
+    /// Whom it was stopped for, where it was preempted.
+    pub by: Option<Preemptor>,
 }
 
 /// A try that was followed by another.

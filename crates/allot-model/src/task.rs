@@ -91,9 +91,19 @@ pub enum Reason {
     Invalid,
     /// The agent gave the task back before its turn came: what ran before it took longer than expected.
     HandedBack,
+    /// It was stopped so that a job of a higher priority got its place, and runs again.
+    PreemptedForPriority,
+    /// It was stopped so that a queue got what is guaranteed to it, and runs again.
+    PreemptedForGuarantee,
 }
 
 impl Reason {
+    /// True where it was stopped so that others got its place.
+    #[must_use]
+    pub fn is_preemption(self) -> bool {
+        matches!(self, Self::PreemptedForPriority | Self::PreemptedForGuarantee)
+    }
+
     /// The word used on the wire, in JSON and in tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -120,6 +130,8 @@ impl Reason {
             Self::NotWanted => "not_wanted",
             Self::Invalid => "invalid",
             Self::HandedBack => "handed_back",
+            Self::PreemptedForPriority => "preempted_for_priority",
+            Self::PreemptedForGuarantee => "preempted_for_guarantee",
         }
     }
 }

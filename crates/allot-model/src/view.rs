@@ -8,6 +8,7 @@ use crate::id::{AgentId, AttemptId, Epoch, InstanceId, JobId, PolicyName, QueueN
 use crate::ledger::Rejection;
 use crate::limit::{LimitChange, QueueLimit};
 use crate::pool::AllocatorMode;
+use crate::preempt::{PreemptRules, Preemptor};
 use crate::ranges::TaskSet;
 use crate::task::{JobState, Outcome, Reason, TaskState};
 use crate::time::Time;
@@ -18,7 +19,7 @@ mod why;
 pub use compare::{CompareQuery, CompareView, Compared, Difference, Fared, Instead, QueueCompared};
 pub use why::{
     AgentCount, GangRoom, Hindrance, KeptForOthers, LimitReached, NearMiss, PlaceInLine, QueueShare,
-    Reservation, SetAside, Shortage, WhyQuery, WhyView,
+    Reservation, RoomMade, SetAside, Shortage, WhyQuery, WhyView,
 };
 
 /// The fraction in lowest terms; 0 of 1 where both are 0.
@@ -242,6 +243,9 @@ pub struct AttemptView {
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Whom it was stopped for, where it was preempted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Preemptor>,
 }
 
 /// What the registry knows of an agent.
@@ -323,6 +327,12 @@ pub struct QueueView {
     pub running: u64,
     /// How many of its tasks wait for a place.
     pub pending: u64,
+    /// How many tasks are being stopped so that its jobs get their places.
+    #[serde(default)]
+    pub preempting: u64,
+    /// How many of its tasks are being stopped so that others get their places.
+    #[serde(default)]
+    pub preempted: u64,
     /// What its tasks hold, as words.
     pub allocated: serde_json::Value,
     /// Its dominant resource: the one of which it holds the largest part of the pool.
@@ -369,6 +379,9 @@ pub struct PolicyView {
     /// What became of offers and grants.
     #[serde(default)]
     pub counts: OfferCounts,
+    /// Which preemptions are committed.
+    #[serde(default)]
+    pub preemption: PreemptRules,
 }
 
 /// How often things happened since the offers service took over.
@@ -389,6 +402,10 @@ pub struct OfferCounts {
     pub grants_accepted: u64,
     /// Grants refused.
     pub grants_refused: u64,
+    /// Tasks that were to be stopped for others.
+    pub tasks_preempted: u64,
+    /// Preemptions refused.
+    pub preemptions_refused: u64,
 }
 
 /// An allocator that is heard from.

@@ -5,6 +5,7 @@ mod allocator;
 mod job;
 mod ledger;
 mod pool;
+mod preempt;
 mod queue;
 mod read;
 mod resources;

@@ -88,6 +88,7 @@ impl Present {
             FeedItem::Active { .. }
             | FeedItem::Offer { .. }
             | FeedItem::Rescinded { .. }
+            | FeedItem::Preempted(_)
             | FeedItem::Refused { .. } => {}
         }
     }

@@ -86,6 +86,8 @@ pub struct Job {
     pub min_tasks: u32,
     /// Larger goes first.
     pub priority: i32,
+    /// True where its tasks may be stopped for others.
+    pub preemptible: bool,
 }
 
 /// What is there already when a workload begins. Changes and submissions up to then have happened, and no task waits or runs

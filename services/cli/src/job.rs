@@ -234,8 +234,15 @@ fn attempt_cells(tasks: &TaskSet, attempt: &AttemptView, output: &Output) -> [Ce
     ]
 }
 
-/// How an attempt ended, what it waits for, or what it holds.
+/// Whom an attempt made room for, how it ended, what it waits for, or what it holds.
 fn detail(attempt: &AttemptView, output: &Output) -> String {
+    match &attempt.by {
+        Some(by) => format!("for job {} of {}; {}", by.job, by.queue, course(attempt, output)),
+        None => course(attempt, output),
+    }
+}
+
+fn course(attempt: &AttemptView, output: &Output) -> String {
     if let Some(outcome) = &attempt.outcome {
         let mut text = ending(outcome);
         if let Some(at) = attempt.retry_at {
@@ -272,7 +279,7 @@ mod tests {
     use crate::jobs::tests::{NOW, summary};
     use crate::output::Format;
     use allot_model::view::TaskCounts;
-    use allot_model::{AgentId, Rejection, TaskState};
+    use allot_model::{AgentId, JobId, Preemptor, Rejection, TaskState};
     use serde_json::json;
 
     fn attempt(number: u32, state: TaskState, reason: Reason) -> AttemptView {
@@ -288,6 +295,7 @@ mod tests {
             retry_at: None,
             slice: Some(json!({"cpus": 2})),
             outcome: None,
+            by: None,
         }
     }
 
@@ -303,6 +311,12 @@ mod tests {
             }),
             ..attempt(1, TaskState::Failed, Reason::ExitedNonzero)
         };
+        let stopped = AttemptView {
+            ended_at: Some(NOW - Span::from_secs(191)),
+            outcome: Some(Outcome { signal: Some(15), ..Outcome::default() }),
+            by: Some(Preemptor { job: JobId(15), queue: "research.text".parse().unwrap() }),
+            ..attempt(1, TaskState::Killed, Reason::PreemptedForPriority)
+        };
         let run = |tasks: &str, number, earlier| TaskRunView {
             tasks: tasks.parse().unwrap(),
             attempt: attempt(number, TaskState::Running, Reason::Launched),
@@ -313,7 +327,7 @@ mod tests {
             spec: Some(json!({"command": ["echo", "a b"], "resources": {"cpus": 2}, "env": {}, "tasks": 10,
                 "retries": 0, "backoff": "1s", "kill_grace": "5s"})),
             rejection: None,
-            runs: vec![run("0-1", 1, Vec::new()), run("2", 2, vec![failed])],
+            runs: vec![run("0-1", 1, Vec::new()), run("2", 2, vec![failed]), run("3", 2, vec![stopped])],
             more_runs: true,
         };
         assert_eq!(
@@ -330,10 +344,12 @@ command         echo 'a b'
 kill_grace      5s
 resources       cpus 2
 
-TASKS  TRY  STATE    REASON          AGENT  QUEUED  STARTED  TOOK   DETAIL
-0-1      1  running  launched        a1     3m ago  3m ago   3m12s  cpus 2
-2        1  failed   exited_nonzero  a1     3m ago  3m ago   1.0s   exit code 1, cpu 3.1s, peak 32.0MiB
-2        2  running  launched        a1     3m ago  3m ago   3m12s  cpus 2
+TASKS  TRY  STATE    REASON                  AGENT  QUEUED  STARTED  TOOK   DETAIL
+0-1      1  running  launched                a1     3m ago  3m ago   3m12s  cpus 2
+2        1  failed   exited_nonzero          a1     3m ago  3m ago   1.0s   exit code 1, cpu 3.1s, peak 32.0MiB
+2        2  running  launched                a1     3m ago  3m ago   3m12s  cpus 2
+3        1  killed   preempted_for_priority  a1     3m ago  3m ago   1.0s   for job 15 of research.text; signal 15
+3        2  running  launched                a1     3m ago  3m ago   3m12s  cpus 2
 more tasks: choose some with --tasks, or raise --limit"
         );
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use allot_bus::Subject;
+use allot_engine::Policy;
 use allot_model::view::{AllocatorView, Done, PolicyUseCommand, PolicyView};
-use allot_model::{AllocatorMode, PolicyName, PoolName};
+use allot_model::{AllocatorMode, PolicyName, PoolName, Preempt, PreemptRules};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::time::interval;
@@ -110,10 +111,13 @@ async fn show(which: &str, client: &Client, output: &Output) -> Result<(), Failu
             "no allocator of policy {which}, nor one of that name, is heard from: `allot policy` lists all that are"
         )));
     }
-    output.print(&found, |found| found.iter().map(|one| facts(one, output)).collect::<Vec<_>>().join("\n\n"))
+    output.print(&found, |found| {
+        let facts = |one: &&AllocatorView| facts(one, &view.preemption, output);
+        found.iter().map(facts).collect::<Vec<_>>().join("\n\n")
+    })
 }
 
-fn facts(one: &AllocatorView, output: &Output) -> String {
+fn facts(one: &AllocatorView, rules: &PreemptRules, output: &Output) -> String {
     let role = match (one.active, one.mode) {
         (true, _) => "active: it decides",
         (false, AllocatorMode::Standby) => {
@@ -126,12 +130,31 @@ fn facts(one: &AllocatorView, output: &Output) -> String {
         ("allocator", one.instance.as_str()),
         ("policy", one.policy.as_str()),
         ("options", options),
+        ("preempts", &preempts(one, rules)),
         ("role", role),
         ("since", &output.clock.show(one.since)),
         ("heard", &output.clock.show(one.heard_at)),
     ]
     .map(|(name, value)| format!("{name:<11}{value}"))
     .join("\n")
+}
+
+/// What an allocator has tasks stopped for, where it tells.
+fn wanted(one: &AllocatorView) -> Option<Preempt> {
+    Policy::parse(one.described.as_deref()?).ok().map(|policy| policy.preempt.preempt)
+}
+
+fn preempts(one: &AllocatorView, PreemptRules { preempt, min_run, rate }: &PreemptRules) -> String {
+    match wanted(one) {
+        None => format!("not told; the offers service allows `{preempt}`"),
+        Some(Preempt::None) => "nothing".to_owned(),
+        Some(wanted) if wanted.and(*preempt) == wanted => {
+            format!(
+                "for `{wanted}`: what has run for {min_run} at least, {rate} tasks within a minute at most"
+            )
+        }
+        Some(wanted) => format!("for `{wanted}`, and the offers service allows `{preempt}`"),
+    }
 }
 
 async fn list(client: &Client, output: &Output) -> Result<(), Failure> {
@@ -194,6 +217,16 @@ fn remarks(view: &PolicyView) -> Vec<String> {
     if !view.allocators.iter().any(|allocator| allocator.active) {
         remarks.push("no allocator is active: nothing is placed until one is started".to_owned());
     }
+    let allowed = view.preemption.preempt;
+    for one in view.allocators.iter().filter(|one| one.active) {
+        if let Some(wanted) = wanted(one).filter(|wanted| wanted.and(allowed) != *wanted) {
+            remarks.push(format!(
+                "{} is set to stop tasks for others (preempt={wanted}), and the offers service allows \
+                 `{allowed}`: set `preempt` there as well",
+                one.instance
+            ));
+        }
+    }
     if let Some(chosen) = &view.chosen {
         let of_policy = view.allocators.iter().filter(|allocator| allocator.policy == *chosen);
         let state = match of_policy.map(|allocator| allocator.mode == AllocatorMode::Standby).max() {
@@ -236,6 +269,7 @@ mod tests {
                 },
             ],
             counts: OfferCounts::default(),
+            preemption: PreemptRules::default(),
         }
     }
 
@@ -255,15 +289,35 @@ fair:resource=mem  shadow   fair-1     2h ago  now"
     fn an_allocator_is_shown_with_its_options_and_what_it_is_there_for() {
         let shadow = &view("drf", true).allocators[2];
         assert_eq!(
-            facts(shadow, &Output::plain(Format::Text, false, NOW)),
+            facts(shadow, &PreemptRules::default(), &Output::plain(Format::Text, false, NOW)),
             "\
 allocator  fair-1
 policy     fair
 options    fair:resource=mem
+preempts   nothing
 role       shadow: it never decides, and is there to be compared
 since      2h ago
 heard      now"
         );
+    }
+
+    #[test]
+    fn what_an_allocator_has_stopped_is_told_with_what_is_allowed_of_it() {
+        let told = |wanted: &str, preempt| {
+            let mut view = view("priority", true);
+            view.preemption = PreemptRules { preempt, ..PreemptRules::default() };
+            view.allocators[0].described = Some(format!("priority:preempt={wanted}"));
+            let remarks = remarks(&view).into_iter().filter(|remark| remark.contains("preempt"));
+            (preempts(&view.allocators[0], &view.preemption), remarks.collect::<Vec<_>>())
+        };
+        assert_eq!(told("none", Preempt::Both), ("nothing".to_owned(), Vec::new()));
+        let allowed = "for `priority`: what has run for 0s at least, 600 tasks within a minute at most";
+        assert_eq!(told("priority", Preempt::Both), (allowed.to_owned(), Vec::new()));
+        let (fact, remarks) = told("both", Preempt::Guarantee);
+        assert_eq!(fact, "for `both`, and the offers service allows `guarantee`");
+        let remark =
+            "drf-1 is set to stop tasks for others (preempt=both), and the offers service allows `guarantee`";
+        assert!(remarks[0].starts_with(remark), "{remarks:?}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::output::{Output, Table, note, resources};
 ///
 /// The share is a queue's dominant share: the largest part that its tasks hold of any one resource of the pool, and
 /// which resource that is. Where a queue has a limit or a guarantee, what it and all queues below it hold together stands beside it.
+/// While tasks are being stopped for others, it is said for how many tasks of which queues, and of which.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -163,6 +164,8 @@ fn table(queues: &[QueueView], output: &Output) -> String {
     columns.extend(are_limited.then_some("OF LIMIT"));
     let are_guaranteed = queues.iter().any(|queue| !queue.guarantee.is_none());
     columns.extend(are_guaranteed.then_some("OF GUARANTEE"));
+    let preempted = queues.iter().any(|queue| queue.preempting + queue.preempted > 0);
+    columns.extend(preempted.then_some("PREEMPTION"));
     let mut table = Table::new(&columns);
     for queue in queues {
         let mut row = vec![
@@ -177,6 +180,7 @@ fn table(queues: &[QueueView], output: &Output) -> String {
         ];
         row.extend(are_limited.then(|| of_limit(queue).into()));
         row.extend(are_guaranteed.then(|| of_guarantee(queue).into()));
+        row.extend(preempted.then(|| preemption(queue).into()));
         table.row(row);
     }
     if table.is_empty() { String::new() } else { output.draw(&table) }
@@ -193,6 +197,14 @@ pub(crate) fn of_guarantee(queue: &QueueView) -> String {
     let guarantee = QueueGuarantee { least: queue.guarantee.clone(), hold_back: queue.hold_back };
     let held_back = !guarantee.is_none() && guarantee.is_held_back(&queue.limit);
     beside(&queue.held, &queue.guarantee) + if held_back { ", held back" } else { "" }
+}
+
+/// `3 stopping for it, 1 of it stopping`: what is under way of preemption; `-` where nothing is.
+fn preemption(queue: &QueueView) -> String {
+    let words = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
+    let parts = [words(queue.preempting, "stopping for it"), words(queue.preempted, "of it stopping")];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
 }
 
 fn beside(held: &QueueLimit, amounts: &QueueLimit) -> String {
@@ -293,6 +305,8 @@ mod tests {
             jobs: 2,
             running: 10,
             pending: 1_200,
+            preempting: 0,
+            preempted: 0,
             allocated: json!({"cpus": 12}),
             dominant_resource: resource.map(str::to_owned),
             dominant_share: share,
@@ -351,6 +365,16 @@ web            1     2       10     1200   0.0%  -     cpus 12    -"
 QUEUE     WEIGHT  JOBS  RUNNING  PENDING  SHARE  OF    ALLOCATED  OF GUARANTEE
 research       3     2       10     1200  37.5%  cpus  cpus 12    -
 web            1     2       10     1200   0.0%  -     cpus 12    cpus 8/12, held back"
+        );
+        queues[1].guarantee = QueueLimit::default();
+        queues[1].preempting = 4;
+        (queues[0].preempting, queues[0].preempted) = (1, 3);
+        assert_eq!(
+            table(&queues, &Output::plain(Format::Text, false, NOW)),
+            "\
+QUEUE     WEIGHT  JOBS  RUNNING  PENDING  SHARE  OF    ALLOCATED  PREEMPTION
+research       3     2       10     1200  37.5%  cpus  cpus 12    1 stopping for it, 3 of it stopping
+web            1     2       10     1200   0.0%  -     cpus 12    4 stopping for it"
         );
     }
 

@@ -2,7 +2,7 @@
 
 mod edge;
 
-use allot_model::{Request, Span};
+use allot_model::{Preempt, PreemptRules, Request, Span};
 use allot_offers_core::{Minimum, Options};
 use allot_shell::{Bus, Shutdown, SnapshotConfig, StandbyConfig, WriterConfig};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,12 @@ pub struct Config {
     /// What has to be free on an agent to be offered: all of one of these, such as `[{cpus = 0.01}, {mem = "32MB"}]`.
     /// Where nothing is said, whatever is free.
     pub offer_minimum: Vec<Request>,
+    /// What tasks may be stopped for, when the allocator says so: `none`, `priority`, `guarantee` or `both`.
+    pub preempt: Preempt,
+    /// How long a task is left alone from when it got its place.
+    pub preempt_min_run: Span,
+    /// How many tasks may be stopped for others within a minute.
+    pub preempt_rate: u32,
     /// How a standby takes over from the active instance.
     pub standby: StandbyConfig,
     /// When snapshots are taken, and how long the ledger is kept.
@@ -26,9 +32,19 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        Self::allowing(PreemptRules::default())
+    }
+}
+
+impl Config {
+    /// The defaults, with these preemptions allowed.
+    #[must_use]
+    pub fn allowing(preempt: PreemptRules) -> Self {
         let Options { offer_ttl, .. } = Options::default();
+        let PreemptRules { preempt, min_run: preempt_min_run, rate: preempt_rate } = preempt;
         let (standby, snapshots) = (StandbyConfig::default(), SnapshotConfig::default());
-        Self { offer_ttl, offer_minimum: Vec::new(), standby, snapshots }
+        let offer_minimum = Vec::new();
+        Self { offer_ttl, offer_minimum, preempt, preempt_min_run, preempt_rate, standby, snapshots }
     }
 }
 
@@ -37,8 +53,10 @@ impl Default for Config {
 /// # Errors
 /// Where a setting cannot be, or NATS is out of reach for too long.
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Config { offer_ttl, offer_minimum, standby, snapshots } = config;
-    let options = Options { offer_ttl, minimum: Minimum::any_of(offer_minimum) };
+    let Config { offer_ttl, offer_minimum, preempt, preempt_min_run, preempt_rate, standby, snapshots } =
+        config;
+    let preempt = PreemptRules { preempt, min_run: preempt_min_run, rate: preempt_rate };
+    let options = Options { offer_ttl, minimum: Minimum::any_of(offer_minimum), preempt };
     let writer = WriterConfig { standby, snapshots };
     allot_shell::drive(bus, Edge::new(options), writer, allot_shell::instance_id(), shutdown).await
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentId, AttemptId, AttemptRun, Batch, DispatcherRecord, Epoch, GrantId, Incarnation, JobId, JobSpec,
-    JobState, OffersRecord, OnUnreachable, Placement, Reason, Record, RegistryRecord, Resources, TaskState,
-    Writer,
+    JobState, OffersRecord, OnUnreachable, Placement, PreemptRules, Reason, Record, RegistryRecord,
+    Resources, TaskState, Time, Writer,
 };
 
 use super::Promise::{NoHarm, NoOverallocation, OneEnd, OneRelease, OneRun};
+use super::preemptions::Preemptions;
 use super::{Check, hold};
 use crate::marks::{Mark, Marks};
 
@@ -38,6 +39,7 @@ pub(crate) struct Chronicle {
     pub(crate) ended: BTreeMap<AttemptId, AttemptEnd>,
     returned: BTreeSet<AttemptId>,
     killing: BTreeSet<AttemptId>,
+    preemptions: Preemptions,
     allocator: Epoch,
     pub(crate) grants: BTreeSet<(Epoch, GrantId)>,
     message_ids: BTreeMap<Arc<str>, JobId>,
@@ -94,9 +96,21 @@ struct PlacementLine {
     slots: u64,
     left: u64,
     at: u64,
+    committed_at: Time,
+}
+
+/// A placement, as far as it counts whether its tasks may be stopped for others.
+pub(crate) struct Held<'a> {
+    pub(crate) agent: &'a AgentId,
+    pub(crate) since: Time,
 }
 
 impl Chronicle {
+    /// A ledger without records, where such preemptions are allowed.
+    pub(crate) fn of(preempt: PreemptRules) -> Self {
+        Self { preemptions: Preemptions::of(preempt), ..Self::default() }
+    }
+
     /// Takes the next message of the ledger.
     pub(crate) fn read(&mut self, batch: &Batch, marks: &mut Marks) -> Check {
         let known = self.epochs.get(&batch.writer).copied().unwrap_or_default();
@@ -116,7 +130,7 @@ impl Chronicle {
             match &entry.record {
                 Record::Writer(_) => {}
                 Record::Registry(record) => self.registry(record, marks),
-                Record::Offers(record) => self.offers(record, marks)?,
+                Record::Offers(record) => self.offers(entry.at, record, marks)?,
                 Record::Dispatcher(record) => self.dispatcher(record, marks)?,
             }
         }
@@ -162,7 +176,7 @@ impl Chronicle {
         }
     }
 
-    fn offers(&mut self, record: &OffersRecord, marks: &mut Marks) -> Check {
+    fn offers(&mut self, at: Time, record: &OffersRecord, marks: &mut Marks) -> Check {
         match record {
             OffersRecord::PolicyChosen { .. } => Ok(()),
             OffersRecord::AllocatorActivated { epoch, .. } => {
@@ -180,12 +194,22 @@ impl Chronicle {
                     format!("a grant of epoch {epoch} was committed in {current}")
                 })?;
                 self.grants.insert((*epoch, *grant));
-                placements.iter().try_for_each(|placement| self.allocated(placement))
+                placements.iter().try_for_each(|placement| self.allocated(at, placement))
+            }
+            OffersRecord::Preempted(preemption) => {
+                let (epoch, current) = (preemption.epoch, self.allocator);
+                hold(NoHarm, epoch == current, || {
+                    format!("a preemption of epoch {epoch} was committed in {current}")
+                })?;
+                let mut preemptions = std::mem::take(&mut self.preemptions);
+                let check = preemptions.committed(at, preemption, self);
+                self.preemptions = preemptions;
+                check
             }
         }
     }
 
-    fn allocated(&mut self, placement: &Placement) -> Check {
+    fn allocated(&mut self, committed_at: Time, placement: &Placement) -> Check {
         let Placement { agent: id, run, slice, slots, .. } = placement;
         let job = self.jobs.get_mut(&run.job);
         hold(OneRun, job.is_some(), || format!("{run} was allocated and there is no such job"))?;
@@ -209,10 +233,11 @@ impl Chronicle {
         // Lost already, where the offers service had not read of that: its tasks may be given up though it comes back.
         let away = self.agents.get(id).filter(|agent| agent.away);
         let at = away.map_or(self.records, |agent| agent.lost_at.saturating_sub(1));
-        let line = PlacementLine { agent: id.clone(), slice: slice.clone(), slots: *slots, left, at };
+        let (agent, slice, slots) = (id.clone(), slice.clone(), *slots);
+        let amount = slice.times(slots).unwrap_or_default();
+        let line = PlacementLine { agent, slice, slots, left, at, committed_at };
         self.placements.insert(AttemptId::new(run.job, run.tasks.first, run.attempt), line);
         let agent = self.agents.entry(id.clone()).or_default();
-        let amount = slice.times(*slots).unwrap_or_default();
         let adds = agent.allocated.add(&amount).is_ok() && agent.total.contains(&agent.allocated);
         hold(NoOverallocation, adds, || {
             format!("{run} on {id}: {} would be allocated of {}", agent.allocated, agent.total)
@@ -264,9 +289,10 @@ impl Chronicle {
                     format!("{attempt} started while the task is {phase:?}")
                 })
             }),
-            DispatcherRecord::TasksKilling { run, .. } => {
+            DispatcherRecord::TasksKilling { run, reason, by, .. } => {
                 self.killing.extend(run.attempts());
-                Ok(())
+                let job = by.as_ref().map(|by| by.job);
+                run.attempts().try_for_each(|attempt| self.preemptions.stopping(attempt, *reason, job))
             }
             DispatcherRecord::TasksEnded { agent, run, state, reason, retry_at, .. } => {
                 run.attempts().try_for_each(|attempt| {
@@ -335,6 +361,7 @@ impl Chronicle {
             )
         })?;
         let (cancelled, retries) = (job.cancelled, job.spec.retries);
+        self.preemptions.ended(attempt, (state, reason), retried || cancelled, marks)?;
         let Some(task) = job_task(&mut self.jobs, attempt) else { return Ok(()) };
         let phase = task.phase;
         hold(OneRun, phase == Phase::Placed(attempt.attempt), || {
@@ -344,7 +371,9 @@ impl Chronicle {
             task.phase = Phase::Ended(state);
             return Ok(());
         }
-        task.spent += u32::from(!matches!(reason, Reason::AgentUnreachable | Reason::HandedBack));
+        let is_to_blame =
+            !reason.is_preemption() && !matches!(reason, Reason::AgentUnreachable | Reason::HandedBack);
+        task.spent += u32::from(is_to_blame);
         task.phase = Phase::Pausing(attempt.attempt + 1);
         let spent = task.spent;
         hold(OneRun, !cancelled && spent <= retries, || {
@@ -420,6 +449,12 @@ impl Chronicle {
     pub(crate) fn holds(&self, agent: &AgentId, attempt: AttemptId) -> bool {
         let placement = self.held.get(&attempt).and_then(|first| self.placements.get(first));
         placement.is_some_and(|placement| placement.agent == *agent)
+    }
+
+    /// What an attempt holds, where by the ledger it does.
+    pub(crate) fn held_by(&self, attempt: AttemptId) -> Option<Held<'_>> {
+        let placement = self.placements.get(self.held.get(&attempt)?)?;
+        Some(Held { agent: &placement.agent, since: placement.committed_at })
     }
 
     /// True where the attempt was ever given a place.

@@ -2,6 +2,7 @@
 
 pub(crate) mod chronicle;
 pub(crate) mod effects;
+pub(crate) mod preemptions;
 pub(crate) mod processes;
 
 use std::fmt;

@@ -102,7 +102,7 @@ impl Processes {
             let stopped = matches!(
                 end.reason,
                 Reason::AgentRestarted | Reason::CancelledByUser | Reason::AgentDrained | Reason::TimeLimit
-            );
+            ) || end.reason.is_preemption();
             hold(TasksDoNotNotice, stopped || end.lost || end.state == *came_to, || {
                 format!("{attempt} came to {came_to:?} on {agent}, and is told otherwise: {end:?}")
             })?;

@@ -368,6 +368,13 @@ impl Tree {
         self.kept_room(need, own) < count
     }
 
+    /// True where one more task of this, which is guaranteed by this branch or by none, takes nothing that is kept for others
+    /// once so much more is free.
+    pub(crate) fn leaves_kept(&self, need: &Need, guaranteed_by: Option<u32>, freed: &Vector) -> bool {
+        let own = guaranteed_by.and_then(|branch| self.get(branch).kept());
+        self.kept.is_idle() || self.kept.is_left(need, own, freed)
+    }
+
     /// The nearest branch that has no room for so many tasks more, going up.
     pub(crate) fn refusing(&self, branch: u32, need: &Need, count: u64) -> Option<u32> {
         self.up_from(branch).find(|branch| !self.get(*branch).admits(need, count))

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-use allot_model::{PolicyName, ResourceName, Span};
+use allot_model::{PolicyName, Preempt, PreemptCause, PreemptRules, ResourceName, Span};
 
 use super::{Backfill, Placement, Policy};
 use crate::order::Order;
@@ -62,6 +62,28 @@ pub enum InvalidPolicy {
         /// How jobs rank.
         order: Order,
     },
+    /// Preemption where room is kept for when tasks are expected to end.
+    #[error(
+        "`preempt={given}` makes room by stopping tasks, and `backfill={backfill}` keeps it for when they end: take \
+         `backfill=skip` or `backfill=none` with it"
+    )]
+    PreemptAhead {
+        /// What happens behind a job that does not fit.
+        backfill: Backfill,
+        /// What was given.
+        given: Preempt,
+    },
+    /// Preemption for priorities where they do not count.
+    #[error(
+        "`preempt={given}` stops tasks of a lower priority, and jobs go by `order={order}` here: take `order=priority`, or \
+         `preempt=guarantee`"
+    )]
+    Preempt {
+        /// How jobs rank.
+        order: Order,
+        /// What was given.
+        given: Preempt,
+    },
 }
 
 impl InvalidPolicy {
@@ -83,6 +105,8 @@ pub struct PolicyChoices {
     pub placement: Option<Placement>,
     /// What happens behind a job that does not fit.
     pub backfill: Option<Backfill>,
+    /// What tasks are stopped for where nothing fits.
+    pub preempt: Option<Preempt>,
 }
 
 impl PolicyChoices {
@@ -91,6 +115,7 @@ impl PolicyChoices {
         policy.order = self.order.unwrap_or(policy.order);
         policy.placement = self.placement.unwrap_or(policy.placement);
         policy.backfill = self.backfill.unwrap_or(policy.backfill);
+        policy.preempt.preempt = self.preempt.unwrap_or(policy.preempt.preempt);
     }
 }
 
@@ -116,7 +141,8 @@ impl Policy {
         let (rank, order) = line.or_else(ranked).ok_or_else(unknown)?;
         let name = PolicyName::new(name).map_err(|_| unknown())?;
         let (placement, backfill) = (Placement::BestFit, Backfill::Skip);
-        Ok(Self { name, rank, order, ageing: None, placement, backfill })
+        let preempt = PreemptRules::default();
+        Ok(Self { name, rank, order, ageing: None, placement, backfill, preempt })
     }
 
     /// Reads a name and the options that follow it, each after a `,` or a `:`, such as `drf`, `fair:resource=mem`,
@@ -186,6 +212,9 @@ impl Policy {
             ("ageing", _) => self.ageing = Some(span(option, value)?),
             ("placement", _) => self.placement = value.parse()?,
             ("backfill", _) => self.backfill = value.parse()?,
+            ("preempt", _) => self.preempt.preempt = read(option, value)?,
+            ("preempt_min_run", _) => self.preempt.min_run = read(option, value)?,
+            ("preempt_rate", _) => self.preempt.rate = read(option, value)?,
             ("resource", Rank::Fair { resource }) => *resource = read::<ResourceName>(option, value)?,
             ("half_life", Rank::Usage { half_life }) => *half_life = span(option, value)?,
             ("seed", Rank::Lottery { seed }) => *seed = read(option, value)?,
@@ -202,10 +231,17 @@ impl Policy {
     /// This policy, if its choices go together.
     ///
     /// # Errors
-    /// [`InvalidPolicy::Ageing`] where priorities age and do not count.
+    /// [`InvalidPolicy::Ageing`] where priorities age and do not count, [`InvalidPolicy::Preempt`] where tasks are stopped for
+    /// priorities that do not count.
     pub fn checked(self) -> Result<Self, InvalidPolicy> {
         match self.ageing {
             Some(_) if self.order != Order::Priority => Err(InvalidPolicy::Ageing { order: self.order }),
+            _ if self.preempt.preempt != Preempt::None && self.backfill.looks_ahead() => {
+                Err(InvalidPolicy::PreemptAhead { backfill: self.backfill, given: self.preempt.preempt })
+            }
+            _ if self.preempt.preempt.is_for(PreemptCause::Priority) && self.order != Order::Priority => {
+                Err(InvalidPolicy::Preempt { order: self.order, given: self.preempt.preempt })
+            }
             _ => Ok(self),
         }
     }
@@ -231,6 +267,9 @@ impl Policy {
             ("ageing", self.ageing.map(|ageing| ageing.to_string())),
             ("placement", Some(self.placement.to_string())),
             ("backfill", Some(self.backfill.to_string())),
+            ("preempt", Some(self.preempt.preempt.to_string())),
+            ("preempt_min_run", Some(self.preempt.min_run.to_string())),
+            ("preempt_rate", Some(self.preempt.rate.to_string())),
         ]);
         choices
     }
@@ -326,6 +365,7 @@ mod tests {
             "drf:backfill=none",
             "fair:resource=mem",
             "priority:order=fifo:placement=first-fit",
+            "priority:preempt=both:preempt_min_run=1m:preempt_rate=9",
             "karma:alpha=0.250:ageing=1m",
             "usage:half_life=1h",
             "lottery:seed=7",
@@ -371,6 +411,11 @@ mod tests {
             ("drf:placement=fgd:seed=7", "the policy `drf` has no option \"seed\""),
             ("drf:placement=random:seed=x", "there is no placement \"random:seed=x\""),
             ("lottery:seed=many", "seed = \"many\" is not possible: invalid digit"),
+            (
+                "fifo:preempt=priority",
+                "`preempt=priority` stops tasks of a lower priority, and jobs go by `order=fifo`",
+            ),
+            ("drf:preempt=all", "preempt = \"all\" is not possible: \"all\" is nothing that tasks"),
             ("karma:alpha=1.5", "alpha = \"1.5\" is not possible: it is a part"),
         ];
         for (text, expected) in cases {

@@ -166,6 +166,7 @@ fn any_policy(backfill: impl Strategy<Value = Backfill>) -> impl Strategy<Value 
         ageing,
         placement,
         backfill,
+        preempt: allot_model::PreemptRules::default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The properties that every policy keeps, by the letters of the crate's README, on random clusters.
 
 use allot_engine::{Backfill, Order, Placement, Policy, Rank};
-use allot_model::{Amount, HoldBack, PoolJob, Resources, Span, TaskRange, Time};
+use allot_model::{Amount, HoldBack, PoolJob, PreemptRules, Resources, Span, TaskRange, Time};
 use proptest::prelude::*;
 
 use crate::support::orders::ORDERS;
@@ -142,6 +142,7 @@ fn policy_with(rank: impl Strategy<Value = Rank>) -> impl Strategy<Value = Polic
         ageing: ageing.filter(|_| order == Order::Priority),
         placement,
         backfill,
+        preempt: PreemptRules::default(),
     })
 }
 

@@ -12,6 +12,7 @@ mod limits;
 mod openb;
 mod orders;
 mod placing;
+mod preemption;
 mod protocol;
 mod ranks;
 mod real_logs;

@@ -35,6 +35,9 @@ pub struct WhyView {
     /// Set where what is free is kept for queues that do not use all of what is guaranteed to them.
     #[serde(default)]
     pub kept: Option<KeptForOthers>,
+    /// The places that are being made for its tasks by stopping others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub room_made: Vec<RoomMade>,
     /// Set where tasks of it have to be placed together before any may be by itself.
     #[serde(default)]
     pub gang: Option<GangRoom>,
@@ -114,6 +117,15 @@ pub struct KeptForOthers {
     pub kept: Value,
     /// How much one more task takes, or as many as are placed together, as words.
     pub asked: Value,
+}
+
+/// A place that is being made for a task by stopping others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomMade {
+    /// Where.
+    pub agent: AgentId,
+    /// How many tasks that are being stopped for it have yet to end.
+    pub stopping: u64,
 }
 
 /// So many agents have this in the way.

@@ -44,6 +44,7 @@ impl From<&AllocatorMessage> for v1::AllocatorMessage {
                     reason: reason.clone(),
                 })
             }
+            AllocatorMessage::Preempt(preemption) => Wire::Preempt(preemption.into()),
             AllocatorMessage::Revive { epoch } => Wire::Revive(allocator_message::Revive { epoch: epoch.0 }),
         };
         Self { message: Some(message) }
@@ -60,6 +61,7 @@ impl TryFrom<v1::AllocatorMessage> for AllocatorMessage {
             Wire::Beat(beat) => Self::Beat(read::part(Some(beat), "beat")?),
             Wire::Goodbye(allocator_message::Goodbye {}) => Self::Goodbye,
             Wire::Grant(grant) => Self::Grant(read::part(Some(grant), "grant")?),
+            Wire::Preempt(preemption) => Self::Preempt(read::part(Some(preemption), "preempt")?),
             Wire::Decline(decline) => Self::Decline {
                 epoch: Epoch(decline.epoch),
                 agent: read::id(&decline.agent, "decline.agent")?,

@@ -17,7 +17,8 @@ words!(JobState: Waiting, Queued, Running, Killing, Finished, Failed, Killed, Re
 words!(
     Reason: Admitted, WaitsForDependency, WaitsForBackoff, Retried, Granted, Launched, ExitedZero, ExitedNonzero,
     Signalled, LaunchFailed, TimeLimit, CancelledByUser, AgentDrained, AgentUnreachable, AgentReturned, AgentRestarted,
-    AgentGoneByOperator, UnknownToAgent, DependencyFailed, NotWanted, Invalid, HandedBack
+    AgentGoneByOperator, UnknownToAgent, DependencyFailed, NotWanted, Invalid, HandedBack,
+    PreemptedForPriority, PreemptedForGuarantee
 );
 
 impl From<&JobSpec> for v1::JobSpec {

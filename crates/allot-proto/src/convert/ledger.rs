@@ -5,7 +5,7 @@ mod offers;
 mod registry;
 
 use allot_model::{
-    Batch, DispatcherRecord, Entry, Epoch, JobId, Record, RegistryRecord, Time, WriterStarted,
+    Batch, DispatcherRecord, Entry, Epoch, JobId, OffersRecord, Record, RegistryRecord, Time, WriterStarted,
 };
 
 use super::read::{self, Word, words};
@@ -75,6 +75,7 @@ impl TryFrom<entry::Record> for Record {
             Wire::Allocated(m) => Self::Offers(m.try_into()?),
             Wire::AllocatorActivated(m) => Self::Offers(m.try_into()?),
             Wire::PolicyChosen(m) => Self::Offers(m.try_into()?),
+            Wire::Preempted(m) => Self::Offers(OffersRecord::Preempted(m.try_into()?)),
             Wire::JobAdmitted(m) => Self::Dispatcher(m.try_into()?),
             Wire::JobRejected(m) => Self::Dispatcher(m.try_into()?),
             Wire::JobReady(m) => Self::Dispatcher(DispatcherRecord::JobReady { job: JobId(m.job) }),

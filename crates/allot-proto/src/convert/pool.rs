@@ -14,7 +14,10 @@ use crate::WireError;
 use crate::v1::{self, feed_item};
 
 words!(SyncPart: First, Middle, Last, Only);
-words!(RefusalCode: NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed, OverLimit, GangTooSmall);
+words!(
+    RefusalCode: NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed, OverLimit, GangTooSmall,
+    PreemptionOff, TooManyPreempted, NotPreemptible
+);
 
 impl From<&Feed> for v1::Feed {
     fn from(feed: &Feed) -> Self {
@@ -83,6 +86,7 @@ impl From<&FeedItem> for feed_item::Change {
                     ran_us: ran.map(Span::as_micros),
                 })
             }
+            FeedItem::Preempted(preemption) => Self::Preempted(preemption.into()),
             FeedItem::Refused { epoch, grant, code, message } => Self::Refused(feed_item::Refused {
                 epoch: epoch.0,
                 grant: grant.0,
@@ -117,6 +121,7 @@ impl TryFrom<feed_item::Change> for FeedItem {
             Wire::Rescinded(m) => Self::Rescinded { agent: agent(m)? },
             Wire::Allocated(m) => m.try_into()?,
             Wire::Released(m) => m.try_into()?,
+            Wire::Preempted(m) => Self::Preempted(read::part(Some(m), "preempted")?),
             Wire::Refused(m) => m.try_into()?,
         })
     }
@@ -200,6 +205,7 @@ impl From<&PoolJob> for v1::PoolJob {
             deadline_at_us: job.deadline.map(Time::as_micros),
             min_tasks: (job.min_tasks != 1).then_some(job.min_tasks),
             same: job.same.clone(),
+            preemptible: job.preemptible,
         }
     }
 }
@@ -220,6 +226,7 @@ impl TryFrom<v1::PoolJob> for PoolJob {
             deadline: message.deadline_at_us.map(Time::from_micros),
             min_tasks: message.min_tasks.unwrap_or(1),
             same: message.same,
+            preemptible: message.preemptible,
         })
     }
 }

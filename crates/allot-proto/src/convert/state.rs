@@ -82,6 +82,7 @@ impl From<&StateItem> for state_item::Item {
             StateItem::Inbox { last, allocations } => {
                 Self::Inbox(v1::InboxRead { last: last.0, allocations: *allocations })
             }
+            StateItem::Preempted(preemption) => Self::Preempted(preemption.into()),
             StateItem::Unwanted { agent, run } => {
                 Self::Unwanted(v1::AllocationReturned { agent: agent.to_string(), run: Some(run.into()) })
             }
@@ -113,6 +114,7 @@ impl TryFrom<state_item::Item> for StateItem {
             Wire::Rejected(m) => Self::Rejected(m.try_into()?),
             Wire::Ended(m) => Self::Ended { job: JobId(m.job), tasks: m.tasks },
             Wire::Inbox(m) => Self::Inbox { last: JobId(m.last), allocations: m.allocations },
+            Wire::Preempted(m) => Self::Preempted(read::part(Some(m), "preempted")?),
             Wire::Unwanted(m) => {
                 Self::Unwanted { agent: read::id(&m.agent, "agent")?, run: read::part(m.run, "run")? }
             }

@@ -388,6 +388,10 @@ pub enum Reason {
     Invalid = 21,
     /// The agent gave the task back before its turn came: what ran before it took longer than expected.
     HandedBack = 22,
+    /// It was stopped so that a job of a higher priority got its place, and runs again.
+    PreemptedForPriority = 23,
+    /// It was stopped so that a queue got what is guaranteed to it, and runs again.
+    PreemptedForGuarantee = 24,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -419,6 +423,8 @@ impl Reason {
             Self::NotWanted => "REASON_NOT_WANTED",
             Self::Invalid => "REASON_INVALID",
             Self::HandedBack => "REASON_HANDED_BACK",
+            Self::PreemptedForPriority => "REASON_PREEMPTED_FOR_PRIORITY",
+            Self::PreemptedForGuarantee => "REASON_PREEMPTED_FOR_GUARANTEE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -447,6 +453,8 @@ impl Reason {
             "REASON_NOT_WANTED" => Some(Self::NotWanted),
             "REASON_INVALID" => Some(Self::Invalid),
             "REASON_HANDED_BACK" => Some(Self::HandedBack),
+            "REASON_PREEMPTED_FOR_PRIORITY" => Some(Self::PreemptedForPriority),
+            "REASON_PREEMPTED_FOR_GUARANTEE" => Some(Self::PreemptedForGuarantee),
             _ => None,
         }
     }
@@ -789,7 +797,7 @@ pub struct Entry {
     /// What happened. Exactly one is set.
     #[prost(
         oneof = "entry::Record",
-        tags = "2, 10, 11, 12, 13, 14, 15, 16, 30, 31, 32, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60"
+        tags = "2, 10, 11, 12, 13, 14, 15, 16, 30, 31, 32, 33, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60"
     )]
     pub record: ::core::option::Option<entry::Record>,
 }
@@ -831,6 +839,9 @@ pub mod entry {
         /// An operator wants this policy.
         #[prost(message, tag = "32")]
         PolicyChosen(super::PolicyChosen),
+        /// These attempts are to be stopped, to run again later, so that others get their place.
+        #[prost(message, tag = "33")]
+        Preempted(super::Preemption),
         /// A submission became a job.
         #[prost(message, tag = "50")]
         JobAdmitted(super::JobAdmitted),
@@ -915,6 +926,38 @@ pub struct Allocated {
     /// All of it, committed together.
     #[prost(message, repeated, tag = "3")]
     pub placements: ::prost::alloc::vec::Vec<Placement>,
+}
+/// Tasks to be stopped so that one more task of a job has a place.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Preemption {
+    /// The allocator's generation.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Its number, of those that the allocator gives to grants: from 1, never used twice within an epoch.
+    #[prost(uint64, tag = "2")]
+    pub grant: u64,
+    /// The job that gets the place.
+    #[prost(uint64, tag = "3")]
+    pub job: u64,
+    /// Where the place is.
+    #[prost(string, tag = "4")]
+    pub agent: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(enumeration = "PreemptCause", tag = "5")]
+    pub cause: i32,
+    /// What is to be stopped: all of it or none.
+    #[prost(message, repeated, tag = "6")]
+    pub victims: ::prost::alloc::vec::Vec<Victim>,
+}
+/// Attempts that are stopped for others.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Victim {
+    /// Where they are.
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+    /// Which.
+    #[prost(message, optional, tag = "2")]
+    pub run: ::core::option::Option<AttemptRun>,
 }
 /// A part of an allocation: a run of attempts on one agent.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1025,6 +1068,19 @@ pub struct TasksKilling {
     /// Why.
     #[prost(enumeration = "Reason", tag = "3")]
     pub reason: i32,
+    /// Whom they were stopped for, where that is why.
+    #[prost(message, optional, tag = "4")]
+    pub by: ::core::option::Option<Preemptor>,
+}
+/// Whom tasks were stopped for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Preemptor {
+    /// The job that gets their place.
+    #[prost(uint64, tag = "1")]
+    pub job: u64,
+    /// Its queue.
+    #[prost(string, tag = "2")]
+    pub queue: ::prost::alloc::string::String,
 }
 /// Attempts ended.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1153,6 +1209,39 @@ impl Writer {
         }
     }
 }
+/// Why tasks are stopped for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PreemptCause {
+    /// Never sent.
+    Unspecified = 0,
+    /// The job that gets their place has a higher priority.
+    Priority = 1,
+    /// The place is guaranteed to the queue of the job that gets it.
+    Guarantee = 2,
+}
+impl PreemptCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PREEMPT_CAUSE_UNSPECIFIED",
+            Self::Priority => "PREEMPT_CAUSE_PRIORITY",
+            Self::Guarantee => "PREEMPT_CAUSE_GUARANTEE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PREEMPT_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "PREEMPT_CAUSE_PRIORITY" => Some(Self::Priority),
+            "PREEMPT_CAUSE_GUARANTEE" => Some(Self::Guarantee),
+            _ => None,
+        }
+    }
+}
 /// When what a queue does not use of its guarantee is kept free for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1217,7 +1306,7 @@ pub struct FeedItem {
     /// Exactly one is set. An allocator should skip what it does not know.
     #[prost(
         oneof = "feed_item::Change",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
     )]
     pub change: ::core::option::Option<feed_item::Change>,
 }
@@ -1287,13 +1376,13 @@ pub mod feed_item {
         #[prost(uint64, optional, tag = "6")]
         pub ran_us: ::core::option::Option<u64>,
     }
-    /// A grant was refused.
+    /// A grant or a preemption was refused.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Refused {
         /// The allocator's generation, as it stood in the grant.
         #[prost(uint64, tag = "1")]
         pub epoch: u64,
-        /// The grant.
+        /// The grant or preemption.
         #[prost(uint64, tag = "2")]
         pub grant: u64,
         /// Why, for programs.
@@ -1343,9 +1432,13 @@ pub mod feed_item {
         /// Attempts ended, and slots that they held on the agent are free.
         #[prost(message, tag = "12")]
         Released(Released),
-        /// A grant was not committed; nothing of it was.
+        /// A grant or a preemption was not committed; nothing of it was.
         #[prost(message, tag = "13")]
         Refused(Refused),
+        /// A preemption was committed, by whichever allocator: its victims are being stopped, and `released` follows for each.
+        /// In an answer to hello: one of which some have not been released yet, with these.
+        #[prost(message, tag = "14")]
+        Preempted(super::Preemption),
     }
 }
 /// A run of tasks of one job.
@@ -1401,6 +1494,9 @@ pub struct PoolJob {
     /// The attribute that all agents of the tasks of that grant have to have the same value of. None unless set.
     #[prost(string, optional, tag = "11")]
     pub same: ::core::option::Option<::prost::alloc::string::String>,
+    /// True where its tasks may be stopped for others, because they may run again.
+    #[prost(bool, tag = "12")]
+    pub preemptible: bool,
 }
 /// What an allocator needs to know of an agent.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1438,7 +1534,7 @@ pub struct FromAllocator {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AllocatorMessage {
     /// Exactly one has to be set.
-    #[prost(oneof = "allocator_message::Message", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "allocator_message::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<allocator_message::Message>,
 }
 /// Nested message and enum types in `AllocatorMessage`.
@@ -1507,6 +1603,10 @@ pub mod allocator_message {
         /// Forget what was declined.
         #[prost(message, tag = "6")]
         Revive(Revive),
+        /// Stop these tasks, to run again later, so that a task of a job gets their place. Committed as a whole or refused as a
+        /// whole.
+        #[prost(message, tag = "7")]
+        Preempt(super::Preemption),
     }
 }
 /// The allocator's answer to one or more offers.
@@ -1583,7 +1683,7 @@ impl SyncPart {
         }
     }
 }
-/// Why a grant was refused.
+/// Why a grant or a preemption was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum RefusalCode {
@@ -1605,6 +1705,12 @@ pub enum RefusalCode {
     OverLimit = 7,
     /// Fewer tasks of a gang than have to be placed together.
     GangTooSmall = 8,
+    /// Preemption for this cause is not allowed here.
+    PreemptionOff = 9,
+    /// More tasks would be stopped within a minute than is allowed.
+    TooManyPreempted = 10,
+    /// A victim does not hold a place, is being stopped already, or may not be stopped for this job: not now, or never.
+    NotPreemptible = 11,
 }
 impl RefusalCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1622,6 +1728,9 @@ impl RefusalCode {
             Self::Malformed => "REFUSAL_CODE_MALFORMED",
             Self::OverLimit => "REFUSAL_CODE_OVER_LIMIT",
             Self::GangTooSmall => "REFUSAL_CODE_GANG_TOO_SMALL",
+            Self::PreemptionOff => "REFUSAL_CODE_PREEMPTION_OFF",
+            Self::TooManyPreempted => "REFUSAL_CODE_TOO_MANY_PREEMPTED",
+            Self::NotPreemptible => "REFUSAL_CODE_NOT_PREEMPTIBLE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1636,6 +1745,9 @@ impl RefusalCode {
             "REFUSAL_CODE_MALFORMED" => Some(Self::Malformed),
             "REFUSAL_CODE_OVER_LIMIT" => Some(Self::OverLimit),
             "REFUSAL_CODE_GANG_TOO_SMALL" => Some(Self::GangTooSmall),
+            "REFUSAL_CODE_PREEMPTION_OFF" => Some(Self::PreemptionOff),
+            "REFUSAL_CODE_TOO_MANY_PREEMPTED" => Some(Self::TooManyPreempted),
+            "REFUSAL_CODE_NOT_PREEMPTIBLE" => Some(Self::NotPreemptible),
             _ => None,
         }
     }
@@ -1703,7 +1815,7 @@ pub struct StateItem {
     /// Exactly one is set.
     #[prost(
         oneof = "state_item::Item",
-        tags = "1, 10, 11, 12, 13, 20, 30, 31, 32, 33, 34, 35"
+        tags = "1, 10, 11, 12, 13, 20, 21, 30, 31, 32, 33, 34, 35"
     )]
     pub item: ::core::option::Option<state_item::Item>,
 }
@@ -1730,6 +1842,9 @@ pub mod state_item {
         /// Of the offers service and the dispatcher: what an operator has set for a queue.
         #[prost(message, tag = "20")]
         Queue(super::QueueSet),
+        /// Of the offers service and the dispatcher: tasks that are to be stopped for others, and have not ended.
+        #[prost(message, tag = "21")]
+        Preempted(super::Preemption),
         /// Of the dispatcher: an agent.
         #[prost(message, tag = "30")]
         DispatcherAgent(super::DispatcherAgentState),
@@ -2008,6 +2123,9 @@ pub struct PlacedState {
     /// run at a time otherwise.
     #[prost(uint32, optional, tag = "8")]
     pub apart_from: ::core::option::Option<u32>,
+    /// Whom they are stopped for, where that is why.
+    #[prost(message, optional, tag = "9")]
+    pub by: ::core::option::Option<Preemptor>,
 }
 /// How a try ended.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2036,6 +2154,9 @@ pub struct EndedState {
     /// How the process ended.
     #[prost(message, optional, tag = "8")]
     pub outcome: ::core::option::Option<Outcome>,
+    /// Whom it was stopped for, where it was preempted.
+    #[prost(message, optional, tag = "9")]
+    pub by: ::core::option::Option<Preemptor>,
 }
 /// Earlier tries of tasks, the same ones of each.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use allot_model::{
     Batch, DispatcherRecord, Entry, Epoch, GrantId, HoldBack, JobId, JobState, OffersRecord, Outcome,
-    Placement, QueueGuarantee, QueueLimit, Reason, Record, RegistryRecord, Rejection, TaskState, Writer,
-    WriterStarted,
+    Placement, PreemptCause, Preemption, Preemptor, QueueGuarantee, QueueLimit, Reason, Record,
+    RegistryRecord, Rejection, TaskState, Victim, Writer, WriterStarted,
 };
 
 use super::{Sample, at, facts, failed, full_spec, id, limit, run, sample, slice};
@@ -19,6 +19,14 @@ pub fn samples() -> Vec<Sample> {
         sample(
             "batch.guarantees",
             batch(Writer::Dispatcher, guarantees().into_iter().map(Record::Dispatcher)),
+        ),
+        sample(
+            "batch.preempted",
+            batch(Writer::Offers, [OffersRecord::Preempted(preemption())].into_iter().map(Record::Offers)),
+        ),
+        sample(
+            "batch.preempting",
+            batch(Writer::Dispatcher, preempting().into_iter().map(Record::Dispatcher)),
         ),
         sample("batch.tasks", batch(Writer::Dispatcher, tasks().into_iter().map(Record::Dispatcher))),
     ]
@@ -108,12 +116,39 @@ fn guarantees() -> Vec<DispatcherRecord> {
     ]
 }
 
+pub fn preemption() -> Preemption {
+    let victim = |agent, run| Victim { agent: id(agent), run };
+    Preemption {
+        epoch: Epoch(5),
+        grant: GrantId(79),
+        job: JobId(14),
+        agent: id("node-1"),
+        cause: PreemptCause::Priority,
+        victims: vec![victim("node-1", run(0, 9)), victim("node-2", run(11, 11))],
+    }
+}
+
+fn preempting() -> Vec<DispatcherRecord> {
+    let killing = |reason| DispatcherRecord::TasksKilling {
+        agent: id("node-1"),
+        run: run(3, 4),
+        reason,
+        by: Some(Preemptor { job: JobId(14), queue: id("research.vision") }),
+    };
+    vec![killing(Reason::PreemptedForPriority), killing(Reason::PreemptedForGuarantee)]
+}
+
 fn tasks() -> Vec<DispatcherRecord> {
     let agent = || id("node-1");
     vec![
         DispatcherRecord::TasksQueued { run: run(0, 9) },
         DispatcherRecord::TasksStarted { agent: agent(), run: run(0, 9), started_at: at(1) },
-        DispatcherRecord::TasksKilling { agent: agent(), run: run(3, 4), reason: Reason::CancelledByUser },
+        DispatcherRecord::TasksKilling {
+            agent: agent(),
+            run: run(3, 4),
+            reason: Reason::CancelledByUser,
+            by: None,
+        },
         DispatcherRecord::TasksEnded {
             agent: agent(),
             run: run(0, 0),

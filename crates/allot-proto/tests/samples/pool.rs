@@ -8,6 +8,7 @@ use allot_model::{
     QueueGuarantee, QueueLimit, RefusalCode, Span, SyncPart, TaskRange,
 };
 
+use super::ledger::preemption;
 use super::{Sample, at, id, limit, request, run, sample, slice, total};
 
 pub fn samples() -> Vec<Sample> {
@@ -19,6 +20,7 @@ pub fn samples() -> Vec<Sample> {
         sample("feed.limits", feed(None, limits())),
         sample("feed.guarantees", feed(None, guarantees())),
         sample("feed.gangs", feed(None, gangs())),
+        sample("feed.preemption", feed(None, preemption_told())),
         sample("feed.draining", feed(None, vec![FeedItem::Agent(Arc::new(described(true)))])),
         sample("from_allocator", FromAllocator { instance: id("drf-1"), messages: messages() }),
         sample(
@@ -29,6 +31,23 @@ pub fn samples() -> Vec<Sample> {
             "from_allocator.shadow",
             FromAllocator { instance: id("drf-2"), messages: vec![AllocatorMessage::Beat(shadow())] },
         ),
+        sample(
+            "from_allocator.preempt",
+            FromAllocator { instance: id("drf-1"), messages: vec![AllocatorMessage::Preempt(preemption())] },
+        ),
+    ]
+}
+
+fn preemption_told() -> Vec<FeedItem> {
+    let job = PoolJob { preemptible: true, ..pool_job() };
+    let refused =
+        |code| FeedItem::Refused { epoch: Epoch(5), grant: GrantId(80), code, message: "no".to_owned() };
+    vec![
+        FeedItem::Job(Arc::new(job)),
+        FeedItem::Preempted(preemption()),
+        refused(RefusalCode::PreemptionOff),
+        refused(RefusalCode::TooManyPreempted),
+        refused(RefusalCode::NotPreemptible),
     ]
 }
 
@@ -62,8 +81,24 @@ fn grant_in_turns() -> AllocatorMessage {
 
 fn wanted() -> Vec<FeedItem> {
     let (job, tasks) = (JobId(12), TaskRange { first: 0, last: 99 });
-    let pool_job = PoolJob {
-        job,
+    vec![
+        FeedItem::Active { epoch: Epoch(5), instance: id("drf-1") },
+        FeedItem::Queue {
+            queue: id("research"),
+            weight: 3,
+            limit: QueueLimit::default(),
+            guarantee: QueueGuarantee::default(),
+        },
+        FeedItem::Job(Arc::new(pool_job())),
+        FeedItem::Pending { job, tasks },
+        FeedItem::Withdrawn { job, tasks },
+        FeedItem::JobEnded { job },
+    ]
+}
+
+fn pool_job() -> PoolJob {
+    PoolJob {
+        job: JobId(12),
         queue: id("research.vision"),
         submitted_at: at(0),
         priority: -5,
@@ -74,20 +109,8 @@ fn wanted() -> Vec<FeedItem> {
         deadline: None,
         min_tasks: 1,
         same: None,
-    };
-    vec![
-        FeedItem::Active { epoch: Epoch(5), instance: id("drf-1") },
-        FeedItem::Queue {
-            queue: id("research"),
-            weight: 3,
-            limit: QueueLimit::default(),
-            guarantee: QueueGuarantee::default(),
-        },
-        FeedItem::Job(Arc::new(pool_job)),
-        FeedItem::Pending { job, tasks },
-        FeedItem::Withdrawn { job, tasks },
-        FeedItem::JobEnded { job },
-    ]
+        preemptible: false,
+    }
 }
 
 fn described(draining: bool) -> PoolAgent {

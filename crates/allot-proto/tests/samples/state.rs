@@ -73,6 +73,7 @@ fn offers() -> Vec<(&'static str, StateItem)> {
         deadline: None,
         min_tasks: 1,
         same: None,
+        preemptible: false,
     };
     let tasks = TaskRange { first: 10, last: 99 };
     let guarantee = QueueGuarantee { least: limit(), hold_back: HoldBack::Always };
@@ -98,6 +99,7 @@ fn ended() -> EndedState {
         started_at: Some(at(4)),
         ended_at: at(5),
         outcome: Some(Outcome { exit_code: Some(1), wall_us: 1_000_000, ..Outcome::default() }),
+        by: None,
     }
 }
 
@@ -111,6 +113,7 @@ fn tasks() -> Vec<TaskRunState> {
         allocated_at: at(3),
         started_at: Some(at(4)),
         killing: Some(Reason::CancelledByUser),
+        by: None,
     };
     let never = EndedState {
         agent: None,
@@ -185,6 +188,7 @@ fn dispatcher() -> Vec<(&'static str, StateItem)> {
         ("state.rejected", StateItem::Rejected(rejected)),
         ("state.ended", StateItem::Ended { job: JobId(12), tasks: 100 }),
         ("state.inbox", StateItem::Inbox { last: JobId(14), allocations: 0 }),
+        ("state.preempted", StateItem::Preempted(super::ledger::preemption())),
         ("state.unwanted", StateItem::Unwanted { agent: id("node-1"), run: run(3, 9) }),
     ]
 }

@@ -119,11 +119,14 @@ pub fn job_state() -> impl Strategy<Value = JobState> {
 pub fn reason() -> impl Strategy<Value = Reason> {
     use Reason::{
         Admitted, AgentDrained, AgentGoneByOperator, AgentRestarted, AgentReturned, AgentUnreachable,
-        CancelledByUser, DependencyFailed, ExitedNonzero, ExitedZero, Granted, Invalid, LaunchFailed,
-        Launched, NotWanted, Retried, Signalled, TimeLimit, UnknownToAgent, WaitsForBackoff,
-        WaitsForDependency,
+        CancelledByUser, DependencyFailed, ExitedNonzero, ExitedZero, Granted, HandedBack, Invalid,
+        LaunchFailed, Launched, NotWanted, PreemptedForGuarantee, PreemptedForPriority, Retried, Signalled,
+        TimeLimit, UnknownToAgent, WaitsForBackoff, WaitsForDependency,
     };
     select(vec![
+        HandedBack,
+        PreemptedForPriority,
+        PreemptedForGuarantee,
         Admitted,
         WaitsForDependency,
         WaitsForBackoff,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use allot_model::{
-    Batch, DispatcherRecord, Entry, Epoch, GrantId, JobId, OffersRecord, Placement, Record, RegistryRecord,
-    Writer, WriterStarted,
+    Batch, DispatcherRecord, Entry, Epoch, GrantId, JobId, OffersRecord, Placement, PreemptCause, Preemption,
+    Preemptor, Record, RegistryRecord, Victim, Writer, WriterStarted,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -45,6 +45,21 @@ pub fn placement() -> BoxedStrategy<Placement> {
         .boxed()
 }
 
+pub fn preemption() -> BoxedStrategy<Preemption> {
+    let cause = select(vec![PreemptCause::Priority, PreemptCause::Guarantee]);
+    let victim = (id(), run()).prop_map(|(agent, run)| Victim { agent, run });
+    (number(), number(), job(), id(), cause, vec(victim, 0..4))
+        .prop_map(|(epoch, grant, job, agent, cause, victims)| Preemption {
+            epoch: Epoch(epoch),
+            grant: GrantId(grant),
+            job,
+            agent,
+            cause,
+            victims,
+        })
+        .boxed()
+}
+
 fn offers() -> BoxedStrategy<OffersRecord> {
     use OffersRecord as R;
     prop_oneof![
@@ -59,6 +74,7 @@ fn offers() -> BoxedStrategy<OffersRecord> {
             policy,
         }),
         id().prop_map(|policy| R::PolicyChosen { policy }),
+        preemption().prop_map(R::Preempted),
     ]
     .boxed()
 }
@@ -99,12 +115,17 @@ fn jobs() -> BoxedStrategy<DispatcherRecord> {
     .boxed()
 }
 
+fn preemptor() -> impl Strategy<Value = Preemptor> {
+    (job(), queue()).prop_map(|(job, queue)| Preemptor { job, queue })
+}
+
 fn tasks() -> BoxedStrategy<DispatcherRecord> {
     use DispatcherRecord as R;
     prop_oneof![
         run().prop_map(|run| R::TasksQueued { run }),
         (id(), run(), time()).prop_map(|(agent, run, started_at)| R::TasksStarted { agent, run, started_at }),
-        (id(), run(), reason()).prop_map(|(agent, run, reason)| R::TasksKilling { agent, run, reason }),
+        (id(), run(), reason(), option::of(preemptor()))
+            .prop_map(|(agent, run, reason, by)| R::TasksKilling { agent, run, reason, by }),
         (id(), run()).prop_map(|(agent, run)| R::AllocationReturned { agent, run }),
         (id(), run(), task_state(), reason(), option::of(time()), time(), outcome(), option::of(time()))
             .prop_map(|(agent, run, state, reason, started_at, ended_at, outcome, retry_at)| R::TasksEnded {

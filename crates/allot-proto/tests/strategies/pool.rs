@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::job::constraints;
-use super::ledger::placement;
+use super::ledger::{placement, preemption};
 use super::{guarantee, id, limit, number, queue, request, resources, span, tasks, text, texts, time};
 
 fn epoch() -> impl Strategy<Value = Epoch> {
@@ -28,10 +28,10 @@ fn version() -> impl Strategy<Value = OfferVersion> {
 }
 
 fn pool_job() -> impl Strategy<Value = Arc<PoolJob>> {
-    let plan = (option::of(span()), option::of(time()), any::<u32>(), option::of(text()));
+    let plan = (option::of(span()), option::of(time()), any::<u32>(), option::of(text()), any::<bool>());
     (job(), queue(), time(), any::<i32>(), any::<u32>(), request(), constraints(), plan).prop_map(
         |(job, queue, submitted_at, priority, tasks, resources, constraints, plan)| {
-            let (estimate, deadline, min_tasks, same) = plan;
+            let (estimate, deadline, min_tasks, same, preemptible) = plan;
             Arc::new(PoolJob {
                 job,
                 queue,
@@ -44,6 +44,7 @@ fn pool_job() -> impl Strategy<Value = Arc<PoolJob>> {
                 deadline,
                 min_tasks,
                 same,
+                preemptible,
             })
         },
     )
@@ -93,15 +94,27 @@ fn free() -> BoxedStrategy<FeedItem> {
 
 fn answered() -> BoxedStrategy<FeedItem> {
     use RefusalCode::{
-        AgentUnavailable, DoesNotFit, GangTooSmall, Malformed, NotActive, NotFree, NotPending, OverLimit,
+        AgentUnavailable, DoesNotFit, GangTooSmall, Malformed, NotActive, NotFree, NotPending,
+        NotPreemptible, OverLimit, PreemptionOff, TooManyPreempted,
     };
-    let known =
-        [NotActive, AgentUnavailable, NotFree, NotPending, DoesNotFit, Malformed, OverLimit, GangTooSmall];
-    let code = select(known.to_vec());
+    let code = select(vec![
+        NotActive,
+        AgentUnavailable,
+        NotFree,
+        NotPending,
+        DoesNotFit,
+        Malformed,
+        OverLimit,
+        GangTooSmall,
+        PreemptionOff,
+        TooManyPreempted,
+        NotPreemptible,
+    ]);
     let grant = || number().prop_map(GrantId);
     prop_oneof![
         (epoch(), grant(), vec(placement(), 0..3), time())
             .prop_map(|(epoch, grant, placements, at)| FeedItem::Allocated { epoch, grant, placements, at }),
+        preemption().prop_map(FeedItem::Preempted),
         (epoch(), grant(), code, text()).prop_map(|(epoch, grant, code, message)| FeedItem::Refused {
             epoch,
             grant,
@@ -151,6 +164,7 @@ fn message() -> BoxedStrategy<AllocatorMessage> {
         (epoch(), id(), version(), span(), text()).prop_map(|(epoch, agent, version, filter, reason)| {
             M::Decline { epoch, agent, version, filter, reason }
         }),
+        preemption().prop_map(M::Preempt),
         epoch().prop_map(|epoch| M::Revive { epoch }),
     ]
     .boxed()

@@ -167,6 +167,7 @@ impl Story<'_> {
             ),
             group("Throughput", self.throughput()),
             group("Fairness, what queues received over what they were entitled to", self.fairness()),
+            group("Preemption, tasks that were stopped for others", self.preemption()),
             group(
                 "GPUs at the end",
                 vec![
@@ -192,6 +193,18 @@ impl Story<'_> {
             self.figure(&label, Unit::Share, Better::More, |of| of.utilisation_of.get(name).copied())
         }));
         figures
+    }
+
+    /// Nothing where no task was stopped for another.
+    #[allow(clippy::cast_precision_loss, reason = "counts are small beside 2^53")]
+    fn preemption(&self) -> Vec<Figure> {
+        if self.runs.iter().all(|run| run.measures.preempted == 0) {
+            return Vec::new();
+        }
+        vec![
+            self.figure("stopped", Unit::Count, Better::Less, |of| Some(of.preempted as f64)),
+            self.figure("run time lost", Unit::Length, Better::Less, |of| Some(of.lost)),
+        ]
     }
 
     /// Nothing where there are not two queues to compare.

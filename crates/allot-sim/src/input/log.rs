@@ -135,6 +135,7 @@ impl Reader<'_> {
             tasks,
             min_tasks: tasks,
             priority: 0,
+            preemptible: true,
         });
         Ok(())
     }

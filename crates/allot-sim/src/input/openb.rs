@@ -77,6 +77,7 @@ pub fn openb(nodes: &str, pods: &str, settings: OpenbSettings) -> Result<Workloa
             tasks: 1,
             min_tasks: 1,
             priority: 0,
+            preemptible: true,
         });
     }
     Ok(builder.finish())

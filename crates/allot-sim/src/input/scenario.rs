@@ -133,6 +133,7 @@ impl Story {
             tasks: job.tasks,
             min_tasks: job.min_tasks,
             priority: job.priority,
+            preemptible: job.retries > 0,
         });
         self.jobs.insert(job.name.clone(), number);
         Ok(())

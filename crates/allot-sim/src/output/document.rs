@@ -42,6 +42,7 @@ impl Serialize for Document<'_> {
         map.serialize_entry("order", &policy.order.to_string())?;
         map.serialize_entry("placement", &policy.placement.to_string())?;
         map.serialize_entry("backfill", &policy.backfill.to_string())?;
+        map.serialize_entry("preempt", &policy.preempt.preempt.to_string())?;
         map.serialize_entry("rules", &RULES)?;
         map.serialize_entry("ended_at", &Seconds::at(self.outcome.ended_at))?;
         if self.grants {

@@ -41,6 +41,10 @@ pub struct Measures {
     pub gpu_allocation: Option<f64>,
     /// What part of all GPUs is free at the end and of no use to the jobs of this workload, as they come on average.
     pub gpu_fragmentation: Option<f64>,
+    /// How many tasks were stopped for others.
+    pub preempted: u64,
+    /// For how long these had run, added up: it was for nothing.
+    pub lost: f64,
 }
 
 /// What a queue and those below it have at the end.
@@ -81,8 +85,17 @@ impl Measures {
             jain_index: fairness::jain_index(workload, outcome),
             gpu_allocation: gpus.map(|gpus| gpus.allocated()),
             gpu_fragmentation: gpus.map(|gpus| gpus.fragmented()),
+            preempted: outcome.preempted.iter().map(|stopped| stopped.tasks.count()).sum(),
+            lost: lost(outcome).as_secs_f64(),
         }
     }
+}
+
+/// How long tasks had run that were stopped for others.
+fn lost(outcome: &Outcome) -> Span {
+    let ran =
+        outcome.preempted.iter().map(|stopped| stopped.at.since(stopped.start).times(stopped.tasks.count()));
+    ran.fold(Span::ZERO, |sum, ran| Span::from_micros(sum.as_micros().saturating_add(ran.as_micros())))
 }
 
 fn ran(submit: Time, start: Time, end: Time) -> Ran {

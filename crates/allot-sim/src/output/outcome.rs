@@ -16,8 +16,10 @@ pub struct Outcome {
     pub stays: Vec<Stay>,
     /// Tasks that ended before the others of their stay did.
     pub early: Vec<EarlyEnd>,
-    /// Tasks that lost their agent and waited again.
+    /// Tasks that lost their agent, or were stopped for others, and waited again.
     pub requeued: Vec<Requeued>,
+    /// Tasks that were stopped for others.
+    pub preempted: Vec<Preempted>,
     /// What each task of a stay holds that still runs, where that names items or ranges.
     pub named: BTreeMap<u32, Resources>,
     /// What became of each job, in the order of the workload.
@@ -54,7 +56,22 @@ pub struct EarlyEnd {
     pub at: Time,
 }
 
-/// Tasks that lost their agent and waited again.
+/// Tasks that were stopped for others: what they had done is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preempted {
+    /// The number of the job in the workload.
+    pub job: u32,
+    /// Which of its tasks.
+    pub tasks: TaskRange,
+    /// When they had started.
+    pub start: Time,
+    /// When they were stopped.
+    pub at: Time,
+    /// The number of the job that got their place.
+    pub by: u32,
+}
+
+/// Tasks that lost their agent, or were stopped for others, and waited again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requeued {
     /// The number of the job in the workload.

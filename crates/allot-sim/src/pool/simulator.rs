@@ -217,20 +217,27 @@ impl<'a> Simulator<'a> {
         }
     }
 
-    /// Checks the grants of a pass and carries them out. Returns how many there were.
+    /// Checks the grants and preemptions of a pass and carries them out. Returns how many there were.
     fn commit(&mut self) -> Result<u32, SimulationError> {
         let mut grants = 0;
         for output in self.out.drain(..) {
-            let Output::Say(AllocatorMessage::Grant(grant)) = output else { continue };
+            let wrong_grant =
+                |wrong| SimulationError::WrongGrant { policy: self.engine.policy().to_string(), wrong };
+            let grant = match output {
+                Output::Say(AllocatorMessage::Grant(grant)) => grant,
+                Output::Say(AllocatorMessage::Preempt(asked)) => {
+                    grants += 1;
+                    self.truth.preempt(self.now, asked).map_err(wrong_grant)?;
+                    continue;
+                }
+                _ => continue,
+            };
             grants += 1;
             let placed = |stay, ends: Option<Time>| {
                 ends.into_iter().for_each(|at| self.timeline.ends_at(at, stay));
             };
             let committed = self.truth.commit(self.now, grant, placed);
-            committed.map_err(|wrong| SimulationError::WrongGrant {
-                policy: self.engine.policy().to_string(),
-                wrong,
-            })?;
+            committed.map_err(wrong_grant)?;
         }
         Ok(grants)
     }

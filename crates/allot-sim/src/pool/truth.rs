@@ -5,6 +5,7 @@ mod agent;
 mod begin;
 mod check;
 mod limits;
+mod preempt;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use allot_model::{
     ProposedPlacement, Resources, Span, TaskRange, Time,
 };
 
-use crate::output::outcome::{EarlyEnd, Fate, Outcome, Requeued, Stay};
+use crate::output::outcome::{EarlyEnd, Fate, Outcome, Preempted, Requeued, Stay};
 use crate::workload::{Happening, Workload};
 use agent::AgentTruth;
 pub use check::WrongGrant;
@@ -40,6 +41,7 @@ pub(crate) struct Truth<'a> {
     stays: Vec<Stay>,
     early: Vec<EarlyEnd>,
     requeued: Vec<Requeued>,
+    preempted: Vec<Preempted>,
     /// What the tasks of a stay hold where it names items or ranges.
     named: BTreeMap<u32, Resources>,
     /// What the queues hold, where any has a limit.
@@ -77,6 +79,7 @@ impl<'a> Truth<'a> {
             stays: Vec::with_capacity(workload.jobs.len()),
             early: Vec::new(),
             requeued: Vec::new(),
+            preempted: Vec::new(),
             named: BTreeMap::new(),
             held: Held::of(workload),
             last_told: vec![None; workload.asks.len()],
@@ -129,6 +132,7 @@ impl<'a> Truth<'a> {
             told.estimate = job.estimate;
             told.deadline = job.deadline;
             told.min_tasks = job.min_tasks;
+            told.preemptible = job.preemptible;
             return Some(last.clone());
         }
         let told = self.described(number)?;
@@ -154,6 +158,7 @@ impl<'a> Truth<'a> {
             deadline: job.deadline,
             min_tasks: job.min_tasks,
             same: asks.same.clone(),
+            preemptible: job.preemptible,
         }))
     }
 
@@ -191,13 +196,19 @@ impl<'a> Truth<'a> {
         }
         for stay in stays {
             if let Some((job, tasks)) = self.stop(now, stay, u32::MAX) {
-                if let Some(truth) = self.jobs.get_mut(job as usize) {
-                    truth.waiting.insert(tasks);
-                }
-                self.requeued.push(Requeued { job, tasks, at: now });
-                self.items.push(FeedItem::Pending { job: id(job), tasks });
+                self.requeue(Requeued { job, tasks, at: now });
             }
         }
+    }
+
+    /// Tasks that were stopped wait again.
+    fn requeue(&mut self, again: Requeued) {
+        let Requeued { job, tasks, .. } = again;
+        if let Some(truth) = self.jobs.get_mut(job as usize) {
+            truth.waiting.insert(tasks);
+        }
+        self.requeued.push(again);
+        self.items.push(FeedItem::Pending { job: id(job), tasks });
     }
 
     /// The stays on an agent that have not ended.
@@ -381,12 +392,13 @@ impl<'a> Truth<'a> {
 
     /// What became of everything.
     pub(crate) fn outcome(self, policy: Policy, ended_at: Time) -> Outcome {
-        let Self { stays, early, requeued, named, jobs, .. } = self;
+        let Self { stays, early, requeued, preempted, named, jobs, .. } = self;
         Outcome {
             policy,
             stays,
             early,
             requeued,
+            preempted,
             named,
             jobs: jobs.into_iter().map(|job| job.fate).collect(),
             ended_at,

@@ -123,6 +123,7 @@ impl Story {
             tasks,
             min_tasks: job.min_tasks,
             priority: job.priority,
+            preemptible: job.preemptible,
         })
     }
 
@@ -186,5 +187,6 @@ fn stand_in(id: JobId, open: &Open) -> Option<PoolJob> {
         deadline: None,
         min_tasks: 1,
         same: None,
+        preemptible: false,
     })
 }

@@ -92,6 +92,7 @@ fn matters(item: &FeedItem) -> bool {
         FeedItem::Active { .. }
             | FeedItem::Offer { .. }
             | FeedItem::Rescinded { .. }
+            | FeedItem::Preempted(_)
             | FeedItem::Refused { .. }
             | FeedItem::JobEnded { .. }
     )

@@ -7,5 +7,6 @@ mod happenings;
 mod laws;
 mod logs;
 mod plans;
+mod preemption;
 mod shadows;
 mod support;

@@ -49,6 +49,7 @@ fn told(workload: &Workload, outcome: &Outcome, now: Time) -> Vec<FeedItem> {
             deadline: job.deadline,
             min_tasks: job.min_tasks,
             same: None,
+            preemptible: false,
         })));
         items.push(FeedItem::Pending { job: id, tasks: TaskRange { first: 0, last: job.tasks - 1 } });
         for stay in stays() {

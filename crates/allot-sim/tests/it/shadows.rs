@@ -106,6 +106,7 @@ impl<'a> Pool<'a> {
                 deadline: None,
                 min_tasks: 1,
                 same: None,
+                preemptible: false,
             })));
             items.push(FeedItem::Pending { job: id, tasks: TaskRange { first: 0, last: job.tasks - 1 } });
         }

@@ -204,6 +204,7 @@ mod tests {
             epoch: Epoch(1),
             allocators: vec![allocator("drf", active), allocator("fifo", false)],
             counts: allot_model::view::OfferCounts::default(),
+            preemption: allot_model::PreemptRules::default(),
         };
         assert_eq!(policy(&view(None, true)), Check::ok("policy", "drf decides, standing by: fifo"));
         assert_eq!(policy(&view(Some("fair"), true)).state, State::Warning);

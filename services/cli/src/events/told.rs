@@ -2,7 +2,7 @@
 
 use allot_model::{
     AgentFacts, AgentId, AttemptRun, DispatcherRecord, Entry, Epoch, GrantId, JobId, JobSpec, OffersRecord,
-    Placement, QueueName, Record, RegistryRecord, Rejection, Time, Writer,
+    Placement, Preemption, QueueName, Record, RegistryRecord, Rejection, Time, Victim, Writer,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -135,6 +135,9 @@ fn offers(record: &OffersRecord) -> Vec<Told> {
         OffersRecord::Allocated { epoch, grant, placements } => {
             placements.iter().map(|placement| allocated(*epoch, *grant, placement)).collect()
         }
+        OffersRecord::Preempted(preemption) => {
+            preemption.victims.iter().map(|victim| preempted(preemption, victim)).collect()
+        }
         OffersRecord::AllocatorActivated { epoch, instance, policy } => vec![Told::new(
             "allocator_activated",
             format!("allocator {instance} decides from here on with policy {policy}, epoch {epoch}"),
@@ -159,6 +162,15 @@ fn allocated(epoch: Epoch, grant: GrantId, placement: &Placement) -> Told {
     Told::new("allocated", words, fields).on(agent, *run)
 }
 
+/// Of one run of the tasks that it stops.
+fn preempted(preemption: &Preemption, Victim { agent, run }: &Victim) -> Told {
+    let Preemption { epoch, grant, job, agent: room, cause, .. } = preemption;
+    let words = format!("is to make room on {room} for job {job} ({})", cause.reason().as_str());
+    let fields =
+        json!({"epoch": epoch, "grant": grant, "for": job, "room_on": room, "reason": cause.reason()});
+    Told::new("preempted", words, fields).on(agent, *run)
+}
+
 fn dispatcher(record: &DispatcherRecord) -> Told {
     match record {
         DispatcherRecord::JobAdmitted { job, queue, message_id, submitted_at, spec, waits } => {
@@ -177,9 +189,11 @@ fn dispatcher(record: &DispatcherRecord) -> Told {
         DispatcherRecord::TasksStarted { agent, run, started_at } => {
             Told::new("tasks_started", "started".into(), json!({"started_at": started_at})).on(agent, *run)
         }
-        DispatcherRecord::TasksKilling { agent, run, reason } => {
-            let words = format!("is asked to stop ({})", reason.as_str());
-            Told::new("tasks_killing", words, json!({"reason": reason})).on(agent, *run)
+        DispatcherRecord::TasksKilling { agent, run, reason, by } => {
+            let whom = by.as_ref().map(|by| format!(" by job {} of {}", by.job, by.queue));
+            let words = format!("is asked to stop ({}{})", reason.as_str(), whom.unwrap_or_default());
+            with(Told::new("tasks_killing", words, json!({"reason": reason})), json!({"by": by}))
+                .on(agent, *run)
         }
         DispatcherRecord::TasksEnded { agent, run, .. } => ended(record).on(agent, *run),
         DispatcherRecord::AllocationReturned { agent, run } => {
@@ -255,7 +269,8 @@ fn ended(record: &DispatcherRecord) -> Told {
 mod tests {
     use super::*;
     use allot_model::{
-        HoldBack, JobState, Outcome, QueueGuarantee, QueueLimit, Reason, TaskRange, TaskState,
+        HoldBack, JobState, Outcome, PreemptCause, Preemptor, QueueGuarantee, QueueLimit, Reason, TaskRange,
+        TaskState,
     };
 
     fn told(record: Record) -> Told {
@@ -286,6 +301,28 @@ mod tests {
         assert_eq!(json["event"], "tasks_ended");
         assert_eq!((&json["job"], &json["tasks"], &json["attempt"]), (&json!(12), &json!("0-99"), &json!(1)));
         assert_eq!((&json["agent"], &json["sequence"], &json["at"]), (&json!("a1"), &json!(9), &json!(5)));
+    }
+
+    #[test]
+    fn a_preemption_is_told_with_whom_it_is_for() {
+        let (agent, cause) = (AgentId::new("a1").unwrap(), PreemptCause::Priority);
+        let victims = vec![Victim { agent: agent.clone(), run: run() }];
+        let (epoch, grant, job) = (Epoch(1), GrantId(7), JobId(15));
+        let asked = Preemption { epoch, grant, job, agent: agent.clone(), cause, victims };
+        let decided = told(Record::Offers(OffersRecord::Preempted(asked)));
+        assert_eq!(
+            decided.words,
+            "12.0-99#1 on a1: is to make room on a1 for job 15 (preempted_for_priority)"
+        );
+        assert_eq!((&decided.fields["for"], decided.job), (&json!(15), Some(JobId(12))));
+        let by = Some(Preemptor { job, queue: "research".parse().unwrap() });
+        let reason = Reason::PreemptedForPriority;
+        let told = told(Record::Dispatcher(DispatcherRecord::TasksKilling { agent, run: run(), reason, by }));
+        assert_eq!(
+            told.words,
+            "12.0-99#1 on a1: is asked to stop (preempted_for_priority by job 15 of research)"
+        );
+        assert_eq!(told.fields["by"], json!({"job": 15, "queue": "research"}));
     }
 
     #[test]

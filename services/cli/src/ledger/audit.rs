@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use allot_model::{
     AgentId, AttemptRun, Batch, DispatcherRecord, Epoch, JobId, OffersRecord, Placement, Record,
-    RegistryRecord, Resources, RunMap, TaskRange, Writer,
+    RegistryRecord, Resources, RunMap, TaskRange, Victim, Writer,
 };
 use serde::Serialize;
 
@@ -61,6 +61,8 @@ struct Job {
     /// The tasks that are over.
     over: RunMap<()>,
     ended: bool,
+    /// True where its tasks must not run again, as far as is known.
+    runs_once: bool,
 }
 
 /// Knows what the records so far amount to.
@@ -148,12 +150,7 @@ impl Audit {
     fn offers(&mut self, record: &OffersRecord) {
         match record {
             OffersRecord::Allocated { epoch, placements, .. } => {
-                if self.allocator.is_some_and(|active| active != *epoch) {
-                    self.find(
-                        "the active allocator grants",
-                        format!("a grant of epoch {epoch} was committed in another one"),
-                    );
-                }
+                self.active(*epoch, "a grant");
                 placements.iter().for_each(|placement| self.allocated(placement));
             }
             OffersRecord::AllocatorActivated { epoch, instance, .. } => {
@@ -165,7 +162,23 @@ impl Audit {
                 }
                 self.allocator = Some(*epoch);
             }
+            OffersRecord::Preempted(preemption) => {
+                self.active(preemption.epoch, "a preemption");
+                for Victim { run, .. } in &preemption.victims {
+                    if self.jobs.get(&run.job).is_some_and(|job| job.runs_once) {
+                        let found = format!("{} is to be stopped for job {}", text(*run), preemption.job);
+                        self.find("a job without retries is not stopped for others", found);
+                    }
+                }
+            }
             OffersRecord::PolicyChosen { .. } => {}
+        }
+    }
+
+    fn active(&mut self, epoch: Epoch, what: &str) {
+        if self.allocator.is_some_and(|active| active != epoch) {
+            let found = format!("{what} of epoch {epoch} was committed in another one");
+            self.find("the active allocator decides", found);
         }
     }
 
@@ -197,9 +210,9 @@ impl Audit {
 
     fn dispatcher(&mut self, record: &DispatcherRecord) {
         match record {
-            DispatcherRecord::JobAdmitted { job, .. } => {
+            DispatcherRecord::JobAdmitted { job, spec, .. } => {
                 self.decided(*job);
-                self.jobs.entry(*job).or_default();
+                self.jobs.entry(*job).or_default().runs_once = !spec.may_run_again();
             }
             DispatcherRecord::JobRejected { job, .. } => self.decided(*job),
             DispatcherRecord::JobEnded { job: id, .. } => {

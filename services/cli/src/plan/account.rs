@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use allot_bus::Subject;
+use allot_engine::Policy;
 use allot_model::view::{AccountQuery, Answer, PolicyView};
 use allot_model::{Feed, PoolName, SyncPart};
 use allot_proto::Wire;
@@ -12,6 +13,7 @@ use futures::StreamExt;
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::parsed;
 use crate::client::Client;
 use crate::failure::Failure;
 
@@ -83,11 +85,11 @@ fn silent() -> Failure {
     Failure::Unreachable("the offers service does not answer: `allot doctor` tells more".to_owned())
 }
 
-/// The policy that decides, with its options.
+/// The policy that decides, with its options: it has tasks stopped only as far as the offers service allows.
 ///
 /// # Errors
 /// Where none decides, or it does not tell its options.
-pub(crate) async fn deciding(client: &Client) -> Result<String, Failure> {
+pub(crate) async fn deciding(client: &Client) -> Result<Policy, Failure> {
     let subject = Subject::PoolPolicy(PoolName::default_pool());
     let view: PolicyView = client.ask(&subject, &json!({})).await?;
     let Some(active) = view.allocators.iter().find(|allocator| allocator.active) else {
@@ -95,11 +97,14 @@ pub(crate) async fn deciding(client: &Client) -> Result<String, Failure> {
             "no allocator decides, so nothing would start: start one (`allot policy` shows who is there)",
         ));
     };
-    active.described.clone().ok_or_else(|| {
+    let described = active.described.as_deref().ok_or_else(|| {
         Failure::failed(format!(
             "the allocator that decides runs the policy {} and does not tell how it is to be simulated: name a policy \
              that is like it, such as --policy drf",
             active.policy
         ))
-    })
+    })?;
+    let mut policy = parsed(described)?;
+    policy.preempt.preempt = policy.preempt.preempt.and(view.preemption.preempt);
+    Ok(policy)
 }

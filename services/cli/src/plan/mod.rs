@@ -87,10 +87,9 @@ struct Planned {
 pub async fn run(args: PlanArgs, client: &Client, output: &Output) -> Result<(), Failure> {
     let asked = asked(&args)?;
     let policy = match &args.policy {
-        Some(policy) => policy.clone(),
+        Some(policy) => parsed(policy)?,
         None => account::deciding(client).await?,
     };
-    let policy = parsed(&policy)?;
     let mut present = account::present(client, None).await?;
     let now = allot_shell::clock::now();
     let (id, queue) = match asked {
@@ -177,7 +176,7 @@ pub(crate) struct Estimate {
 pub(crate) async fn estimate(client: &Client, job: JobId) -> Option<Estimate> {
     let unknown = |because: String| Estimate { start: None, earliest: None, because };
     let found = async {
-        let policy = parsed(&account::deciding(client).await?)?;
+        let policy = account::deciding(client).await?;
         let present = account::present(client, Some(MOST_FOR_ESTIMATE)).await?;
         if present.waiting(job) == 0 {
             return Ok(None);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentId, AllocatorMessage, Epoch, Feed, FeedItem, FromAllocator, GrantId, InstanceId, JobId, Placement,
-    PoolAgent, QueueGuarantee, QueueLimit, QueueName, TaskRange, TaskSet,
+    PoolAgent, Preemption, QueueGuarantee, QueueLimit, QueueName, TaskRange, TaskSet,
 };
 
 /// What a queue is entitled to.
@@ -75,6 +75,10 @@ impl Known {
                     self.flight.insert((grant.epoch, grant.grant));
                     self.beats = 0;
                 }
+                AllocatorMessage::Preempt(Preemption { epoch, grant, .. }) => {
+                    self.flight.insert((*epoch, *grant));
+                    self.beats = 0;
+                }
                 AllocatorMessage::Beat { .. } if self.flight.is_empty() => self.beats += 1,
                 _ => {}
             }
@@ -120,6 +124,9 @@ impl Known {
                 if self.flight.remove(&(epoch, grant)) {
                     self.refused.push(message);
                 }
+            }
+            FeedItem::Preempted(Preemption { epoch, grant, .. }) => {
+                self.flight.remove(&(epoch, grant));
             }
             FeedItem::Job(_) => {}
         }

@@ -17,7 +17,7 @@ use super::known::Entitled;
 use crate::client::Client;
 use crate::failure::Failure;
 
-/// How often a task is placed again whose agent has left.
+/// How often a task is placed again whose agent has left, or that was stopped for another, where that may be.
 const RETRIES: u32 = 1_000;
 
 /// The cluster.
@@ -152,7 +152,7 @@ impl Stage {
             tasks: job.tasks,
             priority: job.priority,
             constraints: asks.constraints.clone(),
-            retries: RETRIES,
+            retries: if job.preemptible { RETRIES } else { 0 },
             backoff: allot_model::Span::ZERO,
             estimate: job.estimate,
             deadline: job.deadline.map(|at| at.since(job.submit)),

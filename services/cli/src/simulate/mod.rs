@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use allot_engine::{Backfill, Order, Placement, Policy, PolicyChoices};
-use allot_model::{Span, Time};
+use allot_model::{Preempt, Span, Time};
 use allot_sim::{
     AgentGroup, Document, Estimates, Measures, Outcome, QueueBy, SimulationError, Workload, simulate,
 };
@@ -54,6 +54,9 @@ pub struct SimulateArgs {
     /// For all policies: what happens behind a job that does not fit, such as easy.
     #[arg(long, value_name = "BACKFILL")]
     backfill: Option<Backfill>,
+    /// What running tasks are stopped for where nothing is free: none, priority, guarantee or both.
+    #[arg(long)]
+    preempt: Option<Preempt>,
     /// When to stop, if not when nothing is left to happen.
     #[arg(long, value_name = "TIME")]
     until: Option<Span>,
@@ -139,7 +142,12 @@ fn failure(bug: &SimulationError) -> Failure {
 
 /// The policies to run, with the choices of the scenario where they make none, and those of the flags above all.
 fn policies(args: &SimulateArgs, input: &input::Input) -> Result<Vec<Policy>, Failure> {
-    let flags = PolicyChoices { order: args.order, placement: args.placement, backfill: args.backfill };
+    let flags = PolicyChoices {
+        order: args.order,
+        placement: args.placement,
+        backfill: args.backfill,
+        preempt: args.preempt,
+    };
     let texts = match (&args.policy, &input.policy) {
         (Some(list), _) => Policy::split_list(list),
         (None, Some(own)) => vec![own.clone()],

@@ -32,7 +32,8 @@ fn text(workload: &Workload, runs: &[Run], output: &Output) -> String {
 }
 
 fn comparison(runs: &[Run]) -> Table {
-    let mut table = Table::new(&[
+    let preempts = runs.iter().any(|run| run.measures.preempted > 0);
+    let mut columns = vec![
         "POLICY",
         "STARTED#",
         "ENDED#",
@@ -47,7 +48,9 @@ fn comparison(runs: &[Run]) -> Table {
         "JOBS/H#",
         "FAIR#",
         "GPUS#",
-    ]);
+    ];
+    columns.extend(["STOPPED#", "LOST#"].iter().filter(|_| preempts));
+    let mut table = Table::new(&columns);
     for run in runs {
         let Measures { started, ended, wait, response, bounded_slowdown, .. } = &run.measures;
         let time = |of: &Option<Distribution>, pick: fn(&Distribution) -> f64| {
@@ -58,7 +61,7 @@ fn comparison(runs: &[Run]) -> Table {
         };
         let part =
             |part: Option<f64>| part.map_or_else(|| "-".to_owned(), |part| format!("{:.1}%", part * 100.0));
-        let cells: [Cell; 14] = [
+        let mut cells: Vec<Cell> = vec![
             run.outcome.policy.to_string().into(),
             started.to_string().into(),
             ended.to_string().into(),
@@ -74,6 +77,10 @@ fn comparison(runs: &[Run]) -> Table {
             format!("{:.3}", run.measures.jain_index).into(),
             part(run.measures.gpu_allocation).into(),
         ];
+        if preempts {
+            cells.push(run.measures.preempted.to_string().into());
+            cells.push(length(seconds(run.measures.lost)).into());
+        }
         table.row(cells);
     }
     table

@@ -133,7 +133,7 @@ async fn come_up(
 ) -> Result<(), Failure> {
     let bus = connect(config, "allot-up").await?;
     bus.ensure_streams().await.map_err(|error| Failure::failed(format!("{error:#}")))?;
-    cluster.start_core(config).await?;
+    cluster.start_core(config, &args.policy.0).await?;
     let agents = machine::agents(args.agents, args.agent_resources.as_ref(), data_dir, args.noop)?;
     let ids: Vec<AgentId> = agents.iter().filter_map(|agent| agent.id.clone()).collect();
     cluster.start_agents(config, agents).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use allot_allocator::Config;
 use allot_engine::Policy;
+use allot_model::Preempt;
 use allot_shell::{Bus, NatsConfig, Shutdown, health};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -32,7 +33,11 @@ struct Group {
 
 impl Services {
     /// Starts the services that write the ledger.
-    pub(super) async fn start_core(&mut self, nats: &NatsConfig) -> Result<(), Failure> {
+    /// The offers service allows the preemption that these policies do: who starts them all is the operator.
+    pub(super) async fn start_core(&mut self, nats: &NatsConfig, policies: &[Policy]) -> Result<(), Failure> {
+        let preempt =
+            policies.iter().map(|policy| policy.preempt).find(|rules| rules.preempt != Preempt::None);
+        let offers = allot_offers::Config::allowing(preempt.unwrap_or_default());
         let others = &mut self.others;
         others
             .start("registry", "registry", nats, |bus, stop| {
@@ -40,9 +45,7 @@ impl Services {
             })
             .await?;
         others
-            .start("offers service", "offers", nats, |bus, stop| {
-                allot_offers::run(bus, Default::default(), stop)
-            })
+            .start("offers service", "offers", nats, |bus, stop| allot_offers::run(bus, offers, stop))
             .await?;
         others
             .start("dispatcher", "dispatcher", nats, |bus, stop| {

@@ -2,12 +2,12 @@
 
 use allot_bus::Subject;
 use allot_model::view::{
-    JobQuery, JobView, LimitReached, PolicyView, QueueView, TaskRunView, WhyQuery, WhyView,
+    AttemptView, JobQuery, JobView, LimitReached, PolicyView, QueueView, TaskRunView, WhyQuery, WhyView,
 };
 use allot_model::{JobId, JobState, Limited, PoolName, QueueName, Reason, Request, TaskRange, TaskState};
 use serde_json::json;
 
-use super::{Dependency, Task, Unexplained, Waiting, Why};
+use super::{Dependency, Preempted, Task, Unexplained, Waiting, Why};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::job::JobOrTask;
@@ -24,8 +24,10 @@ pub(super) async fn find_out(what: JobOrTask, client: &Client) -> Result<Why, Fa
     let asks = asks(&view);
     let after = if needs_dependencies(&view) { dependencies(&view, client).await } else { Vec::new() };
     let failed = view.runs.iter().filter(|_| view.summary.state == JobState::Failed).find_map(unfinished);
+    let preempted = preempted(&view.runs);
     let mut why = Why {
         task,
+        preempted,
         waiting,
         after,
         failed,
@@ -86,6 +88,20 @@ fn waiting(runs: &[TaskRunView]) -> Waiting {
         }
     }
     waiting
+}
+
+/// Those of these tasks that wait for a place because others got theirs.
+fn preempted(runs: &[TaskRunView]) -> Option<Preempted> {
+    let mut found: Option<Preempted> = None;
+    for run in runs.iter().filter(|run| run.attempt.state == TaskState::Queued) {
+        let Some(AttemptView { by: Some(by), reason, ended_at, .. }) = run.earlier.last() else { continue };
+        let tasks = run.tasks.count() + found.as_ref().map_or(0, |found| found.tasks);
+        match &mut found {
+            Some(found) if found.ended_at >= *ended_at => found.tasks = tasks,
+            _ => found = Some(Preempted { tasks, by: by.clone(), reason: *reason, ended_at: *ended_at }),
+        }
+    }
+    found
 }
 
 /// The first task of the run, where it ended otherwise than finished.
@@ -172,8 +188,8 @@ fn reason_for(failure: &Failure, policy: Option<&PolicyView>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use allot_model::view::{AllocatorView, AttemptView, OfferCounts, Refusal, RefusalKind};
-    use allot_model::{Epoch, LimitChange, Time};
+    use allot_model::view::{AllocatorView, OfferCounts, Refusal, RefusalKind};
+    use allot_model::{Epoch, LimitChange, Preemptor, Time};
 
     fn run(tasks: &str, state: TaskState, reason: Reason, retry_at: Option<u64>) -> TaskRunView {
         let attempt = AttemptView {
@@ -188,6 +204,7 @@ mod tests {
             retry_at: retry_at.map(Time::from_micros),
             slice: None,
             outcome: None,
+            by: None,
         };
         TaskRunView { tasks: tasks.parse().unwrap(), attempt, earlier: Vec::new() }
     }
@@ -226,6 +243,8 @@ mod tests {
             jobs: 1,
             running: 0,
             pending: 1,
+            preempting: 0,
+            preempted: 0,
             allocated: json!({}),
             dominant_resource: None,
             dominant_share: [0, 1],
@@ -250,6 +269,25 @@ mod tests {
     }
 
     #[test]
+    fn tasks_that_were_stopped_for_others_are_told_with_the_last_of_these() {
+        let stopped = |tasks: &str, job, at| {
+            let by = Some(Preemptor { job: JobId(job), queue: "high".parse().unwrap() });
+            let mut queued = run(tasks, TaskState::Queued, Reason::Retried, None);
+            let earlier = run(tasks, TaskState::Killed, Reason::PreemptedForPriority, None).attempt;
+            queued.earlier = vec![AttemptView { by, ended_at: Some(Time::from_micros(at)), ..earlier }];
+            queued
+        };
+        let running = TaskRunView {
+            attempt: run("9", TaskState::Running, Reason::Launched, None).attempt,
+            ..stopped("9", 17, 90)
+        };
+        let found = preempted(&[stopped("1", 15, 40), stopped("2", 16, 50), stopped("3", 15, 45), running]);
+        let found = found.unwrap();
+        assert_eq!((found.tasks, found.by.job, found.ended_at), (3, JobId(16), Some(Time::from_micros(50))));
+        assert_eq!(preempted(&[run("0", TaskState::Queued, Reason::Retried, None)]), None);
+    }
+
+    #[test]
     fn who_should_have_told_is_named() {
         let allocator = |active| AllocatorView {
             instance: "mine-1".parse().unwrap(),
@@ -265,6 +303,7 @@ mod tests {
             epoch: Epoch(1),
             allocators: vec![allocator(active)],
             counts: OfferCounts::default(),
+            preemption: allot_model::PreemptRules::default(),
         };
         let silent = Failure::Unreachable("nobody listens".into());
         let unknown = Failure::Refused(Refusal { code: RefusalKind::NotFound, message: "not yet".into() });

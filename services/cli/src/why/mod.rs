@@ -4,7 +4,7 @@ mod ask;
 mod told;
 
 use allot_model::view::{AttemptView, JobSummary, LimitReached, PolicyView, QueueView, WhyView};
-use allot_model::{JobId, JobState, Rejection, Time};
+use allot_model::{JobId, JobState, Preemptor, Reason, Rejection, Time};
 use clap::Args;
 use serde::Serialize;
 
@@ -44,6 +44,9 @@ struct Why {
     waiting: Waiting,
     /// The jobs named in `after` that have not finished.
     after: Vec<Dependency>,
+    /// The tasks that wait for a place because others got theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preempted: Option<Preempted>,
     /// The first task that did not finish, where the job failed.
     failed: Option<Task>,
     /// What the allocator says of tasks that wait for a place.
@@ -73,6 +76,19 @@ struct Task {
     index: u32,
     #[serde(flatten)]
     attempt: AttemptView,
+}
+
+/// Tasks that were stopped for others, and wait again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Preempted {
+    /// How many, of those that were asked about.
+    tasks: u64,
+    /// Whom the last of them was stopped for.
+    by: Preemptor,
+    /// Why.
+    reason: Reason,
+    /// When it had ended.
+    ended_at: Option<Time>,
 }
 
 /// A job that is waited for.

@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use allot_model::view::{
     AgentCount, GangRoom, KeptForOthers, LimitReached, NearMiss, PlaceInLine, QueueShare, QueueView,
-    Reservation, Shortage, TaskCounts, WhyView,
+    Reservation, RoomMade, Shortage, TaskCounts, WhyView,
 };
 use allot_model::{Hindrance, JobId, JobState, TaskState};
 use serde_json::Value;
 
-use super::{Dependency, Task, Unexplained, Why};
+use super::{Dependency, Preempted, Task, Unexplained, Why};
 use crate::job::ending;
 use crate::output::{Output, Tone, length, resources};
 use crate::queues::{of_guarantee, of_limit, percent};
@@ -22,7 +22,7 @@ pub(super) fn text(why: &Why, output: &Output) -> String {
         (Some(place), _) => {
             let asks = who_asks(place);
             let limit = limit(place.limit.as_ref(), &asks);
-            vec![limit, kept(place), gang(place), reasons(place), standing(why, place, output)]
+            vec![limit, kept(place), made(place), gang(place), reasons(place), standing(why, place, output)]
         }
         (None, Some(unexplained)) => {
             vec![limit(unexplained.limit.as_ref(), "a task asks"), known(why, unexplained)]
@@ -147,6 +147,22 @@ fn kept(place: &WhyView) -> Facts {
         )
     };
     place.kept.iter().map(|kept| ("kept".to_owned(), words(kept))).collect()
+}
+
+/// The places that are being made, in a line for each of the first few.
+fn made(place: &WhyView) -> Facts {
+    const MOST: usize = 5;
+    let words = |RoomMade { agent, stopping }: &RoomMade| match stopping {
+        0 => format!("is made on {agent}: what was stopped there has ended"),
+        1 => format!("is being made on {agent}: 1 task that is being stopped has yet to end"),
+        tasks => format!("is being made on {agent}: {tasks} tasks that are being stopped have yet to end"),
+    };
+    let mut facts: Facts =
+        place.room_made.iter().take(MOST).map(|made| ("room".to_owned(), words(made))).collect();
+    if let Some(more) = place.room_made.len().checked_sub(MOST).filter(|more| *more > 0) {
+        facts.push(("room".to_owned(), format!("is being made in {more} more places")));
+    }
+    facts
 }
 
 fn limit_in_words(
@@ -335,11 +351,20 @@ fn facts_of_the_rest(why: &Why, output: &Output) -> Facts {
             format!("{} {tasks}, {}", waiting.for_next_try, output.clock.show(at)),
         ));
     }
+    facts.extend(
+        why.preempted.iter().map(|preempted| ("stopped".to_owned(), preempted_in_words(preempted, output))),
+    );
     let others = TaskCounts { queued: 0, ..why.summary.counts };
     if waiting.for_place > 0 && why.task.is_none() && others != TaskCounts::default() {
         facts.push(("others".to_owned(), states::counts(&others)));
     }
     facts
+}
+
+fn preempted_in_words(Preempted { tasks, by, reason, ended_at }: &Preempted, output: &Output) -> String {
+    let what = if *tasks == 1 { "it was".to_owned() } else { format!("{tasks} were, the last") };
+    let when = ended_at.map_or_else(String::new, |at| format!(" {}", output.clock.show(at)));
+    format!("{what} stopped for job {} of {}{when} ({})", by.job, by.queue, reason.as_str())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use allot_model::{
     Placement, Reason, Record, RegistryRecord, TaskState, Time,
 };
 
-use crate::job::{Apart, Dependencies, Earlier, Ended, Job, Phase, Placed, Task};
+use crate::job::{Apart, Dependencies, Earlier, Ended, Job, Killing, Phase, Placed, Task};
 use crate::{Agent, DispatcherCore, QueueSettings, Rejected};
 
 impl DispatcherCore {
@@ -19,6 +19,9 @@ impl DispatcherCore {
             Record::Offers(OffersRecord::Allocated { placements, .. }) => {
                 self.allocations += 1;
                 placements.iter().for_each(|placement| self.fold_placement(entry.at, placement));
+            }
+            Record::Offers(OffersRecord::Preempted(preemption)) => {
+                self.work.preempted.push(preemption.clone());
             }
             Record::Offers(_) => {}
             Record::Dispatcher(record) => self.fold_own(entry.at, record),
@@ -136,8 +139,9 @@ impl DispatcherCore {
                 })
             }),
             DispatcherRecord::TasksStarted { run, started_at, .. } => self.fold_started(*run, *started_at),
-            DispatcherRecord::TasksKilling { agent, run, reason } => {
-                self.change_placed(*run, |placed| placed.killing = Some(*reason));
+            DispatcherRecord::TasksKilling { agent, run, reason, by } => {
+                let killing = Killing { reason: *reason, by: by.clone().map(Arc::new) };
+                self.change_placed(*run, |placed| placed.killing = Some(killing.clone()));
                 self.work.kill.entry(agent.clone()).or_default().push(*run);
             }
             DispatcherRecord::TasksEnded { .. } => self.fold_ended(record),
@@ -242,6 +246,11 @@ impl DispatcherCore {
                 started_at: started_at.or(placed.started_at),
                 ended_at: *ended_at,
                 outcome: Some(outcome.clone()),
+                by: placed
+                    .killing
+                    .as_ref()
+                    .filter(|killing| killing.reason == *reason)
+                    .and_then(|k| k.by.clone()),
             });
             end_or_retry(job, part, &task, ended, *retry_at);
             if let Some(agent) = self.agents.get_mut(id) {
@@ -281,7 +290,7 @@ impl DispatcherCore {
             match &mut task.phase {
                 Phase::Ended(_) => continue,
                 Phase::Placed(placed) => {
-                    placed.killing = Some(Reason::CancelledByUser);
+                    placed.killing = Some(Killing::of(Reason::CancelledByUser));
                     let run = AttemptRun { job: id, tasks: part, attempt: task.attempt };
                     self.work.kill.entry(placed.agent.clone()).or_default().push(run);
                 }
@@ -369,7 +378,7 @@ fn end_or_retry(
 
 /// True where the task is not to blame for the end of its try, so that it does not count against its `retries`.
 fn is_no_try(reason: Reason) -> bool {
-    matches!(reason, Reason::AgentUnreachable | Reason::HandedBack)
+    reason.is_preemption() || matches!(reason, Reason::AgentUnreachable | Reason::HandedBack)
 }
 
 /// The end of tasks that had no place.
@@ -383,5 +392,6 @@ fn never_placed(at: Time, state: TaskState, reason: Reason) -> Phase {
         started_at: None,
         ended_at: at,
         outcome: None,
+        by: None,
     }))
 }

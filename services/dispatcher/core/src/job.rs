@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allot_model::{
-    AgentId, Incarnation, JobId, JobSpec, JobState, Outcome, Placement, QueueName, Reason, Resources, RunMap,
-    TaskCounts, TaskRange, TaskState, Time,
+    AgentId, Incarnation, JobId, JobSpec, JobState, Outcome, Placement, Preemptor, QueueName, Reason,
+    Resources, RunMap, TaskCounts, TaskRange, TaskState, Time,
 };
 
 /// A run of tasks that are alike.
@@ -46,7 +46,15 @@ pub(crate) struct Placed {
     pub(crate) allocated_at: Time,
     pub(crate) started_at: Option<Time>,
     /// Set once they are to be stopped.
-    pub(crate) killing: Option<Reason>,
+    pub(crate) killing: Option<Killing>,
+}
+
+/// Why tasks are stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Killing {
+    pub(crate) reason: Reason,
+    /// Whom they are stopped for, where they are preempted.
+    pub(crate) by: Option<Arc<Preemptor>>,
 }
 
 /// Tasks that take turns, or whose slice names what only one of them can have.
@@ -85,6 +93,8 @@ pub(crate) struct Ended {
     pub(crate) started_at: Option<Time>,
     pub(crate) ended_at: Time,
     pub(crate) outcome: Option<Outcome>,
+    /// Whom the tasks were stopped for, where they were preempted.
+    pub(crate) by: Option<Arc<Preemptor>>,
 }
 
 /// A try that was followed by another.
@@ -122,6 +132,19 @@ pub(crate) struct Job {
     pub(crate) tasks: RunMap<Task>,
     pub(crate) earlier: BTreeMap<u32, Vec<Earlier>>,
     counts: TaskCounts,
+}
+
+impl Killing {
+    pub(crate) fn of(reason: Reason) -> Self {
+        Self { reason, by: None }
+    }
+}
+
+impl Placed {
+    /// Why the tasks are stopped, if they are.
+    pub(crate) fn killed_for(&self) -> Option<Reason> {
+        self.killing.as_ref().map(|killing| killing.reason)
+    }
 }
 
 impl Job {

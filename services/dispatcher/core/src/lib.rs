@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use allot_model::{
     AgentId, Answer, AttemptRun, Core, DispatcherRecord, Done, Entry, Epoch, Incarnation, JobId, JobList,
-    JobQuery, JobSpec, JobView, JobsQuery, OrderBatch, QueueGuarantee, QueueLimit, QueueName,
+    JobQuery, JobSpec, JobView, JobsQuery, OrderBatch, Preemption, QueueGuarantee, QueueLimit, QueueName,
     QueueSetCommand, Record, Rejection, ReplyTo, ReportBatch, Span, StateItem, TaskRange, TaskSet, Time,
 };
 
@@ -143,6 +143,8 @@ struct Rejected {
 struct Work {
     /// Allocations of tasks that are not wanted any more.
     unwanted: BTreeSet<(AgentId, AttemptRun)>,
+    /// Tasks that are to make room for others.
+    preempted: Vec<Preemption>,
     /// Agents whose tasks may have to end, or that are to be told what they should have.
     review: BTreeSet<AgentId>,
     /// Runs to be launched.
@@ -158,8 +160,8 @@ struct Work {
 impl Work {
     /// Forgets what an instance that takes over finds by looking at everything: a standby follows for weeks.
     fn keep_what_cannot_be_found_anew(&mut self) {
-        let unwanted = std::mem::take(&mut self.unwanted);
-        *self = Self { unwanted, ..Self::default() };
+        let (unwanted, preempted) = (std::mem::take(&mut self.unwanted), std::mem::take(&mut self.preempted));
+        *self = Self { unwanted, preempted, ..Self::default() };
     }
 }
 
@@ -291,6 +293,7 @@ impl Core for DispatcherCore {
             Input::Replay(entry) => {
                 self.fold(&entry);
                 self.work.keep_what_cannot_be_found_anew();
+                self.forget_stopped();
             }
             Input::Ledger(entry) => {
                 self.fold(&entry);

@@ -92,7 +92,7 @@ impl DispatcherCore {
             if let Phase::Placed(placed) = &task.phase
                 && placed.agent == *id
                 && task.attempt == run.attempt
-                && let Some(reason) = placed.killing
+                && let Some(reason) = placed.killed_for()
             {
                 kills.push(AgentOrder::Kill { run: AttemptRun { tasks, ..run }, grace, reason });
             }

@@ -1,8 +1,8 @@
 //! Doing what the folded records call for: empties the work sets into records and orders.
 
 use allot_model::{
-    AgentId, AttemptRun, DispatcherRecord, JobId, JobState, OnUnreachable, Outcome, Reason, TaskRange,
-    TaskState, Time,
+    AgentId, AttemptRun, DispatcherRecord, JobId, JobState, OnUnreachable, Outcome, Preemptor, Reason,
+    TaskRange, TaskState, Time, Victim,
 };
 
 use crate::job::{Job, Phase, Placed, Task};
@@ -11,6 +11,7 @@ use crate::{DispatcherCore, Output};
 impl DispatcherCore {
     pub(crate) fn react(&mut self, now: Time, out: &mut Vec<Output>) {
         self.return_unwanted(now, out);
+        self.stop_preempted(now, out);
         while let Some(agent) = self.work.review.pop_first() {
             self.review_agent(now, &agent, out);
         }
@@ -23,6 +24,42 @@ impl DispatcherCore {
         for (agent, run) in std::mem::take(&mut self.work.unwanted) {
             self.append(now, DispatcherRecord::AllocationReturned { agent, run }, out);
         }
+    }
+
+    /// Stops the tasks that are to make room for others, as far as they still hold their places and may run again.
+    fn stop_preempted(&mut self, now: Time, out: &mut Vec<Output>) {
+        for preemption in std::mem::take(&mut self.work.preempted) {
+            let by = self.jobs.get(&preemption.job).map(|job| job.queue.clone());
+            let by = by.map(|queue| Preemptor { job: preemption.job, queue });
+            let reason = preemption.cause.reason();
+            for Victim { agent, run } in preemption.victims {
+                for tasks in self.can_be_preempted(&agent, run) {
+                    let (agent, run) = (agent.clone(), AttemptRun { tasks, ..run });
+                    let record = DispatcherRecord::TasksKilling { agent, run, reason, by: by.clone() };
+                    self.append(now, record, out);
+                }
+            }
+        }
+    }
+
+    /// Forgets preemptions of which every victim is being stopped or has ended.
+    pub(crate) fn forget_stopped(&mut self) {
+        let mut preempted = std::mem::take(&mut self.work.preempted);
+        let can_be = |Victim { agent, run }: &Victim| !self.can_be_preempted(agent, *run).is_empty();
+        preempted.retain(|preemption| preemption.victims.iter().any(can_be));
+        self.work.preempted = preempted;
+    }
+
+    /// The parts of a run that hold a place on an agent, are not being stopped, and may run again.
+    fn can_be_preempted(&self, agent: &AgentId, run: AttemptRun) -> Vec<TaskRange> {
+        let Some(job) = self.jobs.get(&run.job).filter(|job| job.spec.may_run_again()) else {
+            return Vec::new();
+        };
+        let is_there = |task: &Task| {
+            task.attempt == run.attempt
+                && matches!(&task.phase, Phase::Placed(placed) if placed.agent == *agent && placed.killing.is_none())
+        };
+        job.tasks.within(run.tasks).filter(|(_, task)| is_there(task)).map(|(part, _)| part).collect()
     }
 
     /// Ends jobs whose tasks have all ended, which may set others going, which may end at once.
@@ -63,7 +100,7 @@ impl DispatcherCore {
                 Verdict::Keep => {}
                 Verdict::Kill => {
                     let (agent, reason) = (id.clone(), Reason::AgentDrained);
-                    self.append(now, DispatcherRecord::TasksKilling { agent, run, reason }, out);
+                    self.append(now, DispatcherRecord::TasksKilling { agent, run, reason, by: None }, out);
                 }
                 Verdict::End(reason) => self.end_lost(now, id, run, &task, &placed, reason, out),
             }
@@ -97,8 +134,11 @@ impl DispatcherCore {
         reason: Reason,
         out: &mut Vec<Output>,
     ) {
-        let (state, reason) = match placed.killing {
+        let is_over = reason == Reason::AgentRestarted;
+        let (state, reason) = match placed.killed_for() {
             Some(Reason::CancelledByUser) => (TaskState::Killed, Reason::CancelledByUser),
+            // What was to be stopped has been stopped, by whatever it was.
+            Some(why) if why.is_preemption() && is_over => (TaskState::Killed, why),
             _ => (TaskState::Gone, reason),
         };
         let retry_at = self.jobs.get(&run.job).and_then(|job| retry_at(now, job, task, state, reason));
@@ -167,6 +207,7 @@ pub(crate) fn retry_at(now: Time, job: &Job, task: &Task, state: TaskState, reas
         _ if job.cancelled.is_some() => None,
         (TaskState::Gone, _) if lost => Some(now),
         (TaskState::Killed, Reason::AgentDrained) if left => Some(now),
+        (TaskState::Killed, reason) if reason.is_preemption() => Some(now),
         (TaskState::Failed | TaskState::Gone, _) if left => {
             Some(now + job.spec.backoff_after(task.spent + 1))
         }

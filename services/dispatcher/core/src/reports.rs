@@ -96,7 +96,7 @@ fn bounded(outcome: &Outcome) -> Outcome {
 
 /// The state and reason to record: a task that was to be stopped was killed for that reason, unless it finished first.
 fn verdict(state: TaskState, reason: Reason, placed: &Placed) -> (TaskState, Reason) {
-    match placed.killing {
+    match placed.killed_for() {
         Some(why) if state != TaskState::Finished => (TaskState::Killed, why),
         _ if state.is_final() => (state, reason),
         _ => (TaskState::Gone, Reason::UnknownToAgent),

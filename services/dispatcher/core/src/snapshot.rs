@@ -8,7 +8,7 @@ use allot_model::{
     JobSpec, PhaseState, PlacedState, RejectedState, Resources, StateItem, TaskRange, TaskRunState,
 };
 
-use crate::job::{Apart, Dependencies, Earlier, Ended, Job, Phase, Placed, Task};
+use crate::job::{Apart, Dependencies, Earlier, Ended, Job, Killing, Phase, Placed, Task};
 use crate::{Agent, DispatcherCore, QueueSettings, Rejected};
 
 impl DispatcherCore {
@@ -29,7 +29,15 @@ impl DispatcherCore {
         let ended = self.ended.iter().map(|(job, tasks)| StateItem::Ended { job: *job, tasks: *tasks });
         let unwanted = self.work.unwanted.iter();
         let unwanted = unwanted.map(|(agent, run)| StateItem::Unwanted { agent: agent.clone(), run: *run });
-        inbox.chain(agents).chain(queues).chain(jobs).chain(rejected).chain(ended).chain(unwanted)
+        let preempted = self.work.preempted.iter().cloned().map(StateItem::Preempted);
+        inbox
+            .chain(agents)
+            .chain(queues)
+            .chain(jobs)
+            .chain(rejected)
+            .chain(ended)
+            .chain(unwanted)
+            .chain(preempted)
     }
 
     fn save_jobs(&self) -> impl Iterator<Item = DispatcherJobState> + '_ {
@@ -58,6 +66,7 @@ impl DispatcherCore {
                 self.ended.push_back((job, tasks));
                 self.ended_tasks += tasks;
             }
+            StateItem::Preempted(preemption) => self.work.preempted.push(preemption),
             StateItem::Unwanted { agent, run } => {
                 self.work.unwanted.insert((agent, run));
             }
@@ -211,12 +220,25 @@ impl Placed {
     fn save(&self) -> PlacedState {
         let Self { agent, incarnation, slice, apart, allocated_at, started_at, killing } = self.clone();
         let (apart_from, slots) = apart.map_or((None, 0), |apart| (Some(apart.first), apart.slots));
-        PlacedState { agent, incarnation, slice, slots, apart_from, allocated_at, started_at, killing }
+        let by = killing.as_ref().and_then(|killing| killing.by.as_deref().cloned());
+        let killing = killing.map(|killing| killing.reason);
+        PlacedState { agent, incarnation, slice, slots, apart_from, allocated_at, started_at, killing, by }
     }
 
     fn load(state: PlacedState, shared: &mut Shared) -> Self {
-        let PlacedState { agent, incarnation, slice, slots, apart_from, allocated_at, started_at, killing } =
-            state;
+        let PlacedState {
+            agent,
+            incarnation,
+            slice,
+            slots,
+            apart_from,
+            allocated_at,
+            started_at,
+            killing,
+            by,
+        } = state;
+        let by = by.map(Arc::new);
+        let killing = killing.map(|reason| Killing { reason, by });
         let slice = shared.slice(slice);
         let apart = apart_from.map(|first| Apart { first, slots });
         Self { agent, incarnation, slice, apart, allocated_at, started_at, killing }
@@ -225,14 +247,18 @@ impl Placed {
 
 impl Ended {
     fn save(&self) -> EndedState {
-        let Self { state, reason, agent, slice, allocated_at, started_at, ended_at, outcome } = self.clone();
-        EndedState { state, reason, agent, slice, allocated_at, started_at, ended_at, outcome }
+        let Self { state, reason, agent, slice, allocated_at, started_at, ended_at, outcome, by } =
+            self.clone();
+        let by = by.as_deref().cloned();
+        EndedState { state, reason, agent, slice, allocated_at, started_at, ended_at, outcome, by }
     }
 
     fn load(saved: EndedState, shared: &mut Shared) -> Self {
-        let EndedState { state, reason, agent, slice, allocated_at, started_at, ended_at, outcome } = saved;
+        let EndedState { state, reason, agent, slice, allocated_at, started_at, ended_at, outcome, by } =
+            saved;
+        let by = by.map(Arc::new);
         let slice = slice.map(|slice| shared.slice(slice));
-        Self { state, reason, agent, slice, allocated_at, started_at, ended_at, outcome }
+        Self { state, reason, agent, slice, allocated_at, started_at, ended_at, outcome, by }
     }
 }
 

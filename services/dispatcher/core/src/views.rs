@@ -82,6 +82,7 @@ impl DispatcherCore {
             retry_at: None,
             slice: None,
             outcome: None,
+            by: None,
         };
         match &task.phase {
             Phase::Waiting => {
@@ -95,7 +96,7 @@ impl DispatcherCore {
                 let agent = self.agents.get(&placed.agent);
                 let away = agent.is_some_and(|agent| agent.away);
                 let missed_at = agent.and_then(|agent| agent.missed_at);
-                let (state, reason) = match (placed.killing, placed.started_at) {
+                let (state, reason) = match (placed.killed_for(), placed.started_at) {
                     _ if away && placed.started_at.is_some() => {
                         (TaskState::Unreachable, Reason::AgentUnreachable)
                     }
@@ -114,6 +115,7 @@ impl DispatcherCore {
                     allocated_at: Some(placed.allocated_at),
                     started_at: placed.started_at,
                     slice: Some(placed.slice.to_json()),
+                    by: placed.killing.as_ref().and_then(|killing| killing.by.as_deref().cloned()),
                     ..blank
                 }
             }
@@ -131,7 +133,7 @@ fn counts(id: JobId, job: &Job, away: &[&Agent]) -> TaskCounts {
     for tasks in away.iter().filter_map(|agent| agent.tasks.get(&id)) {
         for (range, task) in tasks.ranges().flat_map(|range| job.tasks.within(range)) {
             let Phase::Placed(placed) = &task.phase else { continue };
-            let from = match (placed.killing, placed.started_at) {
+            let from = match (placed.killed_for(), placed.started_at) {
                 (Some(_), _) => &mut counts.killing,
                 (None, Some(_)) => &mut counts.running,
                 (None, None) => &mut counts.starting,
@@ -160,6 +162,7 @@ fn ended_view(attempt: u32, queued_at: allot_model::Time, ended: &Ended) -> Atte
         retry_at: None,
         slice: ended.slice.as_ref().map(|slice| slice.to_json()),
         outcome: ended.outcome.clone(),
+        by: ended.by.as_deref().cloned(),
     }
 }
 

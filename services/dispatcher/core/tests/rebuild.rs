@@ -21,6 +21,7 @@ enum Step {
     Start(prop::sample::Index),
     End(prop::sample::Index, u8),
     Cancel(prop::sample::Index),
+    Preempt(prop::sample::Index),
     Queue(QueueSetCommand),
     Pass(u64),
     Restart,
@@ -39,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<prop::sample::Index>().prop_map(Step::Start),
         4 => (any::<prop::sample::Index>(), 0_u8..4).prop_map(|(i, how)| Step::End(i, how)),
         1 => any::<prop::sample::Index>().prop_map(Step::Cancel),
+        2 => any::<prop::sample::Index>().prop_map(Step::Preempt),
         1 => queue_set().prop_map(Step::Queue),
         2 => (0_u64..3_000).prop_map(Step::Pass),
         1 => Just(Step::Restart),
@@ -169,6 +171,11 @@ impl Story {
                 };
                 house.ended(&agent, run, how);
             }),
+            Step::Preempt(pick) => {
+                let mut preempted = None;
+                self.on_some(pick, |house, agent, run| preempted = Some(house.preempted(&agent, run, 1)));
+                preempted.into_iter().for_each(|record| self.written(record));
+            }
             Step::Cancel(pick) => self.house.cancel(pick.index(6) as u64 + 1),
             Step::Queue(command) => self.house.set_queue(command),
             Step::Pass(ms) => self.house.pass(Span::from_millis(ms)),

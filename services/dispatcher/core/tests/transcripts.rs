@@ -28,6 +28,9 @@ fn act(house: &mut House, line: &str) {
             house.registry(RegistryRecord::AgentDraining { agent: agent(id), kill: true })
         }
         ["allocated", attempts, "on", id] => house.allocate(id, run(attempts)),
+        ["preempted", attempts, "on", id, "for", job] => {
+            house.preempt(id, run(attempts), job.parse().unwrap());
+        }
         ["started", attempts, "on", id] => house.started(id, run(attempts)),
         ["finished", attempts, "on", id] => house.ended(id, run(attempts), FINE),
         ["failed", attempts, "on", id] => house.ended(id, run(attempts), BAD),

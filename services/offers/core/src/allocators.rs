@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use allot_model::{
-    AllocatorMode, AllocatorView, Epoch, InstanceId, OfferCounts, PolicyName, PolicyView, Presence,
-    SILENT_AFTER, Time,
+    AllocatorMode, AllocatorView, Epoch, InstanceId, OfferCounts, PolicyName, PolicyView, PreemptRules,
+    Presence, SILENT_AFTER, Time,
 };
 
 /// The allocator that decides, by the ledger.
@@ -114,7 +114,7 @@ impl Allocators {
         }
     }
 
-    pub(crate) fn view(&self, counts: OfferCounts) -> PolicyView {
+    pub(crate) fn view(&self, counts: OfferCounts, preemption: PreemptRules) -> PolicyView {
         let is_active = |instance: &InstanceId| self.active.as_ref().is_some_and(|a| a.instance == *instance);
         let mut allocators: Vec<AllocatorView> = self
             .seen
@@ -130,6 +130,6 @@ impl Allocators {
             })
             .collect();
         allocators.sort_by_key(|allocator| (!allocator.active, allocator.since));
-        PolicyView { chosen: self.chosen.clone(), epoch: self.epoch(), allocators, counts }
+        PolicyView { chosen: self.chosen.clone(), epoch: self.epoch(), allocators, counts, preemption }
     }
 }

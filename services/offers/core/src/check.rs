@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use allot_model::resources::WHOLE;
 use allot_model::{
-    AgentId, Amount, AttemptRun, Candidate, Grant, InstanceId, JobId, Placement, ProposedPlacement,
+    AgentId, Amount, AttemptRun, Candidate, Epoch, Grant, InstanceId, JobId, Placement, ProposedPlacement,
     RefusalCode, Request, Resources, TaskRange, TaskSet,
 };
 
@@ -18,23 +18,14 @@ const MOST_BYTES: usize = 768 * 1024;
 
 type Tries = Vec<(TaskRange, u32)>;
 
-fn refuse<T>(code: RefusalCode, message: impl Into<String>) -> Result<T, GrantRefusal> {
+pub(crate) fn refuse<T>(code: RefusalCode, message: impl Into<String>) -> Result<T, GrantRefusal> {
     Err(GrantRefusal { code, message: message.into() })
 }
 
 impl OffersCore {
     /// The placements to commit for this grant, or why not.
     pub(crate) fn check(&self, instance: &InstanceId, grant: &Grant) -> Result<Vec<Placement>, GrantRefusal> {
-        if !self.allocators.is_active(grant.epoch, instance) {
-            let present = self.allocators.epoch();
-            return refuse(
-                RefusalCode::NotActive,
-                format!(
-                    "{instance} with epoch {} does not decide; the present epoch is {present}",
-                    grant.epoch
-                ),
-            );
-        }
+        self.check_active(instance, grant.epoch)?;
         if grant.placements.is_empty() {
             return refuse(RefusalCode::Malformed, "the grant names no placement");
         }
@@ -62,6 +53,17 @@ impl OffersCore {
             Ok(()) => Ok(checked),
             Err(over) => refuse(RefusalCode::OverLimit, over.to_string()),
         }
+    }
+
+    pub(crate) fn check_active(&self, instance: &InstanceId, epoch: Epoch) -> Result<(), GrantRefusal> {
+        if self.allocators.is_active(epoch, instance) {
+            return Ok(());
+        }
+        let present = self.allocators.epoch();
+        refuse(
+            RefusalCode::NotActive,
+            format!("{instance} with epoch {epoch} does not decide; the present epoch is {present}"),
+        )
     }
 
     fn check_one<'a>(
@@ -127,7 +129,7 @@ impl OffersCore {
         }
     }
 
-    fn available(&self, id: &AgentId) -> Result<&Agent, GrantRefusal> {
+    pub(crate) fn available(&self, id: &AgentId) -> Result<&Agent, GrantRefusal> {
         match self.agents.get(id) {
             None => refuse(RefusalCode::AgentUnavailable, format!("there is no agent {id}")),
             Some(agent) if agent.standing != Standing::Ready => {

@@ -108,6 +108,7 @@ impl OffersCore {
                 items.push(FeedItem::Offer { agent: id.clone(), version, free, ttl });
             }
         }
+        items.extend(self.preemptions.iter().cloned().map(FeedItem::Preempted));
         items
     }
 }
@@ -166,6 +167,7 @@ fn size_of(item: &FeedItem) -> usize {
         FeedItem::Allocated { placements, .. } => placements.iter().map(size_of_placement).sum(),
         FeedItem::Released { slice, queue, .. } => queue.as_str().len() + resources(slice),
         FeedItem::Refused { message, .. } => message.len(),
+        FeedItem::Preempted(preemption) => 128 * (preemption.victims.len() + 1),
         FeedItem::Queue { queue, limit, guarantee, .. } => {
             let amounts = limit.iter().count() + guarantee.least.iter().count();
             queue.as_str().len() + amounts * RESOURCE

@@ -68,6 +68,7 @@ impl OffersCore {
             OffersRecord::Allocated { placements, .. } => {
                 placements.iter().for_each(|placement| self.fold_placement(at, placement));
             }
+            OffersRecord::Preempted(preemption) => self.fold_preempted(at, preemption),
             OffersRecord::AllocatorActivated { epoch, instance, policy } => {
                 let active = Active { epoch: *epoch, instance: instance.clone(), policy: policy.clone() };
                 self.allocators.active = Some(active);
@@ -143,6 +144,7 @@ impl OffersCore {
     fn fold_released(&mut self, id: &AgentId, run: AttemptRun, ran: Option<Span>) {
         let Some(agent) = self.agents.get_mut(id) else { return };
         let freed = agent.release(run);
+        self.preemptions.end(id, run);
         for Freed { tasks, held, slots } in freed.into_iter().filter(|freed| freed.slots > 0) {
             self.demand.refund(&held.queue, &held.slice, slots);
             let (agent, job, slice) = (id.clone(), run.job, (*held.slice).clone());

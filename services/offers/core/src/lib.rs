@@ -11,6 +11,7 @@ mod feed;
 mod fold;
 mod limits;
 mod minimum;
+mod preempt;
 mod snapshot;
 mod views;
 
@@ -18,14 +19,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allot_model::{
     AccountQuery, AgentId, AgentUse, AllocatorMessage, Answer, Core, Done, Entry, Epoch, Feed, FeedItem,
-    FromAllocator, Grant, InstanceId, OfferCounts, OfferVersion, OffersRecord, PolicyUseCommand, PolicyView,
-    QueueView, Record, Refusal, RefusalCode, ReplyTo, Span, StateItem, Time,
+    FromAllocator, Grant, InstanceId, OfferCounts, OfferVersion, OffersRecord, PerMinute, PolicyUseCommand,
+    PolicyView, PreemptRules, QueueView, Record, Refusal, RefusalCode, ReplyTo, Span, StateItem, Time,
 };
 
 use agents::{Agents, Filter, Standing};
 use allocators::{Allocators, Runs};
 use demand::Demand;
 pub use minimum::Minimum;
+use preempt::Preemptions;
 
 /// Everything that can happen to the offers service.
 #[derive(Debug, Clone)]
@@ -93,11 +95,13 @@ pub struct Options {
     pub offer_ttl: Span,
     /// What has to be free on an agent to be offered.
     pub minimum: Minimum,
+    /// Which preemptions are committed: none unless it says so.
+    pub preempt: PreemptRules,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { offer_ttl: Span::from_secs(10), minimum: Minimum::default() }
+        Self { offer_ttl: Span::from_secs(10), minimum: Minimum::default(), preempt: PreemptRules::default() }
     }
 }
 
@@ -111,6 +115,7 @@ pub struct OffersCore {
     agents: Agents,
     demand: Demand,
     allocators: Allocators,
+    preemptions: Preemptions,
     /// This instance's generation; nothing until it writes.
     epoch: Option<Epoch>,
     /// Soft: agents whose offer may have to change.
@@ -125,6 +130,8 @@ pub struct OffersCore {
     last_version: u64,
     last_feed_at: Time,
     counts: OfferCounts,
+    /// Soft: how many tasks were to be stopped for others of late.
+    preempted: PerMinute,
 }
 
 impl OffersCore {
@@ -132,10 +139,12 @@ impl OffersCore {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
+            preempted: PerMinute::new(options.preempt.rate),
             options,
             agents: BTreeMap::new(),
             demand: Demand::default(),
             allocators: Allocators::default(),
+            preemptions: Preemptions::default(),
             epoch: None,
             dirty: BTreeSet::new(),
             news: Vec::new(),
@@ -206,6 +215,9 @@ impl OffersCore {
                     self.elect(now, out);
                 }
                 AllocatorMessage::Grant(grant) => self.on_grant(now, &said.instance, grant, out),
+                AllocatorMessage::Preempt(preemption) => {
+                    self.on_preempt(now, &said.instance, preemption, out);
+                }
                 AllocatorMessage::Decline { epoch, agent, version, filter, .. } => {
                     if self.allocators.is_active(epoch, &said.instance) {
                         self.on_decline(now, &agent, version, filter);
@@ -387,6 +399,7 @@ impl OffersCore {
         };
         agents(self) == agents(other)
             && self.demand.is_same(&other.demand)
+            && self.preemptions == other.preemptions
             && self.allocators.active == other.allocators.active
             && self.allocators.chosen == other.allocators.chosen
     }
@@ -405,9 +418,10 @@ impl Core for OffersCore {
             Input::ShowAccount(reply, query) => self.on_show_account(now, &reply, query, out),
             Input::ShowUsage(reply) => out.push(Output::Usage(reply, Answer::Ok(self.usage()))),
             Input::ShowQueues(reply) => out.push(Output::Queues(reply, Answer::Ok(self.queue_views()))),
-            Input::ShowPolicy(reply) => {
-                out.push(Output::Policy(reply, Answer::Ok(self.allocators.view(self.counts()))))
-            }
+            Input::ShowPolicy(reply) => out.push(Output::Policy(
+                reply,
+                Answer::Ok(self.allocators.view(self.counts(), self.options.preempt)),
+            )),
             Input::UsePolicy { reply, command } => self.on_use_policy(now, reply, command, out),
         }
     }

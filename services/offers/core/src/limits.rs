@@ -25,6 +25,15 @@ pub(crate) struct OverLimit {
     held: u64,
 }
 
+/// Tasks that are stopped: of which queue, what each holds, and how many.
+pub(crate) type Stopped<'a> = (&'a QueueName, &'a Resources, u64);
+
+fn stop(all: &mut BTreeMap<&str, Holding>, (queue, slice, count): Stopped<'_>) {
+    for name in queue.lineage() {
+        all.get_mut(name).into_iter().for_each(|held| held.subtract(slice, count));
+    }
+}
+
 impl Limits {
     /// Sets the limit and the guarantee of a queue, where it and those below it hold this now.
     pub(crate) fn set(
@@ -90,6 +99,52 @@ impl Limits {
             }
         }
         Ok(())
+    }
+
+    /// True where one more task of a queue with this slice is guaranteed, to it or to a queue above it that another queue is
+    /// not in, once tasks of other queues have started, each with its slice.
+    pub(crate) fn guarantees(
+        &self,
+        queue: &QueueName,
+        slice: &Resources,
+        against: &QueueName,
+        starting: &[(&QueueName, &Resources)],
+    ) -> bool {
+        let lineage = queue.lineage().filter(|name| !against.is_within(name));
+        let mut accounts = lineage.filter_map(|name| self.0.get_key_value(name));
+        accounts.any(|(name, account)| {
+            let mut held = account.held.clone();
+            let theirs = starting.iter().filter(|(queue, _)| queue.is_within(name.as_str()));
+            theirs.for_each(|(_, slice)| held.add(slice, 1));
+            account.guarantee.covers(&held, slice, 1)
+        })
+    }
+
+    /// A queue that would have less of what is guaranteed to it than once those have ended that are being stopped, if so
+    /// many tasks more of queues were stopped, each with its slice, and one task had started.
+    pub(crate) fn left_short<'a>(
+        &self,
+        stopping: impl Iterator<Item = Stopped<'a>>,
+        stopped: impl Iterator<Item = Stopped<'a>>,
+        (queue, slice): (&QueueName, &Resources),
+    ) -> Option<&QueueName> {
+        let guaranteed = self.0.iter().filter(|(_, account)| !account.guarantee.is_none());
+        let mut before: BTreeMap<&str, Holding> =
+            guaranteed.map(|(name, account)| (name.as_str(), account.held.clone())).collect();
+        stopping.for_each(|stopped| stop(&mut before, stopped));
+        let mut after = before.clone();
+        stopped.for_each(|stopped| stop(&mut after, stopped));
+        for name in queue.lineage() {
+            after.get_mut(name).into_iter().for_each(|held| held.add(slice, 1));
+        }
+        let has_less = |(name, account): &(&QueueName, &Account)| {
+            let least = &account.guarantee.least;
+            let of = |all: &BTreeMap<&str, Holding>| all.get(name.as_str()).map(|held| held.beside(least));
+            of(&before).zip(of(&after)).is_some_and(|(before, after)| {
+                least.iter().any(|(what, least)| after.most(&what) < before.most(&what).min(Some(least)))
+            })
+        };
+        self.0.iter().find(has_less).map(|(name, _)| name)
     }
 
     /// All limited queues with what they hold, for checks.

@@ -19,7 +19,8 @@ impl OffersCore {
         let chosen = self.allocators.chosen.iter().map(|policy| StateItem::Chosen { policy: policy.clone() });
         let jobs = self.demand.jobs.values().map(|job| StateItem::OffersJob(save_job(job)));
         let agents = self.agents.values().map(|agent| StateItem::OffersAgent(agent.save()));
-        queues.chain(active).chain(chosen).chain(jobs).chain(agents)
+        let preempted = self.preemptions.iter().cloned().map(StateItem::Preempted);
+        queues.chain(active).chain(chosen).chain(jobs).chain(agents).chain(preempted)
     }
 
     fn save_queue(&self, queue: &QueueName, account: &Account) -> Option<StateItem> {
@@ -37,6 +38,7 @@ impl OffersCore {
                 self.allocators.active = Some(Active { epoch, instance, policy });
             }
             StateItem::Chosen { policy } => self.allocators.chosen = Some(policy),
+            StateItem::Preempted(preemption) => self.preemptions.begin(preemption),
             StateItem::OffersJob(state) => self.restore_job(state),
             StateItem::OffersAgent(state) => self.restore_agent(state),
             _ => {}

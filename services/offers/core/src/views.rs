@@ -28,7 +28,9 @@ impl OffersCore {
         let view = |(queue, account): (&QueueName, &Account)| {
             let (limit, held) = (self.demand.limits.of(queue), self.demand.limits.held(queue));
             let QueueGuarantee { least: guarantee, hold_back } = self.demand.limits.guarantee(queue);
-            QueueView { limit, guarantee, hold_back, held, ..queue_view(queue, account, &total) }
+            let (preempting, preempted) = self.preempted_for_and_of(queue);
+            let view = queue_view(queue, account, &total);
+            QueueView { limit, guarantee, hold_back, held, preempting, preempted, ..view }
         };
         self.demand.queues.iter().map(view).collect()
     }
@@ -67,6 +69,8 @@ fn queue_view(queue: &QueueName, account: &Account, total: &BTreeMap<ResourceNam
         jobs: account.jobs,
         running: account.running,
         pending: account.pending,
+        preempting: 0,
+        preempted: 0,
         allocated: allocated.to_json(),
         dominant_resource: dominant.as_ref().map(|(name, _, _)| name.to_string()),
         dominant_share: dominant.map_or([0, 1], |(_, held, whole)| lowest_terms(held, whole)),

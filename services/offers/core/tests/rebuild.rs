@@ -4,7 +4,7 @@
 mod harness;
 
 use allot_model::*;
-use allot_offers_core::Input;
+use allot_offers_core::{Input, Options};
 use harness::*;
 use proptest::prelude::*;
 
@@ -20,6 +20,7 @@ enum Step {
     Job(u8, u32),
     Grant(u8, u8, u32, u32),
     End(usize),
+    Preempt(usize, u8),
     Cancel(u8),
     EndJob(u8),
     Weight(u8, u32, Option<u64>),
@@ -34,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         (0_u8..6, 1_u32..8).prop_map(|(j, n)| Step::Job(j, n)),
         (0_u8..4, 0_u8..6, 0_u32..8, 0_u32..3).prop_map(|(a, j, f, n)| Step::Grant(a, j, f, n)),
         any::<usize>().prop_map(Step::End),
+        (any::<usize>(), 0_u8..6).prop_map(|(n, j)| Step::Preempt(n, j)),
         (0_u8..6).prop_map(Step::Cancel),
         (0_u8..6).prop_map(Step::EndJob),
         (0_u8..5, 1_u32..9, prop::option::of(0_u64..6)).prop_map(|(q, w, t)| Step::Weight(q, w, t)),
@@ -50,6 +52,16 @@ fn allocations(pool: &Pool) -> Vec<Placement> {
     pool.ledger.iter().flat_map(of).collect()
 }
 
+fn active(pool: &Pool) -> (Epoch, InstanceId) {
+    let active = pool.ledger.iter().rev().find_map(|entry| match &entry.record {
+        Record::Offers(OffersRecord::AllocatorActivated { epoch, instance, .. }) => {
+            Some((*epoch, instance.clone()))
+        }
+        _ => None,
+    });
+    active.unwrap()
+}
+
 fn take(pool: &mut Pool, step: Step, admitted: &mut [bool; 6]) {
     let agent = |n: u8| format!("m{n}");
     match step {
@@ -59,16 +71,12 @@ fn take(pool: &mut Pool, step: Step, admitted: &mut [bool; 6]) {
         }
         Step::Job(j, tasks) if !admitted[usize::from(j)] => {
             admitted[usize::from(j)] = true;
-            pool.job(u64::from(j), QUEUES[usize::from(j % 3)], spec(tasks, ONE));
+            let priority = i32::from(j);
+            let spec = JobSpec { priority, retries: 1, ..(*spec(tasks, ONE)).clone() };
+            pool.job(u64::from(j), QUEUES[usize::from(j % 3)], spec.into());
         }
         Step::Grant(a, j, first, more) => {
-            let epoch = pool.ledger.iter().rev().find_map(|entry| match &entry.record {
-                Record::Offers(OffersRecord::AllocatorActivated { epoch, instance, .. }) => {
-                    Some((*epoch, instance.clone()))
-                }
-                _ => None,
-            });
-            let (epoch, from) = epoch.unwrap();
+            let (epoch, from) = active(pool);
             let _ = pool.grant_as(
                 from.as_str(),
                 epoch,
@@ -79,6 +87,17 @@ fn take(pool: &mut Pool, step: Step, admitted: &mut [bool; 6]) {
             let placed = allocations(pool);
             if let Some(placement) = placed.get(n % placed.len().max(1)) {
                 pool.ended(placement.agent.as_str(), placement.run);
+            }
+        }
+        Step::Preempt(n, j) => {
+            let (epoch, from) = active(pool);
+            let placed = allocations(pool);
+            if let Some(Placement { agent, run, .. }) = placed.get(n % placed.len().max(1)).cloned() {
+                let (grant, job, cause) =
+                    (GrantId(1_000 + n as u64), JobId(j.into()), PreemptCause::Priority);
+                let victims = vec![Victim { agent: agent.clone(), run }];
+                let asked = Preemption { epoch, grant, job, agent, cause, victims };
+                pool.say(from.as_str(), AllocatorMessage::Preempt(asked));
             }
         }
         Step::Cancel(j) => {
@@ -107,7 +126,8 @@ proptest! {
 
     #[test]
     fn replay_equals_life(steps in proptest::collection::vec(step(), 0..80)) {
-        let mut pool = Pool::new();
+        let preempt = PreemptRules { preempt: Preempt::Both, min_run: Span::ZERO, rate: 20 };
+        let mut pool = Pool::with(Options { preempt, ..Options::default() });
         let mut admitted = [false; 6];
         for step in steps {
             take(&mut pool, step, &mut admitted);

@@ -11,6 +11,7 @@ mod messages;
 mod offers;
 mod operators;
 mod plans;
+mod preemption;
 mod processes;
 mod rejections;
 mod scenarios;

@@ -111,6 +111,7 @@ impl Offers {
             deadline: None,
             min_tasks: 1,
             same: None,
+            preemptible: false,
         });
         self.jobs.insert(job.job, job.clone());
         [

@@ -1,8 +1,8 @@
 //! Ledgers that must never be.
 
 use allot_model::{
-    AgentFacts, Amount, Command, DispatcherRecord, Entry, InstanceId, Outcome, PolicyName, ResourceName,
-    Time, WriterStarted,
+    AgentFacts, Amount, Command, DispatcherRecord, Entry, InstanceId, Outcome, PolicyName, Preempt,
+    PreemptCause, Preemption, Preemptor, ResourceName, Time, Victim, WriterStarted,
 };
 
 use super::*;
@@ -29,7 +29,8 @@ struct Ledger {
 impl Ledger {
     /// A ledger with an agent of two cpus and a job of four tasks that each want one.
     fn new() -> Self {
-        let mut ledger = Self { chronicle: Chronicle::default(), broken: None };
+        let preempt = PreemptRules { preempt: Preempt::Priority, ..PreemptRules::default() };
+        let mut ledger = Self { chronicle: Chronicle::of(preempt), broken: None };
         for writer in Writer::ALL {
             ledger.writer(writer, 1);
         }
@@ -53,6 +54,29 @@ impl Ledger {
         ledger
     }
 
+    /// With a job 2 of the same kind but a higher priority, and one 3 that must not run twice; task 0 of job 1 runs.
+    fn urgent() -> Self {
+        let mut ledger = Self::new();
+        ledger.admit_as(2, |spec| spec.priority = 5);
+        ledger.admit_as(3, |spec| spec.retries = 0);
+        ledger.place("1.0#1");
+        assert_eq!(ledger.broken, None);
+        ledger
+    }
+
+    /// A task of a job is to be stopped for another.
+    fn preempt(&mut self, text: &str, cause: PreemptCause, job: u64) {
+        let victims = vec![Victim { agent: agent(), run: run(text) }];
+        let (epoch, grant, job) = (Epoch(1), GrantId(9), JobId(job));
+        let preemption = Preemption { epoch, grant, job, agent: agent(), cause, victims };
+        self.write(Writer::Offers, Record::Offers(OffersRecord::Preempted(preemption)));
+    }
+
+    fn stop(&mut self, text: &str, reason: Reason, job: u64) {
+        let by = Some(Preemptor { job: JobId(job), queue: allot_model::QueueName::new("a").unwrap() });
+        self.dispatcher(DispatcherRecord::TasksKilling { agent: agent(), run: run(text), reason, by });
+    }
+
     fn write_in(&mut self, writer: Writer, epoch: u64, record: Record) {
         let entries = vec![Entry { at: Time::ZERO, record }];
         let batch = Batch { writer, epoch: Epoch(epoch), entries };
@@ -74,7 +98,12 @@ impl Ledger {
     }
 
     fn admit(&mut self, job: u64) {
-        let spec = JobSpec { tasks: 4, retries: 1, ..JobSpec::new(Command::Shell("true".into())) };
+        self.admit_as(job, |_| {});
+    }
+
+    fn admit_as(&mut self, job: u64, change: impl FnOnce(&mut JobSpec)) {
+        let mut spec = JobSpec { tasks: 4, retries: 1, ..JobSpec::new(Command::Shell("true".into())) };
+        change(&mut spec);
         self.dispatcher(DispatcherRecord::JobAdmitted {
             job: JobId(job),
             queue: allot_model::QueueName::new("a").unwrap(),
@@ -175,6 +204,47 @@ fn each_ledger_that_must_not_be_is_told_with_the_promise_that_it_breaks() {
             "{story}: {:?}",
             ledger.broken
         );
+    }
+}
+
+#[test]
+fn nobody_is_stopped_for_others_who_must_not_be_and_who_is_waits_again() {
+    use PreemptCause::{Guarantee, Priority};
+    const STOPPED: Reason = Reason::PreemptedForPriority;
+    type Story = fn(&mut Ledger);
+    let stories: [(&str, Option<Promise>, Story); 9] = [
+        ("as it should be", None, |l| {
+            l.preempt("1.0#1", Priority, 2);
+            l.stop("1.0#1", STOPPED, 2);
+            l.end("1.0#1", TaskState::Killed, STOPPED, true);
+        }),
+        ("it is off for that", Some(NoHarm), |l| l.preempt("1.0#1", Guarantee, 2)),
+        ("the job is not more important", Some(NoHarm), |l| l.preempt("1.0#1", Priority, 3)),
+        ("the victim must not run twice", Some(OneRun), |l| {
+            l.place("3.0#1");
+            l.preempt("3.0#1", Priority, 2);
+        }),
+        ("the victim was never placed", Some(NoHarm), |l| l.preempt("1.1#1", Priority, 2)),
+        ("the victim is being stopped already", Some(NoHarm), |l| {
+            l.preempt("1.0#1", Priority, 2);
+            l.preempt("1.0#1", Priority, 2);
+        }),
+        ("it is stopped for another", Some(NoHarm), |l| {
+            l.preempt("1.0#1", Priority, 2);
+            l.stop("1.0#1", STOPPED, 3);
+        }),
+        ("it was to be stopped for nobody", Some(NoHarm), |l| l.stop("1.0#1", STOPPED, 2)),
+        ("it does not wait again", Some(OneEnd), |l| {
+            l.preempt("1.0#1", Priority, 2);
+            l.stop("1.0#1", STOPPED, 2);
+            l.end("1.0#1", TaskState::Killed, STOPPED, false);
+        }),
+    ];
+    for (story, promise, happens) in stories {
+        let mut ledger = Ledger::urgent();
+        happens(&mut ledger);
+        let broken = ledger.broken.as_ref().map(|broken| broken.promise);
+        assert_eq!(broken, promise, "{story}: {:?}", ledger.broken);
     }
 }
 

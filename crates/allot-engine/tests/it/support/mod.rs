@@ -4,6 +4,7 @@
 pub(crate) mod orders;
 pub(crate) mod past;
 mod placing;
+mod preempting;
 pub(crate) mod reference;
 pub(crate) mod replay;
 pub(crate) mod transcript;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use allot_engine::{Engine, Input, Limits, Output, Policy};
 use allot_model::{
     AgentId, AllocatorMessage, Amount, AttemptRun, Constraint, Core, Epoch, Feed, FeedItem, Grant, GrantId,
-    HoldBack, Holding, InstanceId, JobId, OfferVersion, Placement, PoolAgent, PoolJob, QueueGuarantee,
-    QueueLimit, QueueName, Request, Resources, Span, SyncPart, TaskRange, TaskSet, Time,
+    HoldBack, Holding, InstanceId, JobId, OfferVersion, Placement, PoolAgent, PoolJob, Preemption,
+    QueueGuarantee, QueueLimit, QueueName, Request, Resources, Span, SyncPart, TaskRange, TaskSet, Time,
 };
 use proptest::prelude::ProptestConfig;
 
@@ -71,6 +72,8 @@ pub(crate) struct Cluster {
     pub(crate) past: Vec<past::Interval>,
     /// When each task was placed last.
     pub(crate) starts: BTreeMap<(JobId, u32), Time>,
+    /// The preemptions that were asked for and of which no victim has ended.
+    pub(crate) asked: Vec<Preemption>,
 }
 
 pub(crate) const EPOCH: Epoch = Epoch(3);
@@ -125,6 +128,7 @@ pub(crate) fn job(id: u64, of: &str, tasks: u32, asks: &str) -> PoolJob {
         deadline: None,
         min_tasks: 1,
         same: None,
+        preemptible: false,
     }
 }
 
@@ -164,6 +168,7 @@ impl Cluster {
             ran: None,
             past: Vec::new(),
             starts: BTreeMap::new(),
+            asked: Vec::new(),
         };
         assert_eq!(cluster.wake(), [Output::Hello]);
         cluster.sync();
@@ -188,6 +193,7 @@ impl Cluster {
                 FeedItem::Allocated { epoch: Epoch(0), grant: GrantId(0), placements, at }
             }));
         }
+        items.extend(self.asked.iter().cloned().map(FeedItem::Preempted));
         let sync = Some(SyncPart::Only);
         self.items.clear();
         self.send(Feed { session: SESSION, sequence: self.sequence, sync, part: 0, items });
@@ -406,6 +412,7 @@ impl Cluster {
         self.hear();
         let grants = self.decide();
         let placed = grants.iter().flat_map(|grant| self.commit(grant)).collect();
+        self.confirm_preemptions();
         self.flush();
         placed
     }
@@ -419,6 +426,7 @@ impl Cluster {
                 match output {
                     Output::Say(AllocatorMessage::Grant(grant)) => grants.push(grant),
                     Output::Say(AllocatorMessage::Beat { .. }) => {}
+                    Output::Say(AllocatorMessage::Preempt(asked)) => self.asked.push(asked),
                     other => panic!("unexpected {other:?}"),
                 }
             }

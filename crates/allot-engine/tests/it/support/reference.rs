@@ -499,3 +499,6 @@ pub(crate) fn fits_anywhere(cluster: &Cluster, job: &PoolJob) -> bool {
         && !takes_what_is_kept(cluster, job)
         && cluster.agents.values().any(|agent| fits(agent, &job.resources) && allows(&agent.facts, job))
 }
+
+pub(crate) mod victims;
+pub(crate) use victims::victims;

@@ -155,6 +155,7 @@ impl<'a> Player<'a> {
             deadline: None,
             min_tasks: tasks,
             same: None,
+            preemptible: false,
         })));
         self.items.push(FeedItem::Pending { job: id, tasks: TaskRange { first: 0, last: tasks - 1 } });
     }

@@ -36,10 +36,11 @@ impl From<&DispatcherRecord> for entry::Record {
                 run: Some(run.into()),
                 started_at_us: started_at.as_micros(),
             }),
-            R::TasksKilling { agent, run, reason } => Self::TasksKilling(v1::TasksKilling {
+            R::TasksKilling { agent, run, reason, by } => Self::TasksKilling(v1::TasksKilling {
                 agent: agent.to_string(),
                 run: Some(run.into()),
                 reason: reason.number(),
+                by: by.as_ref().map(Into::into),
             }),
             R::TasksEnded { agent, run, state, reason, started_at, ended_at, outcome, retry_at } => {
                 Self::TasksEnded(v1::TasksEnded {
@@ -118,6 +119,7 @@ impl TryFrom<v1::TasksKilling> for DispatcherRecord {
             agent: read::id(&message.agent, "agent")?,
             run: read::part(message.run, "run")?,
             reason: read::word(message.reason, "reason")?,
+            by: message.by.map(|by| read::part(Some(by), "by")).transpose()?,
         })
     }
 }

@@ -14,6 +14,7 @@ impl From<&OffersRecord> for entry::Record {
                 grant: grant.0,
                 placements: placements.iter().map(Into::into).collect(),
             }),
+            OffersRecord::Preempted(preemption) => Self::Preempted(preemption.into()),
             OffersRecord::AllocatorActivated { epoch, instance, policy } => {
                 Self::AllocatorActivated(v1::AllocatorActivated {
                     epoch: epoch.0,

@@ -170,6 +170,7 @@ impl From<&PlacedState> for v1::PlacedState {
             allocated_at_us: placed.allocated_at.as_micros(),
             started_at_us: placed.started_at.map(Time::as_micros),
             killing: read::number_or_unspecified(placed.killing),
+            by: placed.by.as_ref().map(Into::into),
         }
     }
 }
@@ -187,6 +188,7 @@ impl TryFrom<v1::PlacedState> for PlacedState {
             allocated_at: Time::from_micros(message.allocated_at_us),
             started_at: message.started_at_us.map(Time::from_micros),
             killing: read::optional_word(message.killing, "killing")?,
+            by: message.by.map(|by| read::part(Some(by), "by")).transpose()?,
         })
     }
 }
@@ -202,6 +204,7 @@ impl From<&EndedState> for v1::EndedState {
             started_at_us: ended.started_at.map(Time::as_micros),
             ended_at_us: ended.ended_at.as_micros(),
             outcome: ended.outcome.as_ref().map(Into::into),
+            by: ended.by.as_ref().map(Into::into),
         }
     }
 }
@@ -221,6 +224,7 @@ impl TryFrom<v1::EndedState> for EndedState {
             started_at: message.started_at_us.map(Time::from_micros),
             ended_at: Time::from_micros(message.ended_at_us),
             outcome: outcome.map_err(|error: WireError| error.within("outcome"))?,
+            by: message.by.map(|by| read::part(Some(by), "by")).transpose()?,
         })
     }
 }

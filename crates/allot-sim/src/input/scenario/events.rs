@@ -49,6 +49,7 @@ pub(super) struct JobEvent {
     pub(super) constraints: Vec<Constraint>,
     pub(super) min_tasks: u32,
     pub(super) same: Option<String>,
+    pub(super) retries: u32,
 }
 
 /// What is said of a queue; what is absent stays as it is.

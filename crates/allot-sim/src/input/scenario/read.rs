@@ -10,10 +10,11 @@ use allot_model::{InvalidAmount, JobSpec, QueueLimit, QueueName, Request, Resour
 
 use super::events::{AgentEvent, Event, JobEvent, QueueSettings, What};
 
-const FIELDS: [&str; 7] = ["policy", "order", "placement", "backfill", "queues", "events", "until"];
+const FIELDS: [&str; 8] =
+    ["policy", "order", "placement", "backfill", "preempt", "queues", "events", "until"];
 const QUEUE: [&str; 4] = ["weight", "limit", "guarantee", "hold_back"];
 const AGENT: [&str; 6] = ["at", "agent", "resources", "attributes", "drains", "leaves"];
-const SUBMIT: [&str; 13] = [
+const SUBMIT: [&str; 14] = [
     "at",
     "submit",
     "queue",
@@ -27,6 +28,7 @@ const SUBMIT: [&str; 13] = [
     "gang",
     "min_tasks",
     "same",
+    "retries",
 ];
 const END: [&str; 3] = ["at", "end", "tasks"];
 const CANCEL: [&str; 2] = ["at", "cancel"];
@@ -81,6 +83,7 @@ fn field(written: &mut Written, name: &str, value: &Tree) -> Read<()> {
         }
         "order" => choices.order = Some(parsed(value, "an order such as `fifo`")?),
         "placement" => choices.placement = Some(parsed(value, "a placement such as `best-fit`")?),
+        "preempt" => choices.preempt = Some(parsed(value, "what tasks are stopped for, such as `priority`")?),
         "backfill" => choices.backfill = Some(parsed(value, "a backfill such as `none`")?),
         "until" => written.until = Some(time(value)?),
         unknown => return Err(Fault::unknown(unknown, "a scenario", &FIELDS)),
@@ -270,6 +273,7 @@ fn submit(fields: &Fields) -> Read<What> {
         constraints: Vec::new(),
         min_tasks: 1,
         same: None,
+        retries: 1,
     };
     let (mut gang, mut min_tasks) = (false, None);
     let tasks = format!("a whole number from 1 to {}", JobSpec::MOST_TASKS);
@@ -288,6 +292,7 @@ fn submit(fields: &Fields) -> Read<What> {
             "deadline" => job.deadline = Some(span(value)?),
             "priority" => job.priority = whole(value, "a whole number, larger goes first")?,
             "constraints" => job.constraints = constraints(value)?,
+            "retries" => job.retries = whole(value, "a whole number such as 1")?,
             "gang" => gang = flag(value)?,
             "min_tasks" => min_tasks = Some(count(value)?),
             "same" => job.same = Some(text(value, "the name of an attribute such as `rack`")?.to_owned()),

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use allot_model::{
-    AgentFacts, Amount, Attributes, Entry, GrantId, Incarnation, InstanceId, JobState, Outcome, QueueName,
-    Reason, TaskState, Time, WriterStarted,
+    AgentFacts, Amount, Attributes, Command, Entry, GrantId, Incarnation, InstanceId, JobSpec, JobState,
+    Outcome, PreemptCause, Preemption, QueueName, Reason, TaskState, Time, WriterStarted,
 };
 
 use super::*;
@@ -67,6 +67,23 @@ fn job_ended(job: u64) -> Record {
     Record::Dispatcher(DispatcherRecord::JobEnded { job: JobId(job), state: JobState::Failed, reason: None })
 }
 
+fn admitted(job: u64, retries: u32) -> Record {
+    Record::Dispatcher(DispatcherRecord::JobAdmitted {
+        job: JobId(job),
+        queue: QueueName::new("q").unwrap(),
+        message_id: None,
+        submitted_at: Time::ZERO,
+        spec: JobSpec { retries, ..JobSpec::new(Command::Shell("true".into())) }.into(),
+        waits: false,
+    })
+}
+
+fn preempted(run: AttemptRun) -> Record {
+    let victims = vec![Victim { agent: agent(), run }];
+    let (epoch, grant, job, cause) = (Epoch(1), GrantId(2), JobId(9), PreemptCause::Priority);
+    Record::Offers(OffersRecord::Preempted(Preemption { epoch, grant, job, agent: agent(), cause, victims }))
+}
+
 /// The report on these records, each a message of its writer, the first with this number.
 fn audit(first: u64, records: Vec<Record>) -> Report {
     let mut audit = Audit::default();
@@ -100,7 +117,9 @@ fn a_ledger_that_keeps_all_promises_is_found_to() {
     let records = vec![
         joined(amounts(4_000, Some(("0", 1_000)))),
         activated(1),
+        admitted(1, 1),
         allocated(run(1, 0, 2, 1)),
+        preempted(run(1, 0, 0, 1)),
         allocated_in(run(2, 0, 0, 1), amounts(1_000, Some(("0", 1_000))), 1),
         ended(run(1, 0, 0, 1), false),
         allocated(run(1, 0, 0, 2)),
@@ -149,7 +168,9 @@ fn each_promise_that_is_not_kept_is_found() {
         ),
         (vec![job_ended(1), job_ended(1)], "a job ends once"),
         (vec![activated(2), activated(2)], "epochs grow"),
-        (vec![activated(2), small(), allocated(run(1, 0, 0, 1))], "the active allocator grants"),
+        (vec![activated(2), small(), allocated(run(1, 0, 0, 1))], "the active allocator decides"),
+        (vec![activated(2), preempted(run(1, 0, 0, 1))], "the active allocator decides"),
+        (vec![admitted(1, 0), preempted(run(1, 0, 0, 1))], "a job without retries is not stopped for others"),
     ];
     for (records, rule) in cases {
         assert!(rules(records.clone()).contains(&rule), "{rule}: {records:?}");

@@ -2,8 +2,8 @@ use super::*;
 use crate::jobs::tests::{NOW, summary};
 use crate::output::Format;
 use crate::why::Waiting;
-use allot_model::view::{AttemptView, GangRoom, Reservation, SetAside};
-use allot_model::{LimitChange, Outcome, QueueLimit, Reason, RefusalCode, Rejection, Span};
+use allot_model::view::{AttemptView, GangRoom, Reservation, RoomMade, SetAside};
+use allot_model::{LimitChange, Outcome, Preemptor, QueueLimit, Reason, RefusalCode, Rejection, Span};
 use serde_json::json;
 
 fn output() -> Output {
@@ -20,6 +20,7 @@ fn job(state: JobState) -> Why {
         rejection: None,
         waiting: Waiting::default(),
         after: Vec::new(),
+        preempted: None,
         failed: None,
         place: None,
         unexplained: None,
@@ -53,6 +54,7 @@ fn waiting() -> Why {
         kept: None,
         gang: None,
         reservation: None,
+        room_made: Vec::new(),
         reasons: vec![
             count(busy.clone(), 40),
             count(Hindrance::TooSmall { resource: "mem".parse().unwrap() }, 12),
@@ -172,6 +174,7 @@ fn attempt(state: TaskState, reason: Reason) -> AttemptView {
         retry_at: None,
         slice: None,
         outcome: None,
+        by: None,
     }
 }
 
@@ -213,6 +216,8 @@ fn without_the_allocator_what_others_know_is_told() {
         jobs: 1,
         running: 3,
         pending: 7,
+        preempting: 0,
+        preempted: 0,
         allocated: json!({"cpus": 3}),
         dominant_resource: Some("cpus".into()),
         dominant_share: [3, 8],
@@ -314,6 +319,35 @@ fn who_has_room_kept_is_told_and_for_when() {
         told(7, None),
         "reserved  room is kept for job 7, at a time that the estimates of what runs do not tell; what would take it has to wait"
     );
+}
+
+#[test]
+fn whom_tasks_were_stopped_for_is_told() {
+    let by = Preemptor { job: JobId(15), queue: "research.text".parse().unwrap() };
+    let (reason, ended_at) = (Reason::PreemptedForGuarantee, Some(NOW - Span::from_secs(191)));
+    let told = |tasks| {
+        let preempted = Some(Preempted { tasks, by: by.clone(), reason, ended_at });
+        let told = text(&Why { preempted, ..waiting() }, &output());
+        told.lines().find(|line| line.starts_with("stopped")).unwrap().to_owned()
+    };
+    let end = "stopped for job 15 of research.text 3m ago (preempted_for_guarantee)";
+    assert_eq!(told(1), format!("stopped  it was {end}"));
+    assert_eq!(told(3), format!("stopped  3 were, the last {end}"));
+}
+
+#[test]
+fn room_that_is_being_made_is_told_with_where_and_what_it_waits_for() {
+    let mut why = waiting();
+    let made = |agent: &str, stopping| RoomMade { agent: agent.parse().unwrap(), stopping };
+    let place = why.place.as_mut().unwrap();
+    place.room_made =
+        vec![made("m1", 0), made("m2", 1), made("m3", 4), made("m4", 1), made("m5", 1), made("m6", 1)];
+    let told = text(&why, &output());
+    let lines: Vec<&str> = told.lines().filter(|line| line.starts_with("room")).collect();
+    assert_eq!(lines[0], "room  is made on m1: what was stopped there has ended");
+    assert_eq!(lines[1], "room  is being made on m2: 1 task that is being stopped has yet to end");
+    assert_eq!(lines[2], "room  is being made on m3: 4 tasks that are being stopped have yet to end");
+    assert_eq!(lines[5], "room  is being made in 1 more places");
 }
 
 #[test]

@@ -194,6 +194,22 @@ impl House {
         self.record(record);
     }
 
+    pub fn preempted(&self, agent: &str, run: AttemptRun, by: u64) -> Record {
+        Record::Offers(OffersRecord::Preempted(Preemption {
+            epoch: Epoch(1),
+            grant: GrantId(2),
+            job: JobId(by),
+            agent: agent_id(agent),
+            cause: PreemptCause::Priority,
+            victims: vec![Victim { agent: agent_id(agent), run }],
+        }))
+    }
+
+    pub fn preempt(&mut self, agent: &str, run: AttemptRun, by: u64) {
+        let record = self.preempted(agent, run, by);
+        self.record(record);
+    }
+
     pub fn report(&mut self, agent: &str, incarnation: u64, reports: Vec<Report>) {
         self.reports += 1;
         let incarnation = Incarnation(incarnation);
@@ -379,8 +395,9 @@ fn write(record: &DispatcherRecord) -> String {
         DispatcherRecord::JobReady { job } => format!("ready {job}"),
         DispatcherRecord::TasksQueued { run } => format!("queued {}", name(run)),
         DispatcherRecord::TasksStarted { run, .. } => format!("started {}", name(run)),
-        DispatcherRecord::TasksKilling { run, reason, .. } => {
-            format!("killing {} {}", name(run), reason.as_str())
+        DispatcherRecord::TasksKilling { run, reason, by, .. } => {
+            let by = by.as_ref().map(|by| format!(" by {} of {}", by.job, by.queue)).unwrap_or_default();
+            format!("killing {} {}{by}", name(run), reason.as_str())
         }
         DispatcherRecord::TasksEnded { run, state, reason, retry_at, .. } => {
             let state = word(serde_json::to_value(state).unwrap());

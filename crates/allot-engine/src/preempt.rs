@@ -1,0 +1,373 @@
+//! Preemption: tasks that run are stopped so that others get their place.
+//!
+//! It is the last resort of a pass: once nothing more fits anywhere, the first jobs that wait ask for a place
+//! (`victims`: which tasks are stopped for one). What becomes free then is held for them (`claims`), and the pass after
+//! gives it to them before anything else is decided. `outlook` sees to limits and guarantees meanwhile.
+//!
+//! It comes to an end: what is done for a guarantee has more of the guarantees met and none less, and what is done for
+//! priority has a task of a higher priority in place of lower ones, at no guarantee's cost.
+
+mod claims;
+mod incumbents;
+mod outlook;
+mod victims;
+
+use std::collections::BTreeMap;
+
+use allot_model::{
+    AgentId, AllocatorMessage, Epoch, GrantId, JobId, PerMinute, Placement, PoolJob, Preempt, PreemptCause,
+    PreemptRules, Preemption, RefusalCode, RoomMade, Span, TaskRange, Time,
+};
+
+use crate::branch::WHOLE;
+use crate::dims::Dims;
+use crate::engine::Output;
+use crate::flight::Flight;
+use crate::pass;
+use crate::policy::JobKey;
+use crate::pool::Pool;
+use claims::{Claim, ClaimKey, Claims};
+use incumbents::Incumbents;
+use victims::{Ask, Expected, Search};
+
+/// How soon after a search that found nothing the next one is, where nothing came to wait meanwhile.
+const SEARCH_EVERY: Span = Span::from_secs(1);
+
+/// How long nothing is asked for after a refusal.
+const REFUSED_FOR: Span = Span::from_secs(5);
+
+/// Of so many jobs at most is asked in one pass.
+const MOST_ASKS: usize = 16;
+
+/// So many places at most are made in one pass.
+const MOST_PLACES: usize = 100;
+
+/// What is known and done about preemption.
+#[derive(Debug, Clone)]
+pub(crate) struct Preempting {
+    pub(crate) rules: PreemptRules,
+    pub(crate) incumbents: Incumbents,
+    pub(crate) claims: Claims,
+    pub(crate) rate: PerMinute,
+    /// True where something came to wait since the last search.
+    fresh: bool,
+    /// True where something else has changed since then.
+    stirred: bool,
+    /// No search before this, unless something comes to wait.
+    quiet_until: Time,
+    /// When there may be something to be found that could not be had so far.
+    later: Option<Time>,
+    /// No search before this.
+    paused_until: Time,
+    /// True where the offers service allows none.
+    off: bool,
+}
+
+impl Preempting {
+    pub(crate) fn new(rules: PreemptRules) -> Self {
+        Self {
+            rules,
+            incumbents: Incumbents::default(),
+            claims: Claims::default(),
+            rate: PerMinute::new(rules.rate),
+            fresh: false,
+            stirred: false,
+            quiet_until: Time::ZERO,
+            later: None,
+            paused_until: Time::ZERO,
+            off: false,
+        }
+    }
+
+    /// True where nothing is ever stopped.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.rules.preempt == Preempt::None
+    }
+
+    pub(crate) fn on_job(&mut self, job: &PoolJob) {
+        if !self.is_idle() {
+            self.incumbents.on_job(job);
+        }
+    }
+
+    pub(crate) fn on_job_ended(&mut self, job: JobId) {
+        self.incumbents.on_job_ended(job);
+    }
+
+    /// Something came to wait, or queues are set otherwise.
+    pub(crate) fn on_demand(&mut self) {
+        self.fresh = true;
+    }
+
+    pub(crate) fn on_allocated(&mut self, placements: &[Placement], at: Time, dims: &mut Dims) {
+        if !self.is_idle() {
+            placements.iter().for_each(|placement| self.incumbents.add(placement, at, dims));
+            self.stirred = true;
+        }
+    }
+
+    pub(crate) fn on_released(&mut self, agent: &AgentId, job: JobId, tasks: TaskRange) {
+        if !self.is_idle() {
+            self.incumbents.remove(job, tasks);
+            self.claims.released(agent);
+            self.stirred = true;
+        }
+    }
+
+    /// What is free on an agent was told.
+    pub(crate) fn on_offer(&mut self, agent: &AgentId) {
+        self.claims.offered(agent);
+    }
+
+    /// When to search next, if anything may be found.
+    fn next_search(&self) -> Option<Time> {
+        if self.is_idle() || self.off || self.incumbents.is_empty() {
+            return None;
+        }
+        let stirred = self.stirred.then_some(self.quiet_until);
+        let due = self.fresh.then_some(Time::ZERO).into_iter().chain(stirred).chain(self.later).min()?;
+        Some(due.max(self.paused_until))
+    }
+
+    /// Nothing was found: the next search is due when something has changed.
+    fn searched(&mut self, now: Time, later: Option<Time>) {
+        self.fresh = false;
+        self.stirred = false;
+        self.quiet_until = now + SEARCH_EVERY;
+        self.later = later;
+    }
+}
+
+impl Pool {
+    /// When a search for what could be stopped is due, if one is.
+    pub(crate) fn next_search(&self) -> Option<Time> {
+        let waits = || self.backlog.queues.tree.get(WHOLE).ranking.first().is_some();
+        self.preempting.next_search().filter(|_| waits())
+    }
+
+    /// A preemption was committed, by this allocator or another.
+    pub(crate) fn on_preempted(&mut self, preemption: Preemption) {
+        let key = (preemption.epoch, preemption.grant);
+        if self.preempting.is_idle() || self.preempting.claims.confirm(key) {
+            return;
+        }
+        let Some(job) = self.backlog.find(preemption.job).map(|slot| self.backlog.job(slot)) else { return };
+        let need = self.shapes.get(job.shape).need.clone();
+        self.begin_claim(key, Claim::told(preemption, need));
+    }
+
+    /// A preemption was refused; false where none of that number is known.
+    pub(crate) fn on_preemption_refused(&mut self, now: Time, key: ClaimKey, code: RefusalCode) -> bool {
+        let Some(claim) = self.end_claim(key) else { return false };
+        claim.victims.iter().for_each(|victim| self.preempting.incumbents.spare(victim));
+        self.preempting.off |= code == RefusalCode::PreemptionOff;
+        self.preempting.paused_until = now + REFUSED_FOR;
+        self.preempting.fresh = true;
+        true
+    }
+
+    fn begin_claim(&mut self, key: ClaimKey, claim: Claim) {
+        claim.victims.iter().for_each(|victim| self.preempting.incumbents.stop(victim));
+        self.fleet.find(&claim.agent).into_iter().for_each(|slot| self.fleet.note_offer(slot));
+        self.preempting.claims.begin(key, claim);
+    }
+
+    fn end_claim(&mut self, key: ClaimKey) -> Option<Claim> {
+        let claim = self.preempting.claims.end(key)?;
+        self.fleet.find(&claim.agent).into_iter().for_each(|slot| self.fleet.note_offer(slot));
+        Some(claim)
+    }
+
+    /// A claim has its place, or came to nothing.
+    fn close_claim(&mut self, key: ClaimKey, flight: &Flight) -> Option<Claim> {
+        let claim = self.end_claim(key)?;
+        self.renew(&claim.agent, flight);
+        self.preempting.stirred = true;
+        Some(claim)
+    }
+
+    /// The places that are being made for a job.
+    pub(crate) fn room_made_for(&self, job: JobId) -> Vec<RoomMade> {
+        let Preempting { claims, incumbents, .. } = &self.preempting;
+        let ours = claims.iter().filter(|claim| claim.job == job);
+        let told = |claim: &Claim| RoomMade {
+            agent: claim.agent.clone(),
+            stopping: incumbents.stopping_on(&claim.agent).map(|one| one.run.tasks.count()).sum(),
+        };
+        ours.map(told).collect()
+    }
+
+    /// The jobs that may ask, those first whose turn it is.
+    fn asks(&self) -> Vec<Ask> {
+        let rules = &self.preempting.rules;
+        let mut asks = Vec::new();
+        if rules.preempt.is_for(PreemptCause::Guarantee) {
+            self.guaranteed(&mut asks);
+        }
+        if rules.preempt.is_for(PreemptCause::Priority) {
+            self.more_important(&mut asks);
+        }
+        asks.truncate(MOST_ASKS);
+        asks
+    }
+
+    /// The first jobs that wait for what is guaranteed to their queues.
+    fn guaranteed(&self, asks: &mut Vec<Ask>) {
+        let queues = &self.backlog.queues;
+        if !queues.tree.assures() {
+            return;
+        }
+        for lane in queues.lanes_in_order(&self.shapes) {
+            let assured = |shape| queues.guarantees(lane, &self.shapes.get(shape).need);
+            let firsts = queues.firsts_of(lane).into_iter().filter(|(_, _, shape)| assured(*shape));
+            asks.extend(firsts.filter_map(|(_, job, _)| self.ask(PreemptCause::Guarantee, job)));
+            if asks.len() >= MOST_ASKS {
+                return;
+            }
+        }
+    }
+
+    /// The first jobs that wait while less important ones run: of each queue where queues rank, else of the one line.
+    fn more_important(&self, asks: &mut Vec<Ask>) {
+        let (queues, incumbents) = (&self.backlog.queues, &self.preempting.incumbents);
+        let lanes: Vec<u32> = if queues.rank() {
+            incumbents.queues().filter_map(|queue| queues.lane_of(queue)).collect()
+        } else {
+            queues.lanes().map(|(lane, _)| lane).collect()
+        };
+        let mut firsts: Vec<(JobKey, u32, u32)> =
+            lanes.into_iter().flat_map(|lane| queues.firsts_of(lane)).collect();
+        firsts.sort_unstable();
+        if queues.is_strict_line() {
+            firsts.truncate(1);
+        }
+        let asked = firsts.into_iter().filter_map(|(_, job, _)| self.ask(PreemptCause::Priority, job));
+        let is_heard = |ask: &Ask| {
+            let lane = queues.lane(self.backlog.job(ask.job).lane);
+            let own = lane.queue.as_ref().filter(|_| queues.rank());
+            incumbents.in_order(own, Some(ask.priority)).next().is_some()
+        };
+        asks.extend(asked.filter(is_heard).take(MOST_ASKS));
+    }
+
+    /// Jobs whose tasks have to be placed together do not ask: one place is of no use to them.
+    fn ask(&self, cause: PreemptCause, job: u32) -> Option<Ask> {
+        let known = self.backlog.job(job);
+        (known.together <= 1).then_some(Ask { cause, job, priority: known.priority })
+    }
+}
+
+/// Gives the places that have become free to those they were made for. To be called before anything else is decided.
+pub(crate) fn take_places(
+    pool: &mut Pool,
+    flight: &mut Flight,
+    (epoch, now): (Epoch, Time),
+    out: &mut Vec<Output>,
+) {
+    for key in pool.preempting.claims.keys() {
+        match standing(pool, flight, key) {
+            Standing::Waits => {}
+            Standing::Over => _ = pool.close_claim(key, flight),
+            Standing::Free(slot) => {
+                let Some(claim) = pool.close_claim(key, flight) else { continue };
+                let next = pool.backlog.find(claim.job).and_then(|job| pool.backlog.as_next(job));
+                let draft = next.and_then(|next| pass::place(pool, next, slot, 1, 1, now));
+                pass::send_draft(pool, flight, draft, (epoch, now), out);
+            }
+        }
+    }
+}
+
+/// How it stands with a claim.
+enum Standing {
+    /// Tasks that are being stopped hold their places yet, or what they held was not offered yet.
+    Waits,
+    /// There is room on this agent.
+    Free(u32),
+    /// It came to nothing, or nobody needs it any more.
+    Over,
+}
+
+fn standing(pool: &Pool, flight: &Flight, key: ClaimKey) -> Standing {
+    let Some(claim) = pool.preempting.claims.get(key) else { return Standing::Over };
+    let next = pool.backlog.find(claim.job).and_then(|job| pool.backlog.as_next(job));
+    let takes_tasks = |slot: &u32| pool.fleet.get(*slot).facts.as_ref().is_some_and(|facts| !facts.draining);
+    let slot = pool.fleet.find(&claim.agent).filter(takes_tasks);
+    let (Some(next), Some(slot)) = (next, slot) else { return Standing::Over };
+    // Tasks may have found a place elsewhere meanwhile.
+    if pool.backlog.job(next.job).unplaced.count() < pool.preempting.claims.count_of(claim.job) {
+        return Standing::Over;
+    }
+    let shape = pool.shapes.get(next.shape);
+    let fits = pool.free_for(slot, flight, Some(key)).is_some_and(|free| free.holds(shape));
+    let branch = pool.backlog.queues.lane(next.lane).branch;
+    let may_have = pool.backlog.queues.tree.refusing(branch, &shape.need, 1).is_none();
+    let nobody_stops = pool.preempting.incumbents.stopping_on(&claim.agent).next().is_none();
+    match fits && may_have && pool.fleet.get(slot).allows(shape.class) {
+        true => Standing::Free(slot),
+        // One that comes later may still be waiting for those before it.
+        false if claim.settled && nobody_stops && pool.preempting.claims.is_first(key, claim) => {
+            Standing::Over
+        }
+        false => Standing::Waits,
+    }
+}
+
+/// Has tasks stopped for those that fit nowhere, where the rules allow it. To be called when nothing more fits.
+pub(crate) fn ask(pool: &mut Pool, flight: &mut Flight, epoch: Epoch, now: Time, out: &mut Vec<Output>) {
+    if pool.next_search().is_none_or(|at| at > now) {
+        return;
+    }
+    let (mut later, mut made) = (None, 0);
+    let mut expected = Expected::default();
+    // A job may ask for a guarantee and for its priority.
+    let mut without: BTreeMap<u32, u64> = BTreeMap::new();
+    for ask in pool.asks() {
+        let id = pool.backlog.job(ask.job).key.job();
+        let without = without.entry(ask.job).or_default();
+        let wanted = |pool: &Pool, without: u64| {
+            pool.backlog.job(ask.job).unplaced.count() > pool.preempting.claims.count_of(id) + without
+        };
+        while made < MOST_PLACES && wanted(pool, *without) {
+            let mut search = Search::new(pool, flight, now, ask, &expected);
+            if let Some(slot) = search.will_fit() {
+                let need = search.need().clone();
+                expected.entry(slot).or_default().push(need);
+                (*without, made) = (*without + 1, made + 1);
+                continue;
+            }
+            let found = search.best();
+            later = [later, search.later].into_iter().flatten().min();
+            let Some(choice) = found else { break };
+            let need = search.need().clone();
+            match pool.preempting.rate.allows_at(now, choice.tasks()) {
+                Some(at) if at <= now => {}
+                at => {
+                    later = [later, at].into_iter().flatten().min();
+                    break;
+                }
+            }
+            made += 1;
+            pool.preempting.rate.spend(now, choice.tasks());
+            let grant = GrantId(flight.skip());
+            let (agent, victims) = (choice.agent, choice.victims);
+            let asked = Preemption {
+                epoch,
+                grant,
+                job: id,
+                agent: agent.clone(),
+                cause: ask.cause,
+                victims: victims.clone(),
+            };
+            let asked_at = Some(now);
+            pool.begin_claim(
+                (epoch, grant),
+                Claim { job: id, agent, need, victims, asked_at, settled: true },
+            );
+            out.push(Output::Say(AllocatorMessage::Preempt(asked)));
+        }
+    }
+    pool.preempting.searched(now, later);
+    // Whoever was left out is next.
+    pool.preempting.stirred |= made == MOST_PLACES;
+}

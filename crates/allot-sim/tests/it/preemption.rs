@@ -1,0 +1,105 @@
+//! Tasks that are stopped for others lose what they had done and run again.
+
+use serde_json::Value;
+
+use crate::support::{grants, json, run, yaml};
+
+/// The golden S of preemption: L1 and L2 fill the agent, H asks for so many cpus.
+fn golden(asks: u64) -> String {
+    format!(
+        "
+preempt: priority
+queues: {{q: {{}}}}
+events:
+  - {{at: 0, agent: m1, resources: {{cpus: 4}}}}
+  - {{at: 0, submit: L1, queue: q, priority: 1, resources: {{cpus: 2}}, run: 100s}}
+  - {{at: 0, submit: L2, queue: q, priority: 2, resources: {{cpus: 2}}, run: 100s}}
+  - {{at: 10, submit: H, queue: q, priority: 10, resources: {{cpus: {asks}}}, run: 30s}}
+"
+    )
+}
+
+#[test]
+fn s_preemption_stops_the_least_important_who_runs_again_from_the_start() {
+    let policy = "priority:preempt=priority";
+    let workload = yaml(&golden(2)).workload;
+    let outcome = run(&workload, policy);
+    assert_eq!(grants(&workload, &outcome), ["0 L2.0 m1", "0 L1.0 m1", "10 H.0 m1", "40 L1.0 m1"]);
+    assert_eq!(outcome.jobs[0].end.unwrap().as_micros(), 140_000_000, "all of its 100 s once more");
+    let workload = yaml(&golden(4)).workload;
+    let outcome = run(&workload, policy);
+    assert_eq!(
+        grants(&workload, &outcome),
+        ["0 L2.0 m1", "0 L1.0 m1", "10 H.0 m1", "40 L2.0 m1", "40 L1.0 m1"]
+    );
+}
+
+#[test]
+fn what_was_stopped_and_lost_is_measured() {
+    let text: Value =
+        serde_json::from_str(&json(&yaml(&golden(4)).workload, "priority:preempt=priority")).unwrap();
+    assert_eq!((&text["preempt"], &text["metrics"]["preempted"]), (&"priority".into(), &2.into()));
+    assert_eq!(text["metrics"]["lost"], 20.0);
+    let without: Value = serde_json::from_str(&json(&yaml(&golden(4)).workload, "priority")).unwrap();
+    assert_eq!((&without["preempt"], &without["metrics"]["preempted"]), (&"none".into(), &0.into()));
+    assert_eq!(without["metrics"]["lost"], 0.0);
+}
+
+#[test]
+fn a_scenario_says_what_tasks_are_stopped_for_where_its_policy_does_not() {
+    let scenario = yaml(&golden(2));
+    let choices = scenario.choices;
+    let policy = allot_engine::Policy::parse_over("priority", &choices).unwrap();
+    assert_eq!(policy.to_string(), "priority:preempt=priority");
+}
+
+#[test]
+fn a_job_without_retries_is_never_stopped() {
+    let once = golden(2).replace("priority: 1,", "priority: 1, retries: 0,");
+    let workload = yaml(&once).workload;
+    let outcome = run(&workload, "priority:preempt=priority");
+    assert_eq!(grants(&workload, &outcome), ["0 L2.0 m1", "0 L1.0 m1", "10 H.0 m1", "40 L2.0 m1"]);
+}
+
+#[test]
+fn a_guarantee_is_taken_back_from_who_borrowed_it() {
+    let workload = yaml(
+        "
+queues: {a: {guarantee: {cpus: 2}}, b: {}}
+events:
+  - {at: 0, agent: m1, resources: {cpus: 4}}
+  - {at: 0, submit: B, queue: b, tasks: 4, run: 100s}
+  - {at: 5, submit: A, queue: a, tasks: 4, run: 100s}
+until: 50
+",
+    )
+    .workload;
+    let told = |policy: &str| {
+        let outcome = run(&workload, policy);
+        crate::support::states(&workload, &outcome)
+    };
+    assert_eq!(told("drf"), ["a 0 0/1", "b 4 1/1"]);
+    assert_eq!(told("drf:preempt=guarantee"), ["a 2 1/2", "b 2 1/2"]);
+    assert_eq!(told("drf:preempt=guarantee:preempt_min_run=1m"), ["a 0 0/1", "b 4 1/1"], "not within 50 s");
+    assert_eq!(told("drf:preempt=guarantee:preempt_rate=1"), ["a 1 1/4", "b 3 3/4"], "one a minute");
+}
+
+#[test]
+fn equal_queues_do_not_stop_each_other_in_turns() {
+    let workload = yaml(
+        "
+queues: {a: {guarantee: {cpus: 2}}, b: {guarantee: {cpus: 2}}}
+events:
+  - {at: 0, agent: m1, resources: {cpus: 4}}
+  - {at: 0, submit: B, queue: b, tasks: 50, run: 100s}
+  - {at: 5, submit: A, queue: a, tasks: 50, run: 100s}
+until: 90
+",
+    )
+    .workload;
+    for policy in ["drf:preempt=both", "priority:preempt=both", "fifo:preempt=guarantee"] {
+        let outcome = run(&workload, policy);
+        let stopped: u64 = outcome.preempted.iter().map(|stopped| stopped.tasks.count()).sum();
+        assert_eq!(stopped, 2, "{policy}: once, to 2 each");
+    }
+}

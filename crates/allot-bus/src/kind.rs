@@ -262,9 +262,9 @@ pub const TABLE: [Row; 27] = [
         from: Party::User,
         to: Party::Registry,
         exchange: Exchange::Request,
-        message: "`{}`",
+        message: "`AgentsQuery`, as JSON",
         answer: Some("`Answer<Vec<AgentView>>`"),
-        about: "Which agents there are.",
+        about: "Which agents there are, 1,000 at a time.",
     },
     Row {
         kind: Kind::AgentsUsage,
@@ -272,9 +272,9 @@ pub const TABLE: [Row; 27] = [
         from: Party::User,
         to: Party::Offers,
         exchange: Exchange::Request,
-        message: "`{}`",
+        message: "`AgentsQuery`, as JSON",
         answer: Some("`Answer<Vec<AgentUse>>`"),
-        about: "What is allocated and free on each agent.",
+        about: "What is allocated and free on each agent, 1,000 at a time.",
     },
     Row {
         kind: Kind::JobsList,

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use allot_dispatcher_core::{self as dispatcher, DispatcherCore, Submission};
-use allot_model::{AgentUse, Answer, Core, Entry, Epoch, Record, StateItem, Time, Writer};
+use allot_model::{AgentUse, AgentsQuery, Answer, Core, Entry, Epoch, Record, StateItem, Time, Writer};
 use allot_offers_core::{self as offers, OffersCore};
 use allot_registry_core::{self as registry, RegistryCore};
 
@@ -186,7 +186,8 @@ impl Service for Offers {
 
     fn at_rest(core: &OffersCore) -> Result<(), String> {
         let mut out = Vec::new();
-        let ask = offers::Input::ShowUsage(Party { node: crate::message::NodeId(0), life: 0 }.reply_to());
+        let reply = Party { node: crate::message::NodeId(0), life: 0 }.reply_to();
+        let ask = offers::Input::ShowUsage(reply, AgentsQuery::default());
         core.clone().handle(Time::ZERO, ask, &mut out);
         let uses = out.into_iter().flat_map(|output| match output {
             offers::Output::Usage(_, Answer::Ok(uses)) => uses,

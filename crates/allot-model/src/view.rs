@@ -1,5 +1,8 @@
 //! What services answer to questions and commands: JSON over request and reply, printed as it is by `-o json`.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Attributes;
@@ -71,6 +74,36 @@ pub enum RefusalKind {
 pub struct Done {
     /// In words.
     pub message: String,
+}
+
+/// Which agents to list, in the order of their ids: an answer is one message, and a cluster may have more than fit into that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentsQuery {
+    /// Only those that come after this one: the next page.
+    pub after: Option<AgentId>,
+    /// At most so many, 1,000 unless set, and 1,000 at most.
+    pub limit: u32,
+}
+
+impl AgentsQuery {
+    /// The most that a page has.
+    pub const MOST: u32 = 1_000;
+
+    /// This page of agents by their ids.
+    pub fn page<'a, T>(
+        &self,
+        agents: &'a BTreeMap<AgentId, T>,
+    ) -> impl Iterator<Item = (&'a AgentId, &'a T)> {
+        let from = self.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        agents.range((from, Bound::Unbounded)).take(self.limit.min(Self::MOST) as usize)
+    }
+}
+
+impl Default for AgentsQuery {
+    fn default() -> Self {
+        Self { after: None, limit: Self::MOST }
+    }
 }
 
 /// Which jobs to list, newest first.
@@ -476,4 +509,27 @@ pub enum LogStream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_agents_follow_each_other_without_gaps() {
+        let id = |number: u32| AgentId::new(&format!("a{number:04}")).unwrap();
+        let agents: BTreeMap<AgentId, u32> = (0..2_500).map(|number| (id(number), number)).collect();
+        let page = |after: Option<AgentId>, limit| {
+            let query = AgentsQuery { after, limit };
+            query.page(&agents).map(|(_, number)| *number).collect::<Vec<u32>>()
+        };
+        assert_eq!(page(None, 3), [0, 1, 2]);
+        assert_eq!(page(Some(id(2)), 2), [3, 4]);
+        assert_eq!(page(Some(id(2_498)), 1_000), [2_499]);
+        assert!(page(Some(id(2_499)), 1_000).is_empty());
+        assert_eq!(page(None, u32::MAX).len(), 1_000, "an answer has to fit into a message");
+        let gone = AgentId::new("a0001x").unwrap();
+        assert_eq!(page(Some(gone), 1), [2], "an agent that is not there any more");
+    }
 }

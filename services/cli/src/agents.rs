@@ -144,7 +144,7 @@ async fn drained(id: &AgentId, begun: Done, client: &Client, output: &Output) ->
     let mut most = 0;
     loop {
         look.tick().await;
-        let views: Vec<AgentView> = client.ask(&Subject::AgentsList, &json!({})).await?;
+        let views = client.agents().await?;
         let view = views.into_iter().find(|view| view.agent == *id);
         let Some(AgentView { state, attempts, .. }) = view else { return Ok(begun) };
         most = attempts.max(most);
@@ -173,8 +173,8 @@ async fn show(id: &AgentId, client: &Client, output: &Output) -> Result<(), Fail
 }
 
 async fn agents(client: &Client) -> Result<Vec<Agent>, Failure> {
-    let views: Vec<AgentView> = client.ask(&Subject::AgentsList, &json!({})).await?;
-    let mut uses: BTreeMap<AgentId, AgentUse> = match client.ask(&Subject::AgentsUsage, &json!({})).await {
+    let views = client.agents().await?;
+    let mut uses: BTreeMap<AgentId, AgentUse> = match client.usage().await {
         Ok(uses) => Vec::into_iter(uses).map(|usage: AgentUse| (usage.agent.clone(), usage)).collect(),
         Err(failure) => {
             note(&format!("allot: what is allocated is not known: {failure}"));

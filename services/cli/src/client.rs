@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use allot_bus::{Party, Stream, Subject, headers};
-use allot_model::view::{Answer, LogQuery};
-use allot_model::{JobId, Span, Time};
+use allot_model::view::{AgentUse, AgentView, AgentsQuery, Answer, LogQuery};
+use allot_model::{AgentId, JobId, Span, Time};
 use allot_shell::config::{self, Layers, Loaded};
 use allot_shell::{Bus, ConnectFailed, Denial, NatsConfig, clock};
 use async_nats::HeaderMap;
@@ -112,6 +112,40 @@ impl Client {
                 "the {} answered what this version of allot cannot read: {error}",
                 subject.kind().row().to.as_str()
             ))),
+        }
+    }
+
+    /// All agents.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub async fn agents(&self) -> Result<Vec<AgentView>, Failure> {
+        self.pages(&Subject::AgentsList, |view: &AgentView| view.agent.clone()).await
+    }
+
+    /// What is allocated and free on each agent.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub async fn usage(&self) -> Result<Vec<AgentUse>, Failure> {
+        self.pages(&Subject::AgentsUsage, |usage: &AgentUse| usage.agent.clone()).await
+    }
+
+    /// All pages of what is said of agents.
+    async fn pages<A: DeserializeOwned>(
+        &self,
+        subject: &Subject,
+        id: impl Fn(&A) -> AgentId,
+    ) -> Result<Vec<A>, Failure> {
+        let mut all = Vec::new();
+        loop {
+            let query = AgentsQuery { after: all.last().map(&id), ..AgentsQuery::default() };
+            let mut page: Vec<A> = self.ask(subject, &query).await?;
+            let is_last = page.len() < AgentsQuery::MOST as usize;
+            all.append(&mut page);
+            if is_last {
+                return Ok(all);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use allot_bus::Subject;
-use allot_model::view::{AgentView, AllocatorView, JobSummary, JobsQuery, PolicyView, QueueView};
+use allot_model::view::{AllocatorView, JobSummary, JobsQuery, PolicyView, QueueView};
 use allot_model::{AllocatorMode, PoolName};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
@@ -78,7 +78,7 @@ pub fn jobs() -> ArgValueCompleter {
 pub fn agents() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         offered(typed, |client| async move {
-            let views: Vec<AgentView> = client.ask(&Subject::AgentsList, &json!({})).await?;
+            let views = client.agents().await?;
             Ok(views.into_iter().map(|view| (view.agent.to_string(), word(view.state))).collect())
         })
     })

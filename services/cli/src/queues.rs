@@ -119,7 +119,7 @@ pub async fn list(_: QueuesArgs, client: &Client, output: &Output) -> Result<(),
     }
     if queues.iter().any(|queue| !queue.guarantee.is_none()) && !output.is_json() {
         // Who may not ask for agents goes without the warning.
-        let agents: Vec<AgentUse> = client.ask(&Subject::AgentsUsage, &json!({})).await.unwrap_or_default();
+        let agents = client.usage().await.unwrap_or_default();
         overcommitted(&queues, &agents).iter().for_each(|warning| note(warning));
     }
     Ok(())

@@ -70,7 +70,7 @@ impl LedgerService for Edge {
             Subject::PoolPolicy(_) => Input::ShowPolicy(message.bare_request()?),
             Subject::PoolUse(_) => Input::UsePolicy { reply: message.reply_to()?, command: message.json()? },
             Subject::PoolAccount(_) => Input::ShowAccount(message.reply_to()?, message.json()?),
-            Subject::AgentsUsage => Input::ShowUsage(message.bare_request()?),
+            Subject::AgentsUsage => Input::ShowUsage(message.reply_to()?, message.json()?),
             Subject::QueuesList => Input::ShowQueues(message.bare_request()?),
             other => return Err(Malformed::new(format!("{other} is not for the offers service"))),
         })

@@ -70,7 +70,7 @@ impl LedgerService for Edge {
             Subject::AgentUndrain(agent) => Input::Undrain(message.bare_request()?, agent),
             Subject::AgentGone(agent) => Input::Gone(message.bare_request()?, agent),
             Subject::RegistryEcho => Input::Echo(message.json()?),
-            Subject::AgentsList => Input::ListAgents(message.bare_request()?),
+            Subject::AgentsList => Input::ListAgents(message.reply_to()?, message.json()?),
             other => return Err(Malformed::new(format!("{other} is not for the registry"))),
         })
     }

@@ -13,9 +13,9 @@ use allot_dispatcher_core as dispatcher;
 use allot_engine as engine;
 use allot_model::job_file::parse_submission;
 use allot_model::{
-    AgentFacts, AgentId, AgentView, AllocatorMessage, Answer, Attributes, Core, Done, DrainCommand, Entry,
-    Epoch, Feed, FeedItem, FromAllocator, Hello, Incarnation, InstanceId, JobId, JobQuery, JobView,
-    PolicyName, Presence, QueueName, Record, ReplyTo, Resources, Span, Time, Writer,
+    AgentFacts, AgentId, AgentView, AgentsQuery, AllocatorMessage, Answer, Attributes, Core, Done,
+    DrainCommand, Entry, Epoch, Feed, FeedItem, FromAllocator, Hello, Incarnation, InstanceId, JobId,
+    JobQuery, JobView, PolicyName, Presence, QueueName, Record, ReplyTo, Resources, Span, Time, Writer,
 };
 use allot_offers_core as offers;
 use allot_registry_core as registry;
@@ -456,7 +456,11 @@ impl Cluster {
     #[must_use]
     pub fn agent(&self, name: &str) -> AgentView {
         let mut out = Vec::new();
-        self.registry.clone().handle(self.now, registry::Input::ListAgents(reply("user")), &mut out);
+        self.registry.clone().handle(
+            self.now,
+            registry::Input::ListAgents(reply("user"), AgentsQuery::default()),
+            &mut out,
+        );
         match out.pop() {
             Some(registry::Output::Agents(_, Answer::Ok(views))) => {
                 views.into_iter().find(|view| view.agent == id(name)).unwrap()

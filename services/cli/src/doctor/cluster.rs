@@ -27,7 +27,7 @@ pub(super) async fn checks(client: &Client, user: &User) -> Vec<Check> {
     if let Ok(view) = client.ask(&pool, &json!({})).await {
         checks.push(policy(&view));
     }
-    if let Ok(views) = client.ask::<Vec<AgentView>>(&Subject::AgentsList, &json!({})).await {
+    if let Ok(views) = client.agents().await {
         let now = clock::now();
         checks.push(agents(&views, now));
         checks.extend(registry_clock(&views, now));

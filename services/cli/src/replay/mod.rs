@@ -7,12 +7,11 @@ mod track;
 use std::path::PathBuf;
 
 use allot_bus::Subject;
-use allot_model::view::{AgentState, AgentView};
+use allot_model::view::AgentState;
 use allot_model::{JobId, ResourceName, Resources, Time, Writer};
 use allot_shell::clock;
 use allot_workload::{Filter, Log};
 use clap::{Args, ValueEnum};
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -100,7 +99,7 @@ struct Machine {
 
 impl Machine {
     async fn of(client: &Client) -> Result<Self, Failure> {
-        let agents: Vec<AgentView> = client.ask(&Subject::AgentsList, &json!({})).await?;
+        let agents = client.agents().await?;
         let cpus = ResourceName::new("cpus").map_err(Failure::internal)?;
         let ready = agents.iter().filter(|agent| agent.state == AgentState::Ready);
         let sizes: Vec<u64> =

@@ -213,7 +213,7 @@ async fn need_allocator(client: &Client, policy: &PolicyName) -> Result<(), Fail
 }
 
 async fn refuse_agents(client: &Client) -> Result<(), Failure> {
-    let agents: Vec<AgentView> = client.ask(&Subject::AgentsList, &json!({})).await?;
+    let agents = client.agents().await?;
     let there = |view: &&AgentView| matches!(view.state, AgentState::Ready | AgentState::Draining);
     let there: Vec<String> = agents.iter().filter(there).map(|view| view.agent.to_string()).collect();
     if there.is_empty() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use allot_bus::Subject;
 use allot_engine::{InvalidPolicy, Policy};
-use allot_model::view::{AgentState, AgentView, Done, PolicyUseCommand, PolicyView};
+use allot_model::view::{AgentState, Done, PolicyUseCommand, PolicyView};
 use allot_model::{AgentId, PolicyName, PoolName, Resources, Span};
 use allot_shell::{Bus, NatsConfig, telemetry};
 use clap::Args;
@@ -231,7 +231,7 @@ async fn until_ready(
 
 /// How many of the agents are admitted.
 async fn admitted(client: &Client, agents: &[AgentId]) -> Result<usize, Failure> {
-    let views: Vec<AgentView> = client.ask(&Subject::AgentsList, &json!({})).await?;
+    let views = client.agents().await?;
     let working = |state| matches!(state, AgentState::Ready | AgentState::Draining | AgentState::Drained);
     let is_there = |agent: &&AgentId| views.iter().any(|view| view.agent == **agent && working(view.state));
     Ok(agents.iter().filter(is_there).count())

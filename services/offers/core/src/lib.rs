@@ -18,9 +18,10 @@ mod views;
 use std::collections::{BTreeMap, BTreeSet};
 
 use allot_model::{
-    AccountQuery, AgentId, AgentUse, AllocatorMessage, Answer, Core, Done, Entry, Epoch, Feed, FeedItem,
-    FromAllocator, Grant, InstanceId, OfferCounts, OfferVersion, OffersRecord, PerMinute, PolicyUseCommand,
-    PolicyView, PreemptRules, QueueView, Record, Refusal, RefusalCode, ReplyTo, Span, StateItem, Time,
+    AccountQuery, AgentId, AgentUse, AgentsQuery, AllocatorMessage, Answer, Core, Done, Entry, Epoch, Feed,
+    FeedItem, FromAllocator, Grant, InstanceId, OfferCounts, OfferVersion, OffersRecord, PerMinute,
+    PolicyUseCommand, PolicyView, PreemptRules, QueueView, Record, Refusal, RefusalCode, ReplyTo, Span,
+    StateItem, Time,
 };
 
 use agents::{Agents, Filter, Standing};
@@ -53,7 +54,7 @@ pub enum Input {
     /// Someone asks for an account of everything, as an allocator does with its hello.
     ShowAccount(ReplyTo, AccountQuery),
     /// Someone asks for the use of agents.
-    ShowUsage(ReplyTo),
+    ShowUsage(ReplyTo, AgentsQuery),
     /// Someone asks for the queues.
     ShowQueues(ReplyTo),
     /// Someone asks who decides.
@@ -416,7 +417,9 @@ impl Core for OffersCore {
             Input::Resume { epoch } => self.on_resume(now, epoch, out),
             Input::Allocator { reply, message } => self.on_allocator(now, reply, message, out),
             Input::ShowAccount(reply, query) => self.on_show_account(now, &reply, query, out),
-            Input::ShowUsage(reply) => out.push(Output::Usage(reply, Answer::Ok(self.usage()))),
+            Input::ShowUsage(reply, query) => {
+                out.push(Output::Usage(reply, Answer::Ok(self.usage(&query))));
+            }
             Input::ShowQueues(reply) => out.push(Output::Queues(reply, Answer::Ok(self.queue_views()))),
             Input::ShowPolicy(reply) => out.push(Output::Policy(
                 reply,

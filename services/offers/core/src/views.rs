@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use allot_model::view::lowest_terms;
 use allot_model::{
-    AgentUse, Amount, HoldBack, QueueGuarantee, QueueLimit, QueueName, QueueView, ResourceName, Resources,
+    AgentUse, AgentsQuery, Amount, HoldBack, QueueGuarantee, QueueLimit, QueueName, QueueView, ResourceName,
+    Resources,
 };
 
 use crate::OffersCore;
@@ -12,7 +13,7 @@ use crate::agents::Standing;
 use crate::demand::Account;
 
 impl OffersCore {
-    pub(crate) fn usage(&self) -> Vec<AgentUse> {
+    pub(crate) fn usage(&self, query: &AgentsQuery) -> Vec<AgentUse> {
         let view = |(id, agent): (&allot_model::AgentId, &crate::agents::Agent)| AgentUse {
             agent: id.clone(),
             total: agent.facts.resources.to_json(),
@@ -20,7 +21,7 @@ impl OffersCore {
             free: agent.free.to_json(),
             available: agent.standing == Standing::Ready,
         };
-        self.agents.iter().map(view).collect()
+        query.page(&self.agents).map(view).collect()
     }
 
     pub(crate) fn queue_views(&self) -> Vec<QueueView> {

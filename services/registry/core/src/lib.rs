@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allot_model::{
-    AgentFacts, AgentId, AgentView, Answer, Beat, Core, Done, DrainCommand, Entry, Epoch, Hello, Record,
-    RegistryRecord, ReplyTo, Span, StateItem, Time, Welcome,
+    AgentFacts, AgentId, AgentView, AgentsQuery, Answer, Beat, Core, Done, DrainCommand, Entry, Epoch, Hello,
+    Record, RegistryRecord, ReplyTo, Span, StateItem, Time, Welcome,
 };
 
 use agent::Agent;
@@ -49,7 +49,7 @@ pub enum Input {
     /// An operator declares an agent gone for good.
     Gone(ReplyTo, AgentId),
     /// Someone asks for the agents.
-    ListAgents(ReplyTo),
+    ListAgents(ReplyTo, AgentsQuery),
 }
 
 /// Everything the registry can want done.
@@ -237,7 +237,7 @@ impl RegistryCore {
         }
     }
 
-    fn views(&self) -> Vec<AgentView> {
+    fn views(&self, query: &AgentsQuery) -> Vec<AgentView> {
         let view = |(id, agent): (&AgentId, &Agent)| AgentView {
             agent: id.clone(),
             host: agent.facts.host.clone(),
@@ -249,7 +249,7 @@ impl RegistryCore {
             heard_at: self.heard.get(id).copied().unwrap_or(agent.changed_at),
             program_version: agent.facts.program_version.clone(),
         };
-        self.agents.iter().map(view).collect()
+        query.page(&self.agents).map(view).collect()
     }
 
     /// Checks every cross-reference; for tests and the simulator.
@@ -292,7 +292,9 @@ impl Core for RegistryCore {
             Input::Drain(reply, agent, command) => self.on_drain(now, reply, &agent, command, out),
             Input::Undrain(reply, agent) => self.on_undrain(now, reply, &agent, out),
             Input::Gone(reply, agent) => self.on_gone(now, reply, &agent, out),
-            Input::ListAgents(reply) => out.push(Output::Agents(reply, Answer::Ok(self.views()))),
+            Input::ListAgents(reply, query) => {
+                out.push(Output::Agents(reply, Answer::Ok(self.views(&query))));
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod harness;
 
 use std::path::Path;
 
+use allot_model::AgentsQuery;
 use allot_registry_core::Input;
 use harness::*;
 
@@ -23,7 +24,7 @@ fn act(house: &mut House, line: &str) {
         ["drain", agent, "kill"] => house.drain(agent, true),
         ["undrain", agent] => house.undrain(agent),
         ["gone", agent] => house.gone(agent),
-        ["list"] => house.give(Input::ListAgents(reply())),
+        ["list"] => house.give(Input::ListAgents(reply(), AgentsQuery::default())),
         ["allocated", agent, attempts] => house.allocated(agent, run(attempts)),
         ["returned", agent, attempts] => house.returned(agent, run(attempts)),
         ["ended", agent, attempts] => house.ended(agent, run(attempts)),

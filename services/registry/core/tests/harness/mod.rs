@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use allot_model::AgentsQuery;
 use allot_model::view::Answer;
 use allot_model::*;
 use allot_registry_core::{Echo, Input, Options, Output, RegistryCore};
@@ -236,7 +237,7 @@ impl House {
 
     pub fn views(&mut self) -> Vec<AgentView> {
         let mut out = Vec::new();
-        self.core.handle(self.now, Input::ListAgents(reply()), &mut out);
+        self.core.handle(self.now, Input::ListAgents(reply(), AgentsQuery::default()), &mut out);
         match out.pop() {
             Some(Output::Agents(_, Answer::Ok(views))) => views,
             other => panic!("{other:?}"),

@@ -47,11 +47,12 @@ pub(crate) struct LaneHeld {
     pub(crate) tasks: u64,
 }
 
-/// A cell, and what its jobs ask for.
+/// The first job of a cell, where it stands, and what it asks for.
 #[derive(Debug, Clone, Copy)]
-struct Head {
-    cell: u32,
-    shape: u32,
+pub(crate) struct Head {
+    pub(crate) cell: u32,
+    pub(crate) job: u32,
+    pub(crate) shape: u32,
 }
 
 /// The waiting jobs of one shape in order.
@@ -91,7 +92,7 @@ impl Lane {
             before.into_iter().for_each(|(first, _)| {
                 self.heads.remove(&first);
             });
-            self.heads.insert(key, Head { cell: slot, shape });
+            self.heads.insert(key, Head { cell: slot, job, shape });
         }
         known.is_none()
     }
@@ -120,8 +121,8 @@ impl Lane {
         }
         self.heads.remove(&key);
         match first {
-            Some((first, _)) => {
-                self.heads.insert(first, Head { cell: slot, shape });
+            Some((first, job)) => {
+                self.heads.insert(first, Head { cell: slot, job, shape });
             }
             None => self.close_cell(slot),
         }
@@ -139,10 +140,6 @@ impl Lane {
         self.by_shape.get(&shape).copied()
     }
 
-    pub(crate) fn cell(&self, slot: u32) -> &Cell {
-        &self.cells[slot]
-    }
-
     /// The cells with waiting jobs.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Cell> {
         self.by_shape.values().map(|slot| &self.cells[*slot])
@@ -158,27 +155,28 @@ impl Lane {
         }
     }
 
-    /// The cell of the first job in order whose shape may fit somewhere.
-    pub(crate) fn next(&self, backfill: Backfill, mut is_open: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut heads = self.heads.values();
+    /// The first job in order whose shape may fit somewhere.
+    pub(crate) fn next(
+        &self,
+        backfill: Backfill,
+        mut is_open: impl FnMut(u32) -> bool,
+    ) -> Option<(JobKey, Head)> {
+        let mut heads = self.heads.iter();
         let head = match backfill {
-            Backfill::None => heads.next().filter(|head| is_open(head.shape)),
-            _ => heads.find(|head| is_open(head.shape)),
+            Backfill::None => heads.next().filter(|(_, head)| is_open(head.shape)),
+            _ => heads.find(|(_, head)| is_open(head.shape)),
         };
-        head.map(|head| head.cell)
+        head.map(|(key, head)| (*key, *head))
     }
 
     /// The first jobs in order, one for each shape, by their slots and shapes.
     pub(crate) fn firsts(&self) -> impl Iterator<Item = (JobKey, u32, u32)> {
-        let first = |(key, head): (&JobKey, &Head)| {
-            self.cell(head.cell).first().map(|(_, job)| (*key, job, head.shape))
-        };
-        self.heads.iter().filter_map(first)
+        self.heads.iter().map(|(key, head)| (*key, head.job, head.shape))
     }
 
-    /// The first job in order, and its cell.
-    pub(crate) fn head(&self) -> Option<(JobKey, u32)> {
-        self.heads.first_key_value().map(|(key, head)| (*key, head.cell))
+    /// The first job in order.
+    pub(crate) fn head(&self) -> Option<(JobKey, Head)> {
+        self.heads.first_key_value().map(|(key, head)| (*key, *head))
     }
 
     /// Its tasks hold `count` times `need` more.

@@ -4,7 +4,8 @@
 //! The first member in order that satisfies a condition is found without looking at subtrees whose summary rules
 //! it out. It is a treap whose heap order is a fixed hash of the slot, so that equal input makes equal trees.
 
-/// What a subtree says about its members. The default says that there are none, and changes nothing when joined.
+/// What a subtree says about its members. The default says that there are none, and changes nothing when joined; the order in
+/// which members are joined makes no difference.
 pub(crate) trait Summary: Copy + Default + PartialEq + std::fmt::Debug {
     /// What both say together.
     fn join(&mut self, other: &Self);
@@ -15,19 +16,21 @@ const NONE: u32 = u32::MAX;
 /// Slots in order of their keys. No two keys may be equal.
 #[derive(Debug, Clone)]
 pub(crate) struct Ranked<K, S> {
-    nodes: Vec<Node<K, S>>,
+    /// Apart from the nodes, which are all that most searches look at.
+    keys: Vec<K>,
+    nodes: Vec<Node<S>>,
     root: u32,
 }
 
-#[derive(Debug, Clone)]
-struct Node<K, S> {
-    key: K,
-    /// What the member itself says.
-    own: S,
+#[derive(Debug, Clone, Copy)]
+struct Node<S> {
     /// What it and everything below it say.
     all: S,
+    /// What the member itself says.
+    own: S,
     left: u32,
     right: u32,
+    parent: u32,
     /// Larger is nearer to the root.
     height: u32,
     linked: bool,
@@ -35,7 +38,7 @@ struct Node<K, S> {
 
 impl<K, S> Default for Ranked<K, S> {
     fn default() -> Self {
-        Self { nodes: Vec::new(), root: NONE }
+        Self { keys: Vec::new(), nodes: Vec::new(), root: NONE }
     }
 }
 
@@ -55,7 +58,7 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
 
     /// The key of a member.
     pub(crate) fn key(&self, slot: u32) -> Option<&K> {
-        self.nodes.get(slot as usize).filter(|node| node.linked).map(|node| &node.key)
+        self.keys.get(slot as usize).filter(|_| self.contains(slot))
     }
 
     /// What a member says.
@@ -85,12 +88,13 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         while self.nodes.len() <= slot as usize {
             let height = spread(u32::try_from(self.nodes.len()).unwrap_or(NONE));
             let (own, all) = (S::default(), S::default());
-            let key = K::default();
-            self.nodes.push(Node { key, own, all, left: NONE, right: NONE, height, linked: false });
+            let (left, right, parent) = (NONE, NONE, NONE);
+            self.nodes.push(Node { all, own, left, right, parent, height, linked: false });
+            self.keys.push(K::default());
         }
-        let node = &mut self.nodes[slot as usize];
-        (node.key, node.own, node.linked) = (key, own, true);
-        self.root = self.link(self.root, slot);
+        self.keys[slot as usize] = key;
+        self.nodes[slot as usize].own = own;
+        self.link(slot);
     }
 
     /// Moves a member to where its changed key belongs. Does nothing where the slot is no member.
@@ -98,11 +102,10 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         if !self.contains(slot) {
             return;
         }
-        self.root = self.unlink(self.root, slot);
-        let node = &mut self.nodes[slot as usize];
-        change(&mut node.key);
-        node.own = own;
-        self.root = self.link(self.root, slot);
+        self.unlink(slot);
+        change(&mut self.keys[slot as usize]);
+        self.nodes[slot as usize].own = own;
+        self.link(slot);
     }
 
     /// Has every member say something new.
@@ -125,8 +128,7 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
     /// Takes the slot out, if it is a member.
     pub(crate) fn remove(&mut self, slot: u32) {
         if self.contains(slot) {
-            self.root = self.unlink(self.root, slot);
-            self.nodes[slot as usize].linked = false;
+            self.unlink(slot);
         }
     }
 
@@ -136,24 +138,32 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         enter: impl Fn(&S) -> bool,
         mut accept: impl FnMut(u32) -> bool,
     ) -> Option<u32> {
-        self.find_below(self.root, &enter, &mut accept)
+        let root = self.entered(self.root, &enter)?;
+        self.find_below(root, &enter, &mut accept)
+    }
+
+    /// The root of a subtree, where there is one that passes.
+    fn entered(&self, root: u32, enter: &impl Fn(&S) -> bool) -> Option<u32> {
+        self.nodes.get(root as usize).filter(|node| enter(&node.all)).map(|_| root)
     }
 
     fn find_below(
         &self,
-        root: u32,
+        mut root: u32,
         enter: &impl Fn(&S) -> bool,
         accept: &mut impl FnMut(u32) -> bool,
     ) -> Option<u32> {
-        let node = self.nodes.get(root as usize).filter(|node| enter(&node.all))?;
-        let earlier = self.find_below(node.left, enter, accept);
-        if earlier.is_some() {
-            return earlier;
+        loop {
+            let node = &self.nodes[root as usize];
+            let left = self.entered(node.left, enter);
+            if let Some(earlier) = left.and_then(|left| self.find_below(left, enter, accept)) {
+                return Some(earlier);
+            }
+            if enter(&node.own) && accept(root) {
+                return Some(root);
+            }
+            root = self.entered(node.right, enter)?;
         }
-        if enter(&node.own) && accept(root) {
-            return Some(root);
-        }
-        self.find_below(node.right, enter, accept)
     }
 
     /// The member that so many others come before. `count` says of how many members a summary is.
@@ -196,7 +206,7 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
     pub(crate) fn up_to(&self, key: &K) -> S {
         let (mut all, mut at) = (S::default(), self.root);
         while let Some(node) = self.nodes.get(at as usize) {
-            if node.key > *key {
+            if self.keys[at as usize] > *key {
                 at = node.left;
                 continue;
             }
@@ -222,7 +232,8 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         slots
     }
 
-    fn pull(&mut self, slot: u32) {
+    /// What a member and everything below it say.
+    fn pulled(&self, slot: u32) -> S {
         let node = &self.nodes[slot as usize];
         let mut all = node.own;
         for child in [node.left, node.right] {
@@ -230,49 +241,84 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
                 all.join(&child.all);
             }
         }
-        self.nodes[slot as usize].all = all;
+        all
+    }
+
+    fn pull(&mut self, slot: u32) {
+        self.nodes[slot as usize].all = self.pulled(slot);
+    }
+
+    /// Brings what is said above a changed subtree up to date, as far up as it makes a difference.
+    fn pull_up(&mut self, mut at: u32) {
+        while at != NONE {
+            let all = self.pulled(at);
+            let node = &mut self.nodes[at as usize];
+            if node.all == all {
+                return;
+            }
+            (node.all, at) = (all, node.parent);
+        }
     }
 
     fn is_before(&self, left: u32, right: u32) -> bool {
-        self.nodes[left as usize].key < self.nodes[right as usize].key
+        self.keys[left as usize] < self.keys[right as usize]
     }
 
-    /// Puts `slot` into the tree under `root` and returns the new root.
-    fn link(&mut self, root: u32, slot: u32) -> u32 {
-        let top = if root == NONE || self.nodes[slot as usize].height > self.nodes[root as usize].height {
-            let (left, right) = self.split(root, slot);
-            let node = &mut self.nodes[slot as usize];
-            (node.left, node.right) = (left, right);
-            slot
-        } else if self.is_before(slot, root) {
-            let left = self.link(self.nodes[root as usize].left, slot);
-            self.nodes[root as usize].left = left;
-            root
-        } else {
-            let right = self.link(self.nodes[root as usize].right, slot);
-            self.nodes[root as usize].right = right;
-            root
-        };
-        self.pull(top);
-        top
+    fn set_left(&mut self, slot: u32, child: u32) {
+        self.nodes[slot as usize].left = child;
+        self.set_parent(child, slot);
     }
 
-    /// Takes `slot` out of the tree under `root` and returns the new root.
-    fn unlink(&mut self, root: u32, slot: u32) -> u32 {
-        if root == NONE {
-            return NONE;
+    fn set_right(&mut self, slot: u32, child: u32) {
+        self.nodes[slot as usize].right = child;
+        self.set_parent(child, slot);
+    }
+
+    fn set_parent(&mut self, child: u32, parent: u32) {
+        if let Some(node) = self.nodes.get_mut(child as usize) {
+            node.parent = parent;
         }
-        let Node { left, right, .. } = self.nodes[root as usize];
-        if root == slot {
-            return self.merge(left, right);
+    }
+
+    /// Puts a slot where its key belongs: below those that are nearer to the root, above the others.
+    fn link(&mut self, slot: u32) {
+        let Node { own, height, .. } = self.nodes[slot as usize];
+        let (mut parent, mut at, mut is_left) = (NONE, self.root, false);
+        while let Some(node) = self.nodes.get_mut(at as usize).filter(|node| node.height > height) {
+            node.all.join(&own);
+            let (left, right) = (node.left, node.right);
+            is_left = self.is_before(slot, at);
+            (parent, at) = (at, if is_left { left } else { right });
         }
-        if self.is_before(slot, root) {
-            self.nodes[root as usize].left = self.unlink(left, slot);
-        } else {
-            self.nodes[root as usize].right = self.unlink(right, slot);
+        let (before, after) = self.split(at, slot);
+        self.set_left(slot, before);
+        self.set_right(slot, after);
+        self.pull(slot);
+        self.nodes[slot as usize].linked = true;
+        match parent {
+            NONE => {
+                self.root = slot;
+                self.set_parent(slot, NONE);
+            }
+            parent if is_left => self.set_left(parent, slot),
+            parent => self.set_right(parent, slot),
         }
-        self.pull(root);
-        root
+    }
+
+    /// Takes a member out.
+    fn unlink(&mut self, slot: u32) {
+        let Node { left, right, parent, .. } = self.nodes[slot as usize];
+        self.nodes[slot as usize].linked = false;
+        let rest = self.merge(left, right);
+        match self.nodes.get(parent as usize) {
+            None => {
+                self.root = rest;
+                self.set_parent(rest, NONE);
+            }
+            Some(above) if above.left == slot => self.set_left(parent, rest),
+            Some(_) => self.set_right(parent, rest),
+        }
+        self.pull_up(parent);
     }
 
     /// The members under `root` before and after the key of `slot`.
@@ -283,11 +329,11 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         let Node { left, right, .. } = self.nodes[root as usize];
         let halves = if self.is_before(root, slot) {
             let (before, after) = self.split(right, slot);
-            self.nodes[root as usize].right = before;
+            self.set_right(root, before);
             (root, after)
         } else {
             let (before, after) = self.split(left, slot);
-            self.nodes[root as usize].left = after;
+            self.set_left(root, after);
             (before, root)
         };
         self.pull(root);
@@ -301,11 +347,11 @@ impl<K: Ord + Default, S: Summary> Ranked<K, S> {
         }
         let top = if self.nodes[first as usize].height >= self.nodes[second as usize].height {
             let right = self.merge(self.nodes[first as usize].right, second);
-            self.nodes[first as usize].right = right;
+            self.set_right(first, right);
             first
         } else {
             let left = self.merge(first, self.nodes[second as usize].left);
-            self.nodes[second as usize].left = left;
+            self.set_left(second, left);
             second
         };
         self.pull(top);

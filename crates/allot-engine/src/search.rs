@@ -7,7 +7,7 @@ use crate::arrivals::Unplanned;
 use crate::branch::{Member, WHOLE};
 use crate::candidates::{Ahead, Candidate};
 use crate::dims::{Need, Vector};
-use crate::lane::Lane;
+use crate::lane::{Head, Lane};
 use crate::policy::{JobKey, LaneKey};
 use crate::queues::Queues;
 use crate::ranked::{Ranked, Summary};
@@ -24,6 +24,13 @@ pub(crate) struct Place {
     /// How long it runs, where that decides before its key does; the same for all otherwise.
     pub(crate) estimate: Estimate,
     pub(crate) key: JobKey,
+}
+
+impl Place {
+    /// A job that is first of those of its lane that ask for the same.
+    fn of(lane: u32, (key, Head { cell, job, shape }): (JobKey, Head)) -> Self {
+        Self { lane, cell, job, shape, estimate: Estimate::UNKNOWN, key }
+    }
 }
 
 /// Which jobs are looked for.
@@ -253,13 +260,13 @@ impl Queues {
         match search.wanted {
             Wanted::Fitting => {
                 let may_go = |shape| shapes.is_open(shape) && self.may_have(lane.branch, shape, search);
-                self.first_of_cell(slot, lane.next(self.backfill, may_go)?)
+                lane.next(self.backfill, may_go).map(|first| Place::of(slot, first))
             }
             Wanted::All(hopeless) => {
                 let has_hope =
                     |shape| !hopeless.shapes.contains(&shape) && !hopeless.aside.contains(&(slot, shape));
                 let may_go = |shape| has_hope(shape) && self.may_have(lane.branch, shape, search);
-                self.first_of_cell(slot, lane.next(self.backfill, may_go)?)
+                lane.next(self.backfill, may_go).map(|first| Place::of(slot, first))
             }
             Wanted::Ahead(ahead) => {
                 let may_go = |shape| {
@@ -278,12 +285,6 @@ impl Queues {
                 Some(Place { lane: slot, cell, job, shape, estimate, key })
             }
         }
-    }
-
-    fn first_of_cell(&self, lane: u32, cell: u32) -> Option<Place> {
-        let waiting = self.lane(lane).cell(cell);
-        let (key, job) = waiting.first()?;
-        Some(Place { lane, cell, job, shape: waiting.shape, estimate: Estimate::UNKNOWN, key })
     }
 
     /// True where the jobs of all lanes stand in one line in which nobody goes ahead of the first.
@@ -346,7 +347,7 @@ impl Queues {
     /// The next job of a lane in the one line, if it can be served.
     fn first_of_lane(&self, slot: u32, search: &mut Search<'_>) -> Option<Found> {
         let place = if self.is_strict_line() {
-            self.first_of_cell(slot, self.lane(slot).head()?.1)?
+            Place::of(slot, self.lane(slot).head()?)
         } else {
             self.next_of_lane(slot, search)?
         };

@@ -27,6 +27,7 @@ use crate::bench::BenchArgs;
 use crate::chaos::ChaosArgs;
 use crate::generated::Mode;
 use crate::image::Profile;
+use crate::mutate::MutateArgs;
 use crate::simulate::SimulateArgs;
 
 /// The house's own commands.
@@ -87,10 +88,7 @@ enum Task {
     /// Runs the whole control plane on virtual time under faults: `cargo xtask simulate --seeds 1000`
     Simulate(SimulateArgs),
     /// Tries deliberate bugs in a copy of the source, each of which the simulation has to notice
-    Mutate {
-        /// Only those whose name contains this
-        only: Option<String>,
-    },
+    Mutate(MutateArgs),
     /// Kills, stops, pauses and cuts off every part of a cluster at random while jobs run, heals it, and checks that nothing was
     /// lost or repeated
     #[command(disable_help_flag = true)]
@@ -125,7 +123,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::BaseImages => image::base_images(),
         Task::Bench(args) => bench::bench(&args),
         Task::Simulate(args) => simulate::simulate(&args),
-        Task::Mutate { only } => mutate::mutate(only.as_deref()),
+        Task::Mutate(args) => mutate::mutate(&args),
         Task::Chaos(args) => chaos::chaos(&args),
         Task::ComposeTest => compose_test::compose_test(),
     }

@@ -11,8 +11,12 @@ use crate::run::{cargo, root, run, succeeds};
 
 /// The list of bugs.
 const LIST: &str = "tests/simulation/mutations.toml";
+/// What came of it when all were tried last.
+const TABLE: &str = "tests/simulation/mutations.md";
 /// So many seeds have to be enough.
-const SEEDS: &str = "500";
+const SEEDS: u32 = 500;
+/// So much of what a check says of a fault is shown.
+const MOST_CHARACTERS: usize = 140;
 
 /// A deliberate bug.
 #[derive(Debug, Deserialize)]
@@ -34,28 +38,59 @@ struct List {
     mutation: Vec<Mutation>,
 }
 
-/// Tries every bug whose name contains `only`, or all.
-pub(crate) fn mutate(only: Option<&str>) -> Result<()> {
+/// What to try.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MutateArgs {
+    /// Only those whose name contains this
+    only: Option<String>,
+    /// How many seeds each bug has to be noticed in
+    #[arg(long, default_value_t = SEEDS)]
+    seeds: u32,
+}
+
+/// Tries every bug whose name contains `only`, or all, and then brings the table up to date.
+pub(crate) fn mutate(args: &MutateArgs) -> Result<()> {
     let text = fs::read_to_string(root().join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
     let list: List = toml::from_str(&text).with_context(|| format!("{LIST} cannot be read"))?;
     let copy = Copy::new()?;
     let mut unseen = Vec::new();
-    for mutation in
-        list.mutation.iter().filter(|mutation| only.is_none_or(|only| mutation.name.contains(only)))
-    {
-        let seen = copy.try_one(mutation)?;
-        println!(
-            "{} {}: {}",
-            if seen.is_some() { "✓" } else { "✗" },
-            mutation.name,
-            seen.as_deref().unwrap_or("never noticed")
-        );
-        if seen.is_none() {
-            unseen.push(mutation.name.as_str());
+    let mut table = vec![table_head()];
+    let is_wanted =
+        |mutation: &&Mutation| args.only.as_deref().is_none_or(|only| mutation.name.contains(only));
+    for mutation in list.mutation.iter().filter(is_wanted) {
+        let name = &mutation.name;
+        match copy.try_one(mutation, args.seeds)? {
+            Some(Seen { seed, fault }) => {
+                println!("✓ {name}: seed {seed}: {fault}");
+                table.push(format!("| {name} | {seed} | {} |", fault.replace('|', "\\|")));
+            }
+            None => {
+                println!("✗ {name}: never noticed");
+                table.push(format!("| {name} | **none** | |"));
+                unseen.push(name.as_str());
+            }
         }
+    }
+    if args.only.is_none() {
+        fs::write(root().join(TABLE), table.join("\n") + "\n")
+            .with_context(|| format!("cannot write {TABLE}"))?;
     }
     ensure!(unseen.is_empty(), "the simulation did not notice: {}", unseen.join(", "));
     Ok(())
+}
+
+fn table_head() -> String {
+    format!(
+        "# Deliberate bugs, and what noticed them\n\nWritten by `cargo xtask mutate`, which puts each bug of \
+         [mutations.toml](mutations.toml) into a copy of the source and simulates seeds from 1 on, up to {SEEDS}, until a check \
+         fails.\n\n| bug | first seed | what the check said |\n|---|---|---|"
+    )
+}
+
+/// How a bug was noticed.
+struct Seen {
+    seed: String,
+    fault: String,
 }
 
 /// The source, to be broken.
@@ -92,7 +127,7 @@ impl Copy {
     }
 
     /// How the bug was noticed; nothing where it was not.
-    fn try_one(&self, mutation: &Mutation) -> Result<Option<String>> {
+    fn try_one(&self, mutation: &Mutation, seeds: u32) -> Result<Option<Seen>> {
         let Mutation { name, file, from, to } = mutation;
         let path = self.folder.join(file);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", file.display()))?;
@@ -104,21 +139,22 @@ impl Copy {
             );
         }
         fs::write(&path, text.replacen(from.as_str(), to, 1))?;
-        let seen = if self.simulates() { Ok(self.seeds()?) } else { Err(()) };
+        let seen = if self.simulates() { Ok(self.seeds(seeds)?) } else { Err(()) };
         fs::write(&path, text)?;
         seen.or_else(|()| bail!("{name}: it does not build any more: bring {LIST} up to date"))
     }
 
-    fn seeds(&self) -> Result<Option<String>> {
+    fn seeds(&self, seeds: u32) -> Result<Option<Seen>> {
         let program: &Path = &self.folder.join("target/debug/allot-simulation");
         let mut command = Command::new(program);
-        command.args(["--from", "1", "--seeds", SEEDS, "--once", "--fail-fast"]);
+        command.args(["--from", "1", "--seeds", &seeds.to_string(), "--once", "--fail-fast"]);
         let output = command.output().with_context(|| format!("cannot run {}", program.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let mut lines = text.lines().skip_while(|line| !line.starts_with('✗'));
         let seed = lines.next().and_then(|line| line.split_whitespace().nth(2));
-        let fault = lines.next().unwrap_or_default().trim();
-        Ok(seed.filter(|_| !output.status.success()).map(|seed| format!("seed {seed}: {fault}")))
+        let fault = lines.next().unwrap_or_default().trim().chars().take(MOST_CHARACTERS).collect();
+        let seed = seed.filter(|_| !output.status.success()).map(str::to_owned);
+        Ok(seed.map(|seed| Seen { seed, fault }))
     }
 }
 

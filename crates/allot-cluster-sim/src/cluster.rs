@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 
-use allot_model::{AgentId, AgentOrder, AttemptId, AttemptRun, Time};
+use allot_model::{AgentId, AgentOrder, AttemptId, AttemptRun, Span, Time};
 
 use crate::checks::chronicle::Chronicle;
 use crate::checks::effects::Effects;
@@ -22,6 +22,8 @@ use crate::streams::{Inbox, Lease, Ledger};
 
 /// After every so many events a process is asked whether its parts agree: it takes as long as all else together.
 const SANITY_EVERY: u64 = 8;
+/// How long a service takes at most that is slow to read on in the ledger.
+const SLOW_READ: Span = Span::from_secs(3);
 
 /// Where a process runs.
 pub(crate) struct Node {
@@ -357,6 +359,10 @@ impl<'a> Cluster<'a> {
         let cut = self.nodes[id.0].cut;
         if let Some(until) = cut.into_iter().filter(|until| *until > self.now).max() {
             let at = until + self.hop();
+            return self.plan(at, Event::Read(who));
+        }
+        if !self.healed && self.net.chance(self.options.lag) {
+            let at = self.now + self.net.span(Span::from_millis(1), SLOW_READ);
             return self.plan(at, Event::Read(who));
         }
         for _ in 0..16 {

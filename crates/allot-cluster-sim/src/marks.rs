@@ -106,6 +106,8 @@ marks! {
     SubmittedTwice => "submission known again by its message id",
     /// A submission that is no job.
     Rejected => "submission rejected",
+    /// A submission to a queue of which enough jobs wait.
+    QueueFull => "submission rejected because enough jobs of its queue wait",
     /// A drain that came to its end.
     Drained => "agent drained",
     /// An agent that was declared gone.

@@ -49,6 +49,8 @@ pub struct Options {
     pub reorder: bool,
     /// Of a thousand messages that may, how many come very late.
     pub late: u32,
+    /// Of a thousand times that a service reads on in the ledger, how often it is slow to.
+    pub lag: u32,
     /// About how often a link is cut; not at all where absent.
     pub cuts: Option<Span>,
     /// About how often a process of the control plane is killed.
@@ -75,6 +77,9 @@ pub struct Options {
     pub wanted: Preempt,
 }
 
+/// Of a thousand messages that may come very late, how many do where that is not drawn.
+pub(crate) const SELDOM: u32 = 3;
+
 const MINUTE: Span = Span::from_secs(60);
 
 /// Something that tasks are stopped for.
@@ -94,7 +99,7 @@ impl Options {
         };
         let options = Self::drawn_with(&mut dice, seed, style);
         let mut options = Self {
-            late: if dice.chance(400) { u32::try_from(dice.between(3, 250)).unwrap_or(3) } else { 3 },
+            late: if dice.chance(400) { u32::try_from(dice.between(4, 250)).unwrap_or(4) } else { SELDOM },
             preempt: PreemptRules {
                 preempt: if dice.chance(300) { Preempt::None } else { any(&mut dice) },
                 min_run: if dice.chance(500) {
@@ -107,6 +112,7 @@ impl Options {
             wanted: if dice.chance(300) { Preempt::None } else { any(&mut dice) },
             ..options
         };
+        options.lag = if dice.chance(300) { u32::try_from(dice.between(1, 150)).unwrap_or(1) } else { 0 };
         // Nobody is stopped where there is room for all.
         if options.preempt.preempt != Preempt::None && dice.chance(400) {
             (options.agents, options.jobs) = (options.agents.min(2), options.jobs.max(80));
@@ -139,7 +145,8 @@ impl Options {
             loss: if dice.chance(likely) { u32::try_from(dice.below(200)).unwrap_or(0) } else { 0 },
             twice: if dice.chance(likely) { u32::try_from(dice.below(200)).unwrap_or(0) } else { 0 },
             reorder: dice.chance(likely),
-            late: 3,
+            late: SELDOM,
+            lag: 0,
             cuts: every(dice, 2, 60),
             crashes: every(dice, 2, 60),
             crash_at_append: if dice.chance(likely) { u32::try_from(dice.below(40)).unwrap_or(0) } else { 0 },
@@ -174,7 +181,7 @@ impl fmt::Display for Options {
             self.leases, self.allocators, self.adversaries, self.agents, self.jobs
         )?;
         write!(f, " safety {} delay {} loss {} twice {}", self.safety, self.delay, self.loss, self.twice)?;
-        write!(f, " reorder {} late {}", self.reorder, self.late)?;
+        write!(f, " reorder {} late {} lag {}", self.reorder, self.late, self.lag)?;
         write!(f, " skew {} timeout {}", self.skew, self.agent_timeout)?;
         write!(f, " crash_at_append {} wire {}", self.crash_at_append, self.wire)?;
         if let Some(SnapshotConfig { every_records, at_least_every, keep_ledger }) = self.snapshots {

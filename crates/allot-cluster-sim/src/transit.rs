@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::event::Event;
 use crate::marks::Mark;
 use crate::message::{Message, NodeId, Party, To};
+use crate::options::SELDOM;
 use crate::process::{Heard, Role};
 use crate::streams::Publication;
 use crate::writer::writer_of;
@@ -17,6 +18,8 @@ use crate::writer::writer_of;
 const LEAST_DELAY: Span = Span::from_micros(50);
 /// Of a thousand messages that come a second time, how many do so very late.
 const LATE_AGAIN: u32 = 300;
+/// Of a thousand messages with which an agent begins, how many come once more very late, where messages are late often.
+const LATE_HELLO: u32 = 400;
 /// How late a message may come that is very late.
 const VERY_LATE: Span = Span::from_secs(40);
 
@@ -73,8 +76,13 @@ impl Cluster<'_> {
         };
         self.digest.mix(message.kind());
         let message = Arc::new(message);
+        let is_hello = matches!(*message, Message::Hello(_));
         for party in self.listeners(to) {
-            for at in self.arrivals(from.node, party.node) {
+            let mut arrivals = self.arrivals(from.node, party.node);
+            if is_hello && self.options.late > SELDOM && !self.healed && self.net.chance(LATE_HELLO) {
+                arrivals.push(self.now + self.net.span(Span::from_millis(10), VERY_LATE));
+            }
+            for at in arrivals {
                 self.plan(at, Event::Tell(party, Heard::Message(from, message.clone())));
             }
         }

@@ -100,7 +100,15 @@ impl User {
     }
 
     fn queue_change(&mut self) -> Option<QueueSetCommand> {
-        let limits = ["tasks=1", "tasks=3", "cpus=2", "cpus=none", "tasks=none"];
+        let limits = [
+            "tasks=1",
+            "tasks=3",
+            "cpus=2",
+            "cpus=none",
+            "tasks=none",
+            "pending_jobs=2",
+            "pending_jobs=none",
+        ];
         let guarantees = ["cpus=1", "tasks=1", "cpus=4", "tasks=6", "cpus=none", "tasks=none"];
         // Where others are stopped for it, it is worth a guarantee.
         let likely = if self.wants_guarantees() { 800 } else { 300 };

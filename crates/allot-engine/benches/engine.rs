@@ -241,8 +241,8 @@ impl World {
         let below = |queue: u64| name(&format!("org{}.queue{queue:04}", queue % 10));
         self.queues = (0..scale.queues).map(below).collect();
         let limit = |amounts: &[(&str, u64)]| QueueLimit {
-            tasks: None,
             resources: amounts.iter().map(|(resource, most)| (name(resource), *most)).collect(),
+            ..QueueLimit::default()
         };
         let mut limits: Vec<(QueueName, _)> =
             (0..10).map(|org| (name(&format!("org{org}")), limit(&[("cpus", 80_000_000)]))).collect();
@@ -259,7 +259,8 @@ impl World {
     /// So many queues that are guaranteed so many thousandths of a cpu, and may have so many.
     fn guarantee_queues(&mut self, queues: u64, least: u64, most: u64) {
         self.queues = (0..queues).map(|queue| name(&format!("queue{queue:04}"))).collect();
-        let cpus = |amount| QueueLimit { tasks: None, resources: [(name("cpus"), amount)].into() };
+        let cpus =
+            |amount| QueueLimit { resources: [(name("cpus"), amount)].into(), ..QueueLimit::default() };
         let item = |queue: &QueueName| FeedItem::Queue {
             queue: queue.clone(),
             weight: 1,

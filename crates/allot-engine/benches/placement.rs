@@ -129,7 +129,7 @@ fn limited() {
     for agent in 0..3_000 {
         pool.add_agent(&format!("agent-{agent:06}"), resources(16_000, 65_536, 0), &[]);
     }
-    let limit = |cpus| QueueLimit { tasks: None, resources: [(name("cpus"), cpus)].into() };
+    let limit = |cpus| QueueLimit { resources: [(name("cpus"), cpus)].into(), ..QueueLimit::default() };
     let item = |queue: u64| FeedItem::Queue {
         queue: name(&format!("queue{queue:06}")),
         weight: 1,

@@ -87,6 +87,8 @@ impl Pool {
     /// A queue was set. False where all has to be told from the start, see [`crate::queues::Queues::bound`].
     pub(crate) fn on_queue(&mut self, queue: &QueueName, weight: u32, settings: Settings) -> bool {
         self.preempting.on_demand();
+        let Settings { limit, guarantee } = settings;
+        let settings = Settings { limit: limit.of_tasks(), guarantee };
         let queues = &mut self.backlog.queues;
         queues.weigh(queue, weight, self.fleet.capacity());
         queues.bound(queue, settings, &mut self.dims)

@@ -1,4 +1,5 @@
-//! Limits of queues: the most that the tasks of a queue, and of all queues below it, may hold together.
+//! Limits of queues: the most that the tasks of a queue, and of all queues below it, may hold together, and how many of
+//! their jobs may wait.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,8 @@ pub struct QueueLimit {
     pub tasks: Option<u64>,
     /// How much of each resource they may hold, in the units of [`Amount::Scalar`]. Nothing at all is a limit too.
     pub resources: BTreeMap<ResourceName, u64>,
+    /// How many jobs may have tasks that wait. Not for tasks to hold: what is submitted beyond it is rejected.
+    pub pending_jobs: Option<u64>,
 }
 
 /// Something that a limit can limit.
@@ -29,10 +32,15 @@ pub enum Limited {
     Tasks,
     /// What they hold of a resource.
     Resource(ResourceName),
+    /// The number of jobs of which tasks wait.
+    PendingJobs,
 }
 
 /// The word for the number of tasks, where resources are named.
 const TASKS: &str = "tasks";
+
+/// The word for the number of jobs of which tasks wait.
+const PENDING_JOBS: &str = "pending_jobs";
 
 /// What stands in the place of an amount where there is no limit.
 const NONE: &str = "none";
@@ -44,7 +52,13 @@ impl QueueLimit {
     /// True where nothing is limited.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.tasks.is_none() && self.resources.is_empty()
+        self.tasks.is_none() && self.resources.is_empty() && self.pending_jobs.is_none()
+    }
+
+    /// What of it limits what tasks hold.
+    #[must_use]
+    pub fn of_tasks(self) -> Self {
+        Self { pending_jobs: None, ..self }
     }
 
     /// To how much something is limited, where it is.
@@ -53,6 +67,7 @@ impl QueueLimit {
         match what {
             Limited::Tasks => self.tasks,
             Limited::Resource(name) => self.resources.get(name).copied(),
+            Limited::PendingJobs => self.pending_jobs,
         }
     }
 
@@ -61,14 +76,16 @@ impl QueueLimit {
     pub fn or(&self, other: &Self) -> Self {
         let mut resources = other.resources.clone();
         resources.extend(self.resources.iter().map(|(name, units)| (name.clone(), *units)));
-        Self { tasks: self.tasks.or(other.tasks), resources }
+        let pending_jobs = self.pending_jobs.or(other.pending_jobs);
+        Self { tasks: self.tasks.or(other.tasks), resources, pending_jobs }
     }
 
     /// All that is limited, and to how much; tasks first.
     pub fn iter(&self) -> impl Iterator<Item = (Limited, u64)> {
         let tasks = self.tasks.map(|count| (Limited::Tasks, count));
         let resources = self.resources.iter().map(|(name, units)| (Limited::Resource(name.clone()), *units));
-        tasks.into_iter().chain(resources)
+        let pending = self.pending_jobs.map(|count| (Limited::PendingJobs, count));
+        tasks.into_iter().chain(resources).chain(pending)
     }
 
     /// The first thing of which so many tasks more, each with this, would be too much, where they hold `tasks` and
@@ -118,26 +135,32 @@ impl fmt::Display for QueueLimit {
 }
 
 impl Limited {
-    /// Reads the name of a resource, or `tasks`.
+    /// Reads the name of a resource, or `tasks` or `pending_jobs`.
     fn parse(name: &str) -> Result<Self, String> {
-        if name == TASKS { Ok(Self::Tasks) } else { ResourceName::parse_known(name).map(Self::Resource) }
+        match name {
+            TASKS => Ok(Self::Tasks),
+            PENDING_JOBS => Ok(Self::PendingJobs),
+            _ => ResourceName::parse_known(name).map(Self::Resource),
+        }
     }
 
     /// Reads an amount of it as people write it.
     fn parse_amount(&self, text: &str) -> Result<u64, String> {
-        let Self::Resource(name) = self else {
-            let count = text.parse().ok().filter(|count| *count <= Amount::MOST);
-            let allowed = format!("write a whole number of at most {}", Amount::MOST);
-            return count.ok_or_else(|| format!("{text:?} is not a number of tasks: {allowed}"));
+        let counted = match self {
+            Self::Resource(name) => return Amount::parse_scalar(name, text),
+            Self::Tasks => "tasks",
+            Self::PendingJobs => "jobs",
         };
-        Amount::parse_scalar(name, text)
+        let count = text.parse().ok().filter(|count| *count <= Amount::MOST);
+        let allowed = format!("write a whole number of at most {}", Amount::MOST);
+        count.ok_or_else(|| format!("{text:?} is not a number of {counted}: {allowed}"))
     }
 
     /// An amount of it as people write it.
     #[must_use]
     pub fn text(&self, units: u64) -> String {
         match self {
-            Self::Tasks => units.to_string(),
+            Self::Tasks | Self::PendingJobs => units.to_string(),
             Self::Resource(name) => Amount::scalar_text(name, units),
         }
     }
@@ -146,7 +169,7 @@ impl Limited {
     #[must_use]
     pub fn to_json(&self, units: u64) -> Value {
         match self {
-            Self::Tasks => Value::from(units),
+            Self::Tasks | Self::PendingJobs => Value::from(units),
             Self::Resource(name) => Amount::Scalar(units).to_json(name),
         }
     }
@@ -157,6 +180,7 @@ impl fmt::Display for Limited {
         match self {
             Self::Tasks => f.pad(TASKS),
             Self::Resource(name) => name.fmt(f),
+            Self::PendingJobs => f.pad(PENDING_JOBS),
         }
     }
 }
@@ -181,7 +205,7 @@ impl Holding {
     #[must_use]
     pub fn beside(&self, limit: &QueueLimit) -> QueueLimit {
         let resources = limit.resources.keys().map(|name| (name.clone(), self.of(name))).collect();
-        QueueLimit { tasks: limit.tasks.map(|_| self.tasks), resources }
+        QueueLimit { tasks: limit.tasks.map(|_| self.tasks), resources, pending_jobs: None }
     }
 
     /// So many tasks more hold this each.
@@ -242,12 +266,13 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_people_write_them() {
-        let limit = limit("cpus=4, mem=16GB,tasks=10,licenses=0");
+        let limit = limit("cpus=4, mem=16GB,tasks=10,licenses=0,pending_jobs=100");
         assert_eq!(limit.tasks, Some(10));
         assert_eq!(limit.resources[&name("cpus")], 4_000);
         assert_eq!(limit.resources[&name("mem")], 16_000_000_000);
-        assert_eq!(limit.in_words(), "limit tasks 10, cpus 4, licenses 0, mem 16GB");
-        let json = json!({"tasks": 10, "cpus": 4, "licenses": 0, "mem": "16GB"});
+        assert_eq!(limit.in_words(), "limit tasks 10, cpus 4, licenses 0, mem 16GB, pending_jobs 100");
+        let json = json!({"tasks": 10, "cpus": 4, "licenses": 0, "mem": "16GB", "pending_jobs": 100});
+        assert_eq!(limit.clone().of_tasks().in_words(), "limit tasks 10, cpus 4, licenses 0, mem 16GB");
         assert_eq!((limit.to_json(), QueueLimit::from_json(&json)), (json, Ok(limit)));
         let none = QueueLimit::default();
         assert_eq!((none.to_string(), none.in_words()), ("none".to_owned(), "no limit".to_owned()));
@@ -275,10 +300,12 @@ mod tests {
         #[test]
         fn limits_are_read_as_they_are_written(
             tasks in proptest::option::of(0..Amount::MOST),
+            pending_jobs in proptest::option::of(0..Amount::MOST),
             resources in proptest::collection::btree_map("[a-z]{4,6}|cpus|mem", 0..Amount::MOST, 0..4),
         ) {
             let resources = resources.into_iter().filter(|(n, _)| ResourceName::parse_known(n).is_ok() && n != "tasks");
-            let written = QueueLimit { tasks, resources: resources.map(|(n, units)| (name(&n), units)).collect() };
+            let resources = resources.map(|(n, units)| (name(&n), units)).collect();
+            let written = QueueLimit { tasks, resources, pending_jobs };
             prop_assert_eq!(QueueLimit::from_json(&written.to_json()), Ok(written.clone()));
             if !written.is_none() {
                 prop_assert_eq!(limit(&written.to_string().replace(", ", ",").replace(' ', "=")), written);

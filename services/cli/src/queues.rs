@@ -46,8 +46,9 @@ enum QueueVerb {
     /// queue that was never set has weight 1.
     ///
     /// A limit is the most that the tasks of a queue and of all queues below it may hold together; `tasks` limits how
-    /// many run at a time. A queue below another never escapes the limit of that one. What is left out stays as it is,
-    /// and tasks that run go on, even where they hold more than a new limit.
+    /// many run at a time. `pending_jobs` limits how many of their jobs may have tasks that wait: a job that is
+    /// submitted beyond it is rejected. A queue below another never escapes the limit of that one. What is left out
+    /// stays as it is, and tasks that run go on, even where they hold more than a new limit.
     ///
     /// A guarantee is what they get before others get more than is guaranteed to these. Others may use what a queue
     /// leaves of its guarantee, and it gets that back as their tasks end. A queue whose limit is no more than its
@@ -62,6 +63,7 @@ Examples:
   allot queue set research --weight 3
   allot queue set research --limit cpus=64 --limit mem=256GB
   allot queue set research.vision --limit gpus=4,tasks=20
+  allot queue set research --limit pending_jobs=10000
   allot queue set research --limit mem=none
   allot queue set research --no-limit
   allot queue set research --guarantee cpus=16,mem=64GB
@@ -73,8 +75,8 @@ struct SetArgs {
     /// Its share beside other queues.
     #[arg(long, value_name = "N", group = "what", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     weight: Option<u32>,
-    /// The most that it and those below it may hold of a resource, or how many `tasks` may run; `none` for no limit. Can
-    /// be given more than once.
+    /// The most that it and those below it may hold of a resource, how many `tasks` may run, or how many `pending_jobs`
+    /// there may be; `none` for no limit. Can be given more than once.
     #[arg(long, value_name = "NAME=AMOUNT", group = "what")]
     limit: Vec<LimitChange>,
     /// Take away every limit of it that `--limit` does not set.
@@ -208,8 +210,10 @@ fn preemption(queue: &QueueView) -> String {
 }
 
 fn beside(held: &QueueLimit, amounts: &QueueLimit) -> String {
-    let part = |(what, amount): (Limited, u64)| {
-        format!("{what} {}/{}", what.text(held.most(&what).unwrap_or(0)), what.text(amount))
+    let part = |(what, amount): (Limited, u64)| match what {
+        // What is held is told by the offers service, which knows of tasks alone.
+        Limited::PendingJobs => format!("{what} {amount}"),
+        _ => format!("{what} {}/{}", what.text(held.most(&what).unwrap_or(0)), what.text(amount)),
     };
     let parts: Vec<String> = amounts.iter().map(part).collect();
     if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }

@@ -262,8 +262,11 @@ impl Chronicle {
                 Ok(())
             }
             DispatcherRecord::JobRejected { job, rejection, .. } => {
-                let is_known = rejection.field == "Nats-Msg-Id";
-                marks.see(if is_known { Mark::SubmittedTwice } else { Mark::Rejected });
+                marks.see(match rejection.field.as_str() {
+                    "Nats-Msg-Id" => Mark::SubmittedTwice,
+                    "queue" => Mark::QueueFull,
+                    _ => Mark::Rejected,
+                });
                 self.decide(*job)
             }
             DispatcherRecord::JobReady { job } => {

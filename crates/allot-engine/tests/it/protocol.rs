@@ -369,7 +369,7 @@ fn any_item() -> impl Strategy<Value = FeedItem> {
                 1 => {
                     let resources = [("cpus".parse().unwrap(), cpus)].into_iter().filter(|_| mem == 0);
                     let tasks = (number > 1).then_some(number);
-                    let limit = QueueLimit { tasks, resources: resources.collect() };
+                    let limit = QueueLimit { tasks, resources: resources.collect(), ..QueueLimit::default() };
                     FeedItem::Queue {
                         queue,
                         weight: u32::try_from(number).unwrap(),

@@ -27,6 +27,7 @@ impl LimitChange {
         for (what, most) in &self.0 {
             match (what, most) {
                 (Limited::Tasks, most) => limit.tasks = *most,
+                (Limited::PendingJobs, most) => limit.pending_jobs = *most,
                 (Limited::Resource(name), Some(most)) => {
                     limit.resources.insert(name.clone(), *most);
                 }
@@ -138,10 +139,13 @@ mod tests {
 
     #[test]
     fn only_what_is_named_becomes_another() {
-        let before = change("cpus=4,mem=16GB,tasks=10").applied_to(QueueLimit::default());
+        let before = change("cpus=4,mem=16GB,tasks=10,pending_jobs=9").applied_to(QueueLimit::default());
         let after = change("cpus=none,mem=8GB,gpus=0").applied_to(before.clone());
-        assert_eq!(after.to_string(), "tasks 10, gpus 0, mem 8GB");
-        assert_eq!(change("tasks=none,licenses=none").applied_to(after).to_string(), "gpus 0, mem 8GB");
+        assert_eq!(after.to_string(), "tasks 10, gpus 0, mem 8GB, pending_jobs 9");
+        assert_eq!(
+            change("tasks=none,licenses=none,pending_jobs=none").applied_to(after).to_string(),
+            "gpus 0, mem 8GB"
+        );
         assert_eq!(LimitChange::default().applied_to(before.clone()), before);
     }
 
@@ -166,6 +170,7 @@ mod tests {
             ("mem=16G", "unknown unit"),
             ("tasks=1.5", "not a number of tasks: write a whole number"),
             ("tasks=-1", "not a number of tasks"),
+            ("pending_jobs=some", "not a number of jobs"),
             ("tasks=99999999999999999999", "not a number of tasks"),
             ("none,cpus=1", "write NAME=AMOUNT"),
             ("cpus=1,cpus=2", "it is named twice"),

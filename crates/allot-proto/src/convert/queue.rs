@@ -31,14 +31,14 @@ pub(super) fn read_queue_set(message: v1::QueueSet) -> Result<Settings, WireErro
 impl From<&QueueLimit> for v1::QueueLimit {
     fn from(limit: &QueueLimit) -> Self {
         let units = limit.resources.iter().map(|(name, units)| (name.to_string(), *units));
-        Self { tasks: limit.tasks, resources_units: units.collect() }
+        Self { tasks: limit.tasks, resources_units: units.collect(), pending_jobs: limit.pending_jobs }
     }
 }
 
 fn read_limit(message: v1::QueueLimit) -> Result<QueueLimit, WireError> {
     let read = |(name, units): (String, u64)| Ok((read::id(&name, "resources_units")?, units));
     let resources = message.resources_units.into_iter().map(read).collect::<Result<_, WireError>>()?;
-    Ok(QueueLimit { tasks: message.tasks, resources })
+    Ok(QueueLimit { tasks: message.tasks, resources, pending_jobs: message.pending_jobs })
 }
 
 words!(HoldBack: Fixed, Always, Never);

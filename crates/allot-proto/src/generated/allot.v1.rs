@@ -1161,6 +1161,10 @@ pub struct QueueLimit {
         ::prost::alloc::string::String,
         u64,
     >,
+    /// How many jobs may have tasks that wait, absent for no limit: the dispatcher rejects what is submitted beyond it.
+    /// Allocators need not look at it.
+    #[prost(uint64, optional, tag = "3")]
+    pub pending_jobs: ::core::option::Option<u64>,
 }
 /// What the tasks of a queue and of all queues below it are to have together, where they want it, before others.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -16,6 +16,7 @@ pub fn samples() -> Vec<Sample> {
         sample("batch.offers", batch(Writer::Offers, offers().into_iter().map(Record::Offers))),
         sample("batch.jobs", batch(Writer::Dispatcher, jobs().into_iter().map(Record::Dispatcher))),
         sample("batch.limits", batch(Writer::Dispatcher, limits().into_iter().map(Record::Dispatcher))),
+        sample("batch.pending_jobs", batch(Writer::Dispatcher, pending_jobs().map(Record::Dispatcher))),
         sample(
             "batch.guarantees",
             batch(Writer::Dispatcher, guarantees().into_iter().map(Record::Dispatcher)),
@@ -96,12 +97,19 @@ fn jobs() -> Vec<DispatcherRecord> {
     ]
 }
 
+fn limited(limit: QueueLimit) -> DispatcherRecord {
+    let (queue, guarantee) = (id("research"), QueueGuarantee::default());
+    DispatcherRecord::QueueSet { queue, weight: 1, limit, guarantee }
+}
+
 fn limits() -> Vec<DispatcherRecord> {
-    let set = |limit| {
-        let (queue, guarantee) = (id("research"), QueueGuarantee::default());
-        DispatcherRecord::QueueSet { queue, weight: 1, limit, guarantee }
-    };
-    vec![set(limit()), set(QueueLimit { tasks: Some(0), ..QueueLimit::default() })]
+    vec![limited(limit()), limited(QueueLimit { tasks: Some(0), ..QueueLimit::default() })]
+}
+
+fn pending_jobs() -> impl Iterator<Item = DispatcherRecord> {
+    [Some(100), Some(0)]
+        .into_iter()
+        .map(|pending_jobs| limited(QueueLimit { pending_jobs, ..QueueLimit::default() }))
 }
 
 fn guarantees() -> Vec<DispatcherRecord> {

@@ -32,7 +32,7 @@ pub fn all() -> Vec<Sample> {
 
 fn limit() -> QueueLimit {
     let resources = [("cpus", 4_000), ("gpus", 0)].map(|(name, units)| (id(name), units)).into();
-    QueueLimit { tasks: Some(10), resources }
+    QueueLimit { tasks: Some(10), resources, pending_jobs: None }
 }
 
 fn sample<M: Wire + PartialEq + 'static>(name: &'static str, message: M) -> Sample {

@@ -60,10 +60,10 @@ pub fn run() -> BoxedStrategy<AttemptRun> {
 }
 
 pub fn limit() -> BoxedStrategy<QueueLimit> {
-    let limited = (option::of(number()), btree_map(resource(), number(), 0..4));
+    let limited = (option::of(number()), btree_map(resource(), number(), 0..4), option::of(number()));
     prop_oneof![
         Just(QueueLimit::default()),
-        limited.prop_map(|(tasks, resources)| QueueLimit { tasks, resources }),
+        limited.prop_map(|(tasks, resources, pending_jobs)| QueueLimit { tasks, resources, pending_jobs }),
     ]
     .boxed()
 }

@@ -59,7 +59,8 @@ pub(crate) fn pieces(outcome: &Outcome) -> Vec<Piece> {
 pub(super) fn events(workload: &Workload, outcome: &Outcome) -> Vec<(Time, Event)> {
     let end = outcome.ended_at;
     let mut events = Vec::with_capacity(3 * outcome.stays.len() + 2 * workload.jobs.len());
-    for (number, (job, fate)) in (0..).zip(workload.jobs.iter().zip(&outcome.jobs)) {
+    let fates = (0..).zip(workload.jobs.iter().zip(&outcome.jobs));
+    for (number, (job, fate)) in fates.filter(|(_, (_, fate))| !fate.rejected) {
         events.push((job.submit, Event::Waits(number, job.tasks.into())));
         events.extend(fate.end.map(|at| (at, Event::Closes(number))));
     }

@@ -130,6 +130,8 @@ struct JobEntry<'a> {
     start: Option<Seconds>,
     end: Option<Seconds>,
     wait: Option<Seconds>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    rejected: bool,
 }
 
 impl Serialize for Jobs<'_> {
@@ -143,6 +145,7 @@ impl Serialize for Jobs<'_> {
             start: fate.start.map(Seconds::at),
             end: fate.end.map(Seconds::at),
             wait: fate.start.map(|start| Seconds::long(start.since(job.submit))),
+            rejected: fate.rejected,
         }))
     }
 }

@@ -60,7 +60,7 @@ fn events(workload: &Workload, outcome: &Outcome) -> Vec<(Time, Event)> {
         events.extend(stay.end().map(|at| (at, Event::Ends(stay.job, left))));
     }
     for (number, (job, fate)) in (0_u32..).zip(workload.jobs.iter().zip(&outcome.jobs)) {
-        if job.submit <= outcome.ended_at {
+        if job.submit <= outcome.ended_at && !fate.rejected {
             events.push((job.submit, Event::Opens(number)));
         }
         events.extend(fate.end.map(|at| (at, Event::Closes(number))));

@@ -21,6 +21,9 @@ pub struct Measures {
     pub started: usize,
     /// How many of them were over.
     pub ended: usize,
+    /// How many of them were rejected, as more jobs of their queue would have waited than may.
+    #[serde(skip_serializing_if = "is_none")]
+    pub rejected: usize,
     /// Of jobs that started: from submission to the start of the first task.
     pub wait: Option<Distribution>,
     /// Of jobs that were over: from submission to the end of the last task.
@@ -75,6 +78,7 @@ impl Measures {
             submitted: workload.jobs.iter().filter(|job| job.submit <= outcome.ended_at).count(),
             started: fates().filter(|(_, fate)| fate.start.is_some()).count(),
             ended,
+            rejected: fates().filter(|(_, fate)| fate.rejected).count(),
             wait: Distribution::of(waits),
             response: Distribution::of(ran().map(|ran| ran.response().as_secs_f64())),
             bounded_slowdown: Distribution::of(ran().map(|ran| ran.bounded_slowdown())),
@@ -89,6 +93,11 @@ impl Measures {
             lost: lost(outcome).as_secs_f64(),
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How long tasks had run that were stopped for others.

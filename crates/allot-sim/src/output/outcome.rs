@@ -89,6 +89,8 @@ pub struct Fate {
     pub start: Option<Time>,
     /// When nothing of it waited or ran any more, if that came.
     pub end: Option<Time>,
+    /// True where it was rejected, as more jobs of its queue would have waited than may.
+    pub rejected: bool,
 }
 
 impl Outcome {

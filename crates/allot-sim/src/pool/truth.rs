@@ -65,6 +65,8 @@ struct JobTruth {
     first_stay: u32,
     /// Submitted, and not over.
     is_open: bool,
+    /// Counted among those that wait, where limits make that matter.
+    is_pending: bool,
 }
 
 impl<'a> Truth<'a> {
@@ -108,9 +110,17 @@ impl<'a> Truth<'a> {
             return;
         };
         let Some(tasks) = job.tasks.checked_sub(1).and_then(|last| TaskRange::new(0, last)) else { return };
+        let queue = self.workload.queues.get(job.queue as usize).map(|queue| &queue.name);
+        if let Some((held, queue)) = self.held.as_ref().zip(queue)
+            && !held.may_wait(queue)
+        {
+            truth.fate.rejected = true;
+            return;
+        }
         truth.waiting = Waiting::Run(tasks);
         truth.is_open = true;
         truth.first_stay = u32::try_from(self.stays.len()).unwrap_or(u32::MAX);
+        self.note_waiting(number);
         let told = self.told(number);
         self.items.extend(told.map(FeedItem::Job));
         self.items.push(FeedItem::Pending { job: id(number), tasks });
@@ -207,6 +217,7 @@ impl<'a> Truth<'a> {
         if let Some(truth) = self.jobs.get_mut(job as usize) {
             truth.waiting.insert(tasks);
         }
+        self.note_waiting(job);
         self.requeued.push(again);
         self.items.push(FeedItem::Pending { job: id(job), tasks });
     }
@@ -229,6 +240,23 @@ impl<'a> Truth<'a> {
         let job = self.workload.jobs.get(stay.job as usize)?;
         let plain = self.workload.asks.get(job.asks as usize).map(|asks| &asks.slice);
         if self.named.is_empty() { plain } else { self.named.get(&number).or(plain) }
+    }
+
+    /// Counts a job among those that wait, or not any more, where limits make that matter.
+    fn note_waiting(&mut self, number: u32) {
+        let Some(held) = &mut self.held else { return };
+        let (Some(truth), Some(job)) =
+            (self.jobs.get_mut(number as usize), self.workload.jobs.get(number as usize))
+        else {
+            return;
+        };
+        let waits = !truth.waiting.is_empty();
+        if let Some(queue) =
+            self.workload.queues.get(job.queue as usize).filter(|_| waits != truth.is_pending)
+        {
+            truth.is_pending = waits;
+            held.note_waiting(&queue.name, waits);
+        }
     }
 
     fn note_changed(&mut self, number: u32) {
@@ -269,6 +297,7 @@ impl<'a> Truth<'a> {
                 waiting.ranges().into_iter().map(|tasks| FeedItem::Withdrawn { job: id(job), tasks }),
             );
         }
+        self.note_waiting(job);
         self.end_oldest(now, job, u32::MAX);
     }
 
@@ -344,6 +373,7 @@ impl<'a> Truth<'a> {
         }
         truth.running += u32::try_from(slots).unwrap_or(u32::MAX);
         truth.fate.start.get_or_insert(now);
+        self.note_waiting(number);
         self.stays.push(Stay::new(number, agent, tasks, now));
         if !slice.is_scalar() {
             self.named.insert(stay, slice.clone());

@@ -1,5 +1,7 @@
 //! Each thing that can happen in a scenario, and that it happens when it should.
 
+use allot_sim::Measures;
+
 use crate::support::{grants, json, run, starts, states, yaml};
 
 fn check(text: &str, policy: &str, expected: &[&str]) {
@@ -163,6 +165,36 @@ events:
         states(&workload, &run(&workload, "drf")),
         ["org 3 1/3", "org.a 2 2/9", "org.b 1 1/9", "other 6 2/3"]
     );
+}
+
+#[test]
+fn jobs_that_would_wait_beside_too_many_are_rejected() {
+    let workload = yaml(
+        "
+queues: {org: {limit: {pending_jobs: 3}}, org.a: {limit: {pending_jobs: 2}}}
+events:
+  - {at: 0, agent: m1, resources: {cpus: 1}}
+  - {at: 0, submit: J1, queue: org.a, tasks: 2, run: 10s}
+  - {at: 0, submit: J2, queue: org.a, run: 10s}
+  - {at: 0, submit: J3, queue: org.a, run: 10s}
+  - {at: 1, submit: J4, queue: org.b, run: 10s}
+  - {at: 1, submit: J5, queue: org.b, run: 10s}
+  - {at: 5, cancel: J2}
+  - {at: 5, submit: J6, queue: org.a, run: 10s}
+  - {at: 6, queue: org, limit: {pending_jobs: none}}
+  - {at: 6, submit: J7, queue: org.b, run: 10s}
+  - {at: 6, submit: J8, queue: other, run: 10s}
+until: 100
+",
+    )
+    .workload;
+    let outcome = run(&workload, "fifo");
+    let rejected: Vec<bool> = outcome.jobs.iter().map(|job| job.rejected).collect();
+    assert_eq!(rejected, [false, false, true, false, true, false, false, false]);
+    let started = [Some(0), None, None, Some(20), None, Some(30), Some(40), Some(50)];
+    assert_eq!(starts(&outcome), started);
+    let measures = Measures::of(&workload, &outcome);
+    assert_eq!((measures.submitted, measures.started, measures.rejected), (8, 5, 2));
 }
 
 #[test]

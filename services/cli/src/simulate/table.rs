@@ -33,6 +33,7 @@ fn text(workload: &Workload, runs: &[Run], output: &Output) -> String {
 
 fn comparison(runs: &[Run]) -> Table {
     let preempts = runs.iter().any(|run| run.measures.preempted > 0);
+    let rejects = runs.iter().any(|run| run.measures.rejected > 0);
     let mut columns = vec![
         "POLICY",
         "STARTED#",
@@ -50,6 +51,7 @@ fn comparison(runs: &[Run]) -> Table {
         "GPUS#",
     ];
     columns.extend(["STOPPED#", "LOST#"].iter().filter(|_| preempts));
+    columns.extend(Some("REJECTED#").filter(|_| rejects));
     let mut table = Table::new(&columns);
     for run in runs {
         let Measures { started, ended, wait, response, bounded_slowdown, .. } = &run.measures;
@@ -81,6 +83,7 @@ fn comparison(runs: &[Run]) -> Table {
             cells.push(run.measures.preempted.to_string().into());
             cells.push(length(seconds(run.measures.lost)).into());
         }
+        cells.extend(rejects.then(|| run.measures.rejected.to_string().into()));
         table.row(cells);
     }
     table

@@ -158,6 +158,7 @@ fn exceeded(view: &QueueView, asks: &Request) -> Option<LimitReached> {
         let asked = match &what {
             Limited::Tasks => 1,
             Limited::Resource(name) => asks.get(name),
+            Limited::PendingJobs => 0,
         };
         (asked > 0 && held.saturating_add(asked) > most).then(|| LimitReached {
             queue: view.queue.clone(),

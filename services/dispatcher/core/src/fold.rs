@@ -96,6 +96,7 @@ impl DispatcherCore {
                 self.work.launch.entry(id.clone()).or_default().push(AttemptRun { tasks: part, ..*run });
             }
             rest = unwanted.ranges().collect();
+            self.pending.note(job);
         }
         let returned = rest.into_iter().map(|tasks| (id.clone(), AttemptRun { tasks, ..*run }));
         self.work.unwanted.extend(returned);
@@ -111,7 +112,7 @@ impl DispatcherCore {
         match record {
             DispatcherRecord::JobAdmitted { job, queue, message_id, submitted_at, spec, waits } => {
                 let dependencies = waits.then(|| self.dependencies(*job, &spec.after));
-                let admitted = Job::new(
+                let mut admitted = Job::new(
                     at,
                     queue.clone(),
                     self.shared(spec),
@@ -120,6 +121,7 @@ impl DispatcherCore {
                     dependencies,
                 );
                 self.take_from_inbox(*job, message_id.as_ref());
+                self.pending.note(&mut admitted);
                 self.jobs.insert(*job, Box::new(admitted));
                 self.work.unblocked.insert(*job);
             }
@@ -197,6 +199,7 @@ impl DispatcherCore {
                 job.set(part, changed);
             }
         }
+        self.pending.note(job);
     }
 
     fn change_placed(&mut self, run: AttemptRun, change: impl Fn(&mut Placed)) {
@@ -257,6 +260,7 @@ impl DispatcherCore {
                 agent.forget(run.job, part);
             }
         }
+        self.pending.note(job);
         if let Some(at) = retry_at {
             self.backoffs.insert((*at, run.job));
         }
@@ -298,6 +302,7 @@ impl DispatcherCore {
             }
             job.set(part, task);
         }
+        self.pending.note(job);
         self.work.done.insert(id);
     }
 
@@ -321,6 +326,7 @@ impl DispatcherCore {
             let phase = never_placed(at, TaskState::Dropped, Reason::DependencyFailed);
             job.set(part, Task { phase, ..task });
         }
+        self.pending.note(job);
         let tasks = u64::from(job.spec.tasks);
         self.forget_old(id, tasks);
     }

@@ -131,6 +131,8 @@ pub(crate) struct Job {
     pub(crate) started_at: Option<Time>,
     pub(crate) tasks: RunMap<Task>,
     pub(crate) earlier: BTreeMap<u32, Vec<Earlier>>,
+    /// True while it is counted among the jobs with tasks that wait.
+    pub(crate) is_pending: bool,
     counts: TaskCounts,
 }
 
@@ -165,6 +167,7 @@ impl Job {
             started_at: None,
             tasks: RunMap::new(),
             earlier: BTreeMap::new(),
+            is_pending: false,
             counts: TaskCounts::default(),
             dependencies,
             spec,
@@ -209,6 +212,11 @@ impl Job {
                 list.remove(0);
             }
         }
+    }
+
+    /// True where any of its tasks waits, for a place, for another job or for its next try.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.counts.queued > 0
     }
 
     /// True where any of its tasks holds an allocation.

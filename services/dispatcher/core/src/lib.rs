@@ -8,6 +8,7 @@ mod fold;
 mod job;
 mod list;
 mod orders;
+mod pending;
 mod react;
 mod reports;
 mod requests;
@@ -25,6 +26,7 @@ use allot_model::{
 };
 
 use job::Job;
+use pending::Pending;
 pub use submit::Submission;
 
 /// Everything that can happen to the dispatcher.
@@ -182,6 +184,8 @@ pub struct DispatcherCore {
     /// it who knows more.
     allocations: u64,
     message_ids: BTreeMap<Arc<str>, JobId>,
+    /// How many jobs of each queue have tasks that wait.
+    pending: Pending,
     /// Who waits for a job.
     dependents: BTreeMap<JobId, BTreeSet<JobId>>,
     /// Jobs with tasks that wait for their next try, by when.
@@ -212,6 +216,7 @@ impl DispatcherCore {
             inbox: JobId(0),
             allocations: 0,
             message_ids: BTreeMap::new(),
+            pending: Pending::default(),
             dependents: BTreeMap::new(),
             backoffs: BTreeSet::new(),
             ended: VecDeque::new(),
@@ -267,6 +272,7 @@ impl DispatcherCore {
             state.tasks.iter().map(move |(job, tasks)| ((agent.clone(), *job), tasks.count()))
         });
         assert_eq!(by_agent.collect::<BTreeMap<_, _>>(), placed, "tasks by agent");
+        assert_eq!(self.pending, Pending::counted(self.jobs.values()), "jobs with tasks that wait");
     }
 
     /// True where the durable state of both is the same.
@@ -279,6 +285,7 @@ impl DispatcherCore {
             && self.inbox == other.inbox
             && self.allocations == other.allocations
             && self.message_ids == other.message_ids
+            && self.pending == other.pending
             && self.dependents == other.dependents
     }
 }

@@ -91,6 +91,10 @@ impl DispatcherCore {
         let limit = limit.applied_to(if *no_limit { QueueLimit::default() } else { known.limit });
         let before = if *no_guarantee { QueueGuarantee::default() } else { known.guarantee };
         let least = guarantee.applied_to(before.least);
+        if least.pending_jobs.is_some() {
+            let allowed = "name resources, or `tasks`; `pending_jobs` can be limited alone";
+            return Err(format!("guarantee: jobs cannot be guaranteed to wait: {allowed}"));
+        }
         for (field, amounts) in [("limit", &limit), ("guarantee", &least)] {
             let (resources, most) = (amounts.resources.len(), QueueLimit::MOST_RESOURCES);
             if resources > most {

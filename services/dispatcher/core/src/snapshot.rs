@@ -87,7 +87,8 @@ impl DispatcherCore {
         }
         // The first job of every snapshot says what it is.
         let Some(spec) = self.last_spec.clone() else { return };
-        let job = Job::load(spec, state);
+        let mut job = Job::load(spec, state);
+        self.pending.note(&mut job);
         if let Some(message_id) = &job.message_id {
             self.message_ids.insert(message_id.clone(), id);
         }

@@ -69,7 +69,27 @@ impl DispatcherCore {
                 return Err(Rejection { field: format!("after[{i}]"), message });
             }
         }
+        self.may_wait(&queue)?;
         Ok((queue, spec))
+    }
+
+    /// Whether one more job of a queue may have tasks that wait, by its own limit and by those of the queues above it.
+    fn may_wait(&self, queue: &QueueName) -> Result<(), Rejection> {
+        for path in queue.lineage() {
+            let Some(most) = self.queues.get(path).and_then(|settings| settings.limit.pending_jobs) else {
+                continue;
+            };
+            let pending = self.pending.of(path);
+            if pending >= most {
+                let message = format!(
+                    "{pending} jobs of queue {path} and of those below it have tasks that wait, and no more than {most} may \
+                     (its limit of `pending_jobs`): submit again once some of them have their places, or have the limit \
+                     raised with `allot queue set {path} --limit pending_jobs=N`"
+                );
+                return Err(Rejection { field: "queue".into(), message });
+            }
+        }
+        Ok(())
     }
 
     fn ended_state(&self, id: JobId) -> Option<JobState> {

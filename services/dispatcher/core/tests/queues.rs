@@ -61,3 +61,62 @@ fn a_command_is_read_as_people_write_it() {
         assert!(read(text).unwrap_err().contains(part), "{text}");
     }
 }
+
+fn submit(house: &mut House, name: &str, tasks: u32) {
+    house.submit_as(None, Ok((queue(name), std::sync::Arc::new(spec(tasks)))));
+}
+
+#[test]
+fn no_more_jobs_wait_than_a_queue_and_those_above_it_may_have() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let limited = |house: &mut House, name: &str, limit: &str| {
+        answer(house, QueueSetCommand { limit: limit.parse().unwrap(), ..set(name) }).unwrap()
+    };
+    assert_eq!(
+        limited(&mut house, "org", "pending_jobs=3"),
+        "queue org has weight 1 and limit pending_jobs 3"
+    );
+    limited(&mut house, "org.a", "pending_jobs=2");
+    let rejected = |house: &House, id: u64| {
+        house.ledger.iter().find_map(|entry| match &entry.record {
+            Record::Dispatcher(DispatcherRecord::JobRejected { job, rejection, .. }) if *job == JobId(id) => {
+                Some(rejection.to_string())
+            }
+            _ => None,
+        })
+    };
+    for queue in ["org.a", "org.a", "org.a", "org.b", "org.b", "other"] {
+        submit(&mut house, queue, 2);
+    }
+    let message = rejected(&house, 3).unwrap();
+    assert!(
+        message.starts_with("`queue`: 2 jobs of queue org.a and of those below it have tasks"),
+        "{message}"
+    );
+    assert!(message.contains("allot queue set org.a --limit pending_jobs=N"), "{message}");
+    assert!(rejected(&house, 5).unwrap().contains("no more than 3 may"), "org has three with those below it");
+    assert_eq!([1, 2, 4, 6].map(|job| rejected(&house, job)), [const { None }; 4]);
+
+    // One of two tasks that has a place leaves one that waits; a job that is cancelled does not wait either.
+    house.allocate("m1", run(1, 0, 0, 1));
+    submit(&mut house, "org.b", 1);
+    assert!(rejected(&house, 7).is_some());
+    house.allocate("m1", run(1, 1, 1, 1));
+    submit(&mut house, "org.a", 1);
+    assert_eq!(rejected(&house, 8), None);
+    house.cancel(2);
+    submit(&mut house, "org.b", 1);
+    assert_eq!(rejected(&house, 9), None);
+    submit(&mut house, "org.b", 1);
+    assert!(rejected(&house, 10).is_some());
+    limited(&mut house, "org", "pending_jobs=none");
+    submit(&mut house, "org.b", 1);
+    assert_eq!(rejected(&house, 11), None);
+}
+
+#[test]
+fn jobs_cannot_be_guaranteed_to_wait() {
+    let command = QueueSetCommand { guarantee: "pending_jobs=4".parse().unwrap(), ..set("a") };
+    assert!(answer(&mut House::new(), command).unwrap_err().contains("`pending_jobs` can be limited alone"));
+}

@@ -20,6 +20,7 @@ impl Truth<'_> {
         if let Some(truth) = self.jobs.get_mut(number as usize) {
             truth.waiting.insert(tasks);
         }
+        self.note_waiting(number);
     }
 
     /// Tasks run already, and hold what they do whether it is there or not. Returns the stay.

@@ -1,4 +1,4 @@
-//! What queues hold beside their limits.
+//! What queues hold, and how many of their jobs wait, beside their limits.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,8 @@ use crate::workload::{Change, Happening, Queue, Workload};
 pub(super) struct Held {
     limits: BTreeMap<String, QueueLimit>,
     held: BTreeMap<String, Holding>,
+    /// How many jobs of each queue and of those below it have tasks that wait.
+    pending: BTreeMap<String, u64>,
 }
 
 impl Held {
@@ -42,6 +44,22 @@ impl Held {
         }
         self.occupy(queue, slice, count);
         Ok(())
+    }
+
+    /// True where one more job of a queue may wait.
+    pub(super) fn may_wait(&self, queue: &QueueName) -> bool {
+        queue.lineage().all(|path| {
+            let most = self.limits.get(path).and_then(|limit| limit.pending_jobs);
+            most.is_none_or(|most| self.pending.get(path).is_none_or(|pending| *pending < most))
+        })
+    }
+
+    /// Counts a job of a queue among those that wait, or not any more.
+    pub(super) fn note_waiting(&mut self, queue: &QueueName, waits: bool) {
+        for path in queue.lineage() {
+            let pending = self.pending.entry(path.to_owned()).or_default();
+            *pending = if waits { *pending + 1 } else { pending.saturating_sub(1) };
+        }
     }
 
     /// Counts what a queue holds already, whether it may or not.

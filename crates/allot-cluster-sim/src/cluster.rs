@@ -23,7 +23,7 @@ use crate::streams::{Inbox, Lease, Ledger};
 /// After every so many events a process is asked whether its parts agree: it takes as long as all else together.
 const SANITY_EVERY: u64 = 8;
 /// How long a service takes at most that is slow to read on in the ledger.
-const SLOW_READ: Span = Span::from_secs(3);
+const SLOW_READ: Span = Span::from_secs(10);
 
 /// Where a process runs.
 pub(crate) struct Node {

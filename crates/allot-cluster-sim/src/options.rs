@@ -112,7 +112,7 @@ impl Options {
             wanted: if dice.chance(300) { Preempt::None } else { any(&mut dice) },
             ..options
         };
-        options.lag = if dice.chance(300) { u32::try_from(dice.between(1, 150)).unwrap_or(1) } else { 0 };
+        options.lag = if dice.chance(300) { u32::try_from(dice.between(1, 500)).unwrap_or(1) } else { 0 };
         // Nobody is stopped where there is room for all.
         if options.preempt.preempt != Preempt::None && dice.chance(400) {
             (options.agents, options.jobs) = (options.agents.min(2), options.jobs.max(80));

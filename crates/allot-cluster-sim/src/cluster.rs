@@ -33,6 +33,8 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     /// Until when nothing leaves it, and nothing reaches it.
     pub(crate) cut: [Time; 2],
+    /// Until when it does not read on in the ledger.
+    slow_until: Time,
     /// What it wants to be woken for, and the number of that agreement.
     wake: (Option<Time>, u64),
     /// True where it is going to read on.
@@ -121,6 +123,7 @@ impl<'a> Cluster<'a> {
             process: None,
             clock: Clock::drawn(&mut self.dice, allot_model::Span::ZERO),
             cut: [Time::ZERO; 2],
+            slow_until: Time::ZERO,
             wake: (None, 0),
             reading: false,
             doomed: false,
@@ -362,8 +365,11 @@ impl<'a> Cluster<'a> {
             return self.plan(at, Event::Read(who));
         }
         if !self.healed && self.net.chance(self.options.lag) {
-            let at = self.now + self.net.span(Span::from_millis(1), SLOW_READ);
-            return self.plan(at, Event::Read(who));
+            self.nodes[id.0].slow_until = self.now + self.net.span(Span::from_millis(1), SLOW_READ);
+        }
+        let slow_until = self.nodes[id.0].slow_until;
+        if !self.healed && slow_until > self.now {
+            return self.plan(slow_until, Event::Read(who));
         }
         for _ in 0..16 {
             let from = self.nodes[id.0].process.as_ref().and_then(|process| process.reads_ledger());
@@ -399,6 +405,17 @@ impl<'a> Cluster<'a> {
         let process = self.process(id);
         self.nodes[id.0].process = Some(process);
         self.run(id, |process, now, acts| process.boot(now, acts));
+        if self.nodes[id.0].role.is_writer() && self.options.lag > 0 && !self.healed && self.net.chance(500) {
+            self.slow_down_others(id);
+        }
+    }
+
+    /// The other instances of a service are slow to notice that there is a new one.
+    fn slow_down_others(&mut self, new: NodeId) {
+        let (role, until) =
+            (self.nodes[new.0].role, self.now + self.net.span(Span::from_millis(100), SLOW_READ));
+        let others = self.nodes.iter_mut().enumerate().filter(|(id, node)| *id != new.0 && node.role == role);
+        others.for_each(|(_, node)| node.slow_until = node.slow_until.max(until));
     }
 
     /// A process ends, whatever it was doing.

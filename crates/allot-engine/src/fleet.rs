@@ -55,7 +55,8 @@ pub(crate) struct Offer {
 pub(crate) struct Fleet {
     pub(crate) placement: Placement,
     pub(crate) agents: Slab<Agent>,
-    pub(crate) by_id: BTreeMap<AgentId, u32>,
+    /// By name, in a form that compares fast.
+    pub(crate) by_id: BTreeMap<NameKey, u32>,
     /// The agents with an offer, in the order in which they are preferred.
     pub(crate) index: Ranked<AgentKey, Room>,
     /// The agent that the last decision was for, whose place in the index is brought up to date only when
@@ -109,7 +110,7 @@ impl Fleet {
     }
 
     pub(crate) fn find(&self, id: &AgentId) -> Option<u32> {
-        self.by_id.get(id).copied()
+        self.by_id.get(&NameKey::new(id.as_str())).copied()
     }
 
     pub(crate) fn capacity(&self) -> &Vector {
@@ -134,9 +135,9 @@ impl Fleet {
     /// An agent joined or is not what it was. Returns true where what there is in all has changed.
     pub(crate) fn describe(&mut self, facts: Arc<PoolAgent>, dims: &mut Dims, classes: &Classes) -> bool {
         let slot = self.find(&facts.agent).unwrap_or_else(|| {
-            let agent = Agent { name: NameKey::new(facts.agent.as_str()), ..Agent::default() };
-            let slot = self.agents.insert(agent);
-            self.by_id.insert(facts.agent.clone(), slot);
+            let name = NameKey::new(facts.agent.as_str());
+            let slot = self.agents.insert(Agent { name: name.clone(), ..Agent::default() });
+            self.by_id.insert(name, slot);
             slot
         });
         let total = dims.vector(&facts.total);
@@ -155,7 +156,7 @@ impl Fleet {
 
     /// An agent left. Returns its grants that were not answered.
     pub(crate) fn leave(&mut self, id: &AgentId) -> Vec<u64> {
-        let Some(slot) = self.by_id.remove(id) else { return Vec::new() };
+        let Some(slot) = self.by_id.remove(&NameKey::new(id.as_str())) else { return Vec::new() };
         self.uncount(slot);
         self.spend(slot);
         self.index.remove(slot);

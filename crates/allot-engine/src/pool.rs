@@ -173,14 +173,14 @@ impl Pool {
 
     /// Notes what runs, of which this engine has no grant.
     fn note_elsewhere(&mut self, placement: &Placement, held: &Need, at: Time, now: Time) {
+        let Some(runs) = &mut self.runs else { return };
         let job = self.backlog.find(placement.run.job);
         let estimate = job.map_or(Estimate::UNKNOWN, |job| self.backlog.job(job).estimate);
         let (tasks, slots) = (placement.run.tasks, placement.slots);
         let group = group(placement.run.job, tasks, slots, held, at, estimate);
-        match (&mut self.runs, self.fleet.find(&placement.agent)) {
-            (Some(runs), Some(agent)) => runs.start(agent, group, now),
-            (Some(runs), None) => runs.start_away(&placement.agent, group, now),
-            (None, _) => {}
+        match self.fleet.find(&placement.agent) {
+            Some(agent) => runs.start(agent, group, now),
+            None => runs.start_away(&placement.agent, group, now),
         }
     }
 
@@ -192,10 +192,11 @@ impl Pool {
         slice: &Resources,
         slots: u64,
     ) {
-        match (&mut self.runs, self.fleet.find(agent)) {
-            (Some(runs), Some(agent)) => runs.end(agent, job, tasks, slots),
-            (Some(runs), None) => runs.end_away(agent, job, tasks, slots),
-            (None, _) => {}
+        if let Some(runs) = &mut self.runs {
+            match self.fleet.find(agent) {
+                Some(agent) => runs.end(agent, job, tasks, slots),
+                None => runs.end_away(agent, job, tasks, slots),
+            }
         }
         let held = self.dims.held(slice);
         self.fleet.vacate(agent, held.get(GPUS), slots);

@@ -7,6 +7,7 @@ use allot_model::QueueName;
 use crate::branch::{Settings, Tree, WHOLE};
 use crate::dims::{Dim, Dims, Need, Vector};
 use crate::lane::{Lane, LaneHeld};
+use crate::name::NameKey;
 use crate::policy::{Backfill, JobKey, LaneKey, Policy};
 use crate::rank::{Measure, Rank};
 use crate::search::Place;
@@ -26,7 +27,8 @@ pub(crate) struct Queues {
     /// True where each queue has a lane of its own.
     apart: bool,
     pub(crate) lanes: Slab<Lane>,
-    pub(crate) by_queue: BTreeMap<Option<QueueName>, u32>,
+    /// By name, in a form that compares fast; that of everyone has none.
+    pub(crate) by_queue: BTreeMap<NameKey, u32>,
     weights: BTreeMap<QueueName, u32>,
     settings: BTreeMap<QueueName, Settings>,
     /// The lanes with waiting jobs, in the order in which they are served.
@@ -87,7 +89,11 @@ impl Queues {
     }
 
     pub(crate) fn lane_of(&self, queue: &QueueName) -> Option<u32> {
-        self.by_queue.get(&self.apart.then(|| queue.clone())).copied()
+        self.by_queue.get(&self.name_of(queue)).copied()
+    }
+
+    fn name_of(&self, queue: &QueueName) -> NameKey {
+        if self.apart { NameKey::new(queue.as_str()) } else { NameKey::default() }
     }
 
     /// The lane of a queue; a new one where it has none.
@@ -96,8 +102,8 @@ impl Queues {
             return lane;
         }
         let owner = self.apart.then(|| queue.clone());
-        let lane = self.lanes.insert(Lane::new(owner.clone()));
-        self.by_queue.insert(owner, lane);
+        let lane = self.lanes.insert(Lane::new(owner));
+        self.by_queue.insert(self.name_of(queue), lane);
         self.settle(lane, capacity);
         self.open_standing(lane, capacity);
         lane
@@ -352,7 +358,7 @@ impl Queues {
         if self.lanes[lane].is_idle() && self.is_forgotten(lane) {
             let gone = self.lanes.remove(lane);
             self.tree.unseat(gone.branch, gone.seat);
-            self.by_queue.remove(&gone.queue);
+            self.by_queue.remove(&gone.name());
         }
     }
 

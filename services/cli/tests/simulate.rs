@@ -41,7 +41,10 @@ fn each_policy_is_a_document_on_a_line_and_the_same_every_time() {
     assert_eq!(text, out(&words));
     let documents: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let policies: Vec<&Value> = documents.iter().map(|document| &document["policy"]).collect();
-    assert_eq!(policies, ["drf", "fair:order=fifo"].map(Value::from).iter().collect::<Vec<_>>());
+    assert_eq!(
+        policies,
+        ["drf", "fair:resource=cpus:order=fifo"].map(Value::from).iter().collect::<Vec<_>>()
+    );
     assert_eq!(documents[0]["grants"].as_array().unwrap().len(), 5);
     assert_eq!(
         documents[0]["grants"][1],

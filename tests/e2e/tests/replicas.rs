@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use allot_bus::Stream;
 use allot_e2e::{Journal, User, verify_ledger};
 use allot_model::{JobId, JobState};
-use allot_shell::services;
-use allot_testkit::{Programs, eventually};
+use allot_shell::{Role, services};
+use allot_testkit::{Launch, Programs, Proxy, built, eventually};
+use serde_json::json;
 
 const TASKS: u32 = 1_500;
 /// How long the whole may take on a slow machine.
@@ -100,4 +102,66 @@ async fn killing_one_of_each_service_for_good_loses_and_repeats_nothing() {
         programs.kill(name);
     }
     lost_and_repeated_nothing(&user, &mut programs, job, &journal).await;
+}
+
+/// How far the standby dispatcher has read in the ledger, where there is one.
+async fn standby_has_read(user: &User) -> Option<u64> {
+    let running = services::running(user.bus()).await.ok()?;
+    let dispatchers = running.into_iter().filter(|one| one.name == "allot-dispatcher");
+    let standby =
+        dispatchers.filter_map(|one| one.standing).find(|standing| standing.role == Role::Standby)?;
+    Some(standby.ledger_sequence)
+}
+
+/// The first and the last message of the ledger.
+async fn ledger_holds(user: &User) -> (u64, u64) {
+    let mut ledger = user.bus().jetstream().get_stream(Stream::Ledger.name()).await.unwrap();
+    let state = &ledger.info().await.unwrap().state;
+    (state.first_sequence, state.last_sequence)
+}
+
+async fn run_one(user: &User) {
+    let id = user.submit("q", &json!({"command": ["true"], "resources": {"cpus": 1}})).await.unwrap();
+    assert_eq!(user.ended(id, PATIENCE).await.summary.state, JobState::Finished);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_is_left_behind_by_the_trimming_begins_anew_and_takes_over() {
+    let mut programs = Programs::start().await.unwrap();
+    let settings = ["standby.takeover_after=500ms", "snapshots.every_records=10", "snapshots.keep_ledger=0s"];
+    let settings = settings.map(str::to_owned);
+    for service in SERVICES {
+        programs.spawn(service, &format!("allot-{service}"), &settings).unwrap();
+    }
+    programs.spawn("allocator", "allot-allocator-drf", &[]).unwrap();
+    programs.spawn_agent("a1", 8).unwrap();
+    let user = User::of(&programs).await.unwrap();
+    run_one(&user).await;
+
+    let proxy = Proxy::before(programs.servers().next().unwrap()).await.unwrap();
+    let mut arguments = vec!["--nats".to_owned(), proxy.url()];
+    arguments.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
+    let program = built("allot-dispatcher").unwrap();
+    programs.launch("standby", Launch { program, arguments, environment: Vec::new() }).unwrap();
+    let follows = || async {
+        let (_, last) = ledger_holds(&user).await;
+        standby_has_read(&user).await.filter(|read| *read >= last)
+    };
+    let read = eventually("the standby follows", PATIENCE, follows).await;
+
+    proxy.cut();
+    let trimmed = || async {
+        run_one(&user).await;
+        let (first, _) = ledger_holds(&user).await;
+        (first > read + 1).then_some(())
+    };
+    eventually("what the standby was going to read next is trimmed", PATIENCE, trimmed).await;
+    proxy.heal();
+    eventually("the standby follows again", PATIENCE, follows).await;
+    let log = programs.log("standby");
+    assert!(log.contains("it begins anew from a snapshot"), "{log}");
+
+    programs.kill("dispatcher");
+    run_one(&user).await;
+    verify_ledger(&programs).await.unwrap();
 }

@@ -116,6 +116,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Kills every instance of a service.
+    pub(crate) fn kill_service(&mut self, service: &str) -> Result<()> {
+        let is_one =
+            |running: &&Running| running.name().rsplit_once('-').is_some_and(|(name, _)| name == service);
+        let pids: Vec<u32> = self.services.iter().filter(is_one).map(Running::pid).collect();
+        pids.into_iter().try_for_each(|pid| self.kill(pid))
+    }
+
     /// Kills all services, but neither agents nor nats-server.
     pub(crate) fn kill_services(&mut self) -> Result<()> {
         let pids: Vec<u32> = self.services.iter().map(Running::pid).collect();

@@ -1,5 +1,6 @@
 //! How long nothing starts where services are killed.
 
+use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,25 @@ impl Full {
     fn probe(&self, since: Instant) -> Result<f64> {
         self.cluster.allot(&["submit", "--wait", &self.probe])?;
         Ok(since.elapsed().as_secs_f64())
+    }
+
+    /// How long it takes from when what was killed is started until a job has run, several times.
+    #[allow(clippy::disallowed_methods, reason = "measures; a lease ends by itself")]
+    fn restarts(
+        &mut self,
+        programs: &Programs,
+        size: Size,
+        kill: impl Fn(&mut Cluster) -> Result<()>,
+    ) -> Result<Vec<f64>> {
+        let mut took = Vec::new();
+        for _ in 0..size.repeat {
+            kill(&mut self.cluster)?;
+            std::thread::sleep(LEASES_END_AFTER);
+            let since = Instant::now();
+            self.cluster.start_killed(programs)?;
+            took.push(self.probe(since)?);
+        }
+        Ok(took)
     }
 
     /// The process of the active instance, once there is a standby that has read all.
@@ -121,19 +141,45 @@ pub(super) fn failover(programs: &Programs, size: Size) -> Result<Vec<Figure>> {
 }
 
 /// From when all services are started, with a ledger that has tasks running, until another has run.
-#[allow(clippy::disallowed_methods, reason = "measures; a lease ends by itself")]
 pub(super) fn cold(programs: &Programs, size: Size) -> Result<Vec<Figure>> {
     let mut full = Full::start(programs, size.of(40_000), size.of(400_000), 1)?;
-    let mut took = Vec::new();
-    for _ in 0..size.repeat {
-        full.cluster.kill_services()?;
-        std::thread::sleep(LEASES_END_AFTER);
-        let since = Instant::now();
-        full.cluster.start_killed(programs)?;
-        took.push(full.probe(since)?);
+    let took = full.restarts(programs, size, Cluster::kill_services)?;
+    Ok(vec![restarted("cold", "all services are killed and started", took).wanted(Wanted::AtMost(5.0))])
+}
+
+/// From when the allocator, or all services, are started with jobs waiting that fit nowhere, until another job has run.
+pub(super) fn cold_pending(programs: &Programs, size: Size) -> Result<Vec<Figure>> {
+    let mut full = Full::start(programs, 100, size.of(1_000), 1)?;
+    let jobs = size.of(1_000_000);
+    submit_to_wait(&full.cluster, jobs)?;
+    until("all jobs wait", || {
+        let queues = full.cluster.allot(&["queues"])?;
+        let pending = |queue: &Value| queue["pending"].as_u64().unwrap_or(0);
+        Ok(queues.as_array().into_iter().flatten().map(pending).sum::<u64>() == u64::from(jobs))
+    })?;
+    let allocator = full.restarts(programs, size, |cluster| cluster.kill_service("allocator-drf"))?;
+    let all = full.restarts(programs, size, Cluster::kill_services)?;
+    Ok(vec![
+        restarted("cold-pending", "the allocator is killed and started", allocator)
+            .wanted(Wanted::AtMost(3.0)),
+        restarted("cold-pending", "all services are killed and started", all),
+    ])
+}
+
+/// Submits so many jobs of ten queues that ask for more than any agent has.
+fn submit_to_wait(cluster: &Cluster, jobs: u32) -> Result<()> {
+    let mut lines = String::new();
+    for number in 0..jobs {
+        let (queue, cpus) = (format!("q{}", number % 10), 10_000 + number % 100);
+        let job = json!({"command": ["true"], "queue": queue, "name": format!("job {number}"), "resources": {"cpus": cpus}});
+        writeln!(lines, "{job}")?;
     }
+    let path = cluster.dir().join("jobs.jsonl");
+    fs::write(&path, lines)?;
+    cluster.allot(&["submit", "--lines", &path.display().to_string()]).map(|_| ())
+}
+
+fn restarted(row: &'static str, what: &str, mut took: Vec<f64>) -> Figure {
     took.sort_by(f64::total_cmp);
-    let median = took[took.len() / 2];
-    let figure = Figure::new("cold", "all services are killed and started", median, "s");
-    Ok(vec![figure.wanted(Wanted::AtMost(5.0)).with(json!({"all": took}))])
+    Figure::new(row, what, took[took.len() / 2], "s").with(json!({"all": took}))
 }

@@ -34,7 +34,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order of the table.
-pub(crate) const ROWS: [Row; 13] = [
+pub(crate) const ROWS: [Row; 14] = [
     Row { name: "array", about: "one job of 100,000 noop tasks, 8 agents of 16 cpus", measure: array },
     Row {
         name: "separate",
@@ -73,6 +73,11 @@ pub(crate) const ROWS: [Row; 13] = [
         name: "cold",
         about: "all services are killed and started: 40,000 agents, 400,000 running tasks",
         measure: failover::cold,
+    },
+    Row {
+        name: "cold-pending",
+        about: "the allocator, or all services, are killed and started: 1,000,000 jobs waiting",
+        measure: failover::cold_pending,
     },
     Row {
         name: "handover",

@@ -54,6 +54,8 @@ impl Runs {
     /// The document about a run.
     pub(crate) fn document(&self, run: usize) -> Value {
         let (outcome, measures) = &self.runs[run];
-        serde_json::to_value(Document { workload: &self.workload, outcome, measures, grants: true }).unwrap()
+        let policy = &outcome.policy.to_string();
+        serde_json::to_value(Document { policy, workload: &self.workload, outcome, measures, grants: true })
+            .unwrap()
     }
 }

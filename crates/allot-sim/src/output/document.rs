@@ -24,6 +24,8 @@ pub const RULES: [&str; 5] = [
 /// An outcome, to be written as one document.
 #[derive(Debug, Clone, Copy)]
 pub struct Document<'a> {
+    /// What the policy is called.
+    pub policy: &'a str,
     /// What was to happen.
     pub workload: &'a Workload,
     /// What happened.
@@ -38,7 +40,7 @@ impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let policy = &self.outcome.policy;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("policy", &policy.to_string())?;
+        map.serialize_entry("policy", self.policy)?;
         map.serialize_entry("order", &policy.order.to_string())?;
         map.serialize_entry("placement", &policy.placement.to_string())?;
         map.serialize_entry("backfill", &policy.backfill.to_string())?;

@@ -24,7 +24,8 @@ pub(crate) fn run(workload: &Workload, policy: &str) -> Outcome {
 pub(crate) fn json(workload: &Workload, policy: &str) -> String {
     let outcome = run(workload, policy);
     let measures = Measures::of(workload, &outcome);
-    let document = Document { workload, outcome: &outcome, measures: &measures, grants: true };
+    let policy = &outcome.policy.to_string();
+    let document = Document { policy, workload, outcome: &outcome, measures: &measures, grants: true };
     serde_json::to_string(&document).unwrap()
 }
 

@@ -127,8 +127,8 @@ impl Told<'_> {
 
     fn document(&self) -> Result<Value, Failure> {
         let measures = Measures::of(self.workload, self.outcome);
-        let document =
-            Document { workload: self.workload, outcome: self.outcome, measures: &measures, grants: true };
+        let (policy, workload, outcome) = (&self.outcome.policy.to_string(), self.workload, self.outcome);
+        let document = Document { policy, workload, outcome, measures: &measures, grants: true };
         let mut document = serde_json::to_value(document).map_err(Failure::internal)?;
         let grants: Vec<Value> = self.played.starts.iter().map(|start| self.grant(start)).collect();
         document["live"] = json!({

@@ -98,8 +98,9 @@ pub struct SimulateArgs {
     report: Option<PathBuf>,
 }
 
-/// A policy and what came of it.
+/// A policy as it was called, and what came of it.
 struct Run {
+    policy: String,
     outcome: Outcome,
     measures: Measures,
 }
@@ -117,11 +118,12 @@ pub fn run(args: &SimulateArgs, output: &Output) -> Result<(), Failure> {
     let policies = policies(args, &input)?;
     let json = args.json || output.is_json();
     let mut runs = Vec::new();
-    for policy in &policies {
+    for (name, policy) in &policies {
         let outcome = simulate(&input.workload, policy).map_err(|bug| failure(&bug))?;
-        let run = Run { measures: Measures::of(&input.workload, &outcome), outcome };
+        let measures = Measures::of(&input.workload, &outcome);
+        let run = Run { policy: name.clone(), measures, outcome };
         if let Some(path) = &args.starts {
-            write_starts(&starts_path(path, policy, policies.len()), &document(&input.workload, &run, args))?;
+            write_starts(&starts_path(path, name, policies.len()), &document(&input.workload, &run, args))?;
         }
         if json {
             print_json(&document(&input.workload, &run, args))?;
@@ -140,8 +142,9 @@ fn failure(bug: &SimulationError) -> Failure {
     Failure::Failed(bug.to_string())
 }
 
-/// The policies to run, with the choices of the scenario where they make none, and those of the flags above all.
-fn policies(args: &SimulateArgs, input: &input::Input) -> Result<Vec<Policy>, Failure> {
+/// The policies to run, with the choices of the scenario where they make none, and those of the flags above all. Each is
+/// called as it was written, unless such choices make it another.
+fn policies(args: &SimulateArgs, input: &input::Input) -> Result<Vec<(String, Policy)>, Failure> {
     let flags = PolicyChoices {
         order: args.order,
         placement: args.placement,
@@ -157,13 +160,15 @@ fn policies(args: &SimulateArgs, input: &input::Input) -> Result<Vec<Policy>, Fa
         let mut policy =
             Policy::parse_over(text, &input.choices).map_err(|error| Failure::Usage(error.to_string()))?;
         flags.apply(&mut policy);
-        Ok(policy)
+        let is_as_written = Policy::parse(text).as_ref() == Ok(&policy);
+        Ok((if is_as_written { text.clone() } else { policy.to_string() }, policy))
     };
     texts.iter().map(policy).collect()
 }
 
 fn document<'a>(workload: &'a Workload, run: &'a Run, args: &SimulateArgs) -> Document<'a> {
-    Document { workload, outcome: &run.outcome, measures: &run.measures, grants: !args.no_grants }
+    let Run { policy, outcome, measures } = run;
+    Document { policy, workload, outcome, measures, grants: !args.no_grants }
 }
 
 fn print_json(document: &Document<'_>) -> Result<(), Failure> {
@@ -177,13 +182,13 @@ fn print_json(document: &Document<'_>) -> Result<(), Failure> {
 }
 
 /// Where the start times of a policy go.
-fn starts_path(path: &Path, policy: &Policy, policies: usize) -> PathBuf {
+fn starts_path(path: &Path, policy: &str, policies: usize) -> PathBuf {
     if policies < 2 {
         return path.to_owned();
     }
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
-    path.with_file_name(format!("{stem}.{}{ending}", policy.to_string().replace([':', '='], "-")))
+    path.with_file_name(format!("{stem}.{}{ending}", policy.replace([':', '='], "-")))
 }
 
 fn write_starts(path: &Path, document: &Document<'_>) -> Result<(), Failure> {

@@ -64,7 +64,7 @@ fn comparison(runs: &[Run]) -> Table {
         let part =
             |part: Option<f64>| part.map_or_else(|| "-".to_owned(), |part| format!("{:.1}%", part * 100.0));
         let mut cells: Vec<Cell> = vec![
-            run.outcome.policy.to_string().into(),
+            run.policy.clone().into(),
             started.to_string().into(),
             ended.to_string().into(),
             time(wait, |of| of.mean).into(),
@@ -100,7 +100,7 @@ fn queues(workload: &Workload, runs: &[Run]) -> Table {
             let holds = holds
                 .map(|(name, units)| format!("{name} {}", allot_model::Amount::scalar_text(name, units)));
             table.row([
-                run.outcome.policy.to_string().into(),
+                run.policy.clone().into(),
                 name.into(),
                 state.running.to_string().into(),
                 format!("{held}/{there}").into(),
@@ -109,7 +109,7 @@ fn queues(workload: &Workload, runs: &[Run]) -> Table {
         }
         if states.len() > MOST_QUEUES {
             let more = format!("and {} more", states.len() - MOST_QUEUES);
-            table.row([run.outcome.policy.to_string().into(), more.into(), "".into(), "".into(), "".into()]);
+            table.row([run.policy.clone().into(), more.into(), "".into(), "".into(), "".into()]);
         }
     }
     table

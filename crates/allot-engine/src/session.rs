@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use allot_model::{Epoch, Feed, FeedItem, Span, SyncPart, Time};
 
-/// How long to wait for the answer to a hello, and how far apart hellos are at least.
+/// How long to wait for the answer to a hello, and for each part of it after the one before, and how far apart hellos are at
+/// least.
 const HELLO_EVERY: Span = Span::from_secs(1);
 
 /// Messages kept while the account is on its way. If more come, a gap follows, and with it another hello.
@@ -142,6 +143,7 @@ impl Session {
         }
         apply.push(Apply::Items(feed.items));
         self.state = State::Syncing(point, feed.part.saturating_add(1));
+        self.hello_at = self.hello_at.max(now + HELLO_EVERY);
         if matches!(part, SyncPart::Last | SyncPart::Only) {
             self.state = State::Following(point);
             let buffered = std::mem::take(&mut self.buffered);
@@ -177,8 +179,22 @@ mod tests {
             "part 1 is missing"
         );
         assert!(!session.is_following());
-        assert!(session.says_hello(at(1_000)));
-        session.take(at(1_001), feed(1, 6, Some(SyncPart::Only)));
+        assert!(session.says_hello(at(1_001)), "a second after the last part that came");
+        session.take(at(1_002), feed(1, 6, Some(SyncPart::Only)));
+        assert!(session.is_following());
+    }
+
+    #[test]
+    fn an_account_that_takes_long_is_waited_for_as_long_as_parts_come() {
+        let mut session = Session::new();
+        assert!(session.says_hello(Time::ZERO));
+        session.take(at(900), feed(1, 6, Some(SyncPart::First)));
+        assert!(!session.says_hello(at(1_800)));
+        session.take(at(1_800), part(1, feed(1, 6, Some(SyncPart::Middle))));
+        assert!(!session.says_hello(at(2_799)));
+        let mut stalled = session.clone();
+        assert!(stalled.says_hello(at(2_800)), "the rest is lost");
+        session.take(at(2_700), part(2, feed(1, 6, Some(SyncPart::Last))));
         assert!(session.is_following());
     }
 

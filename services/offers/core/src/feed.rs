@@ -1,8 +1,8 @@
 //! What the allocators are told: changes to all of them, everything to one that says hello.
 
 use allot_model::{
-    AccountQuery, Amount, Epoch, Feed, FeedItem, GrantId, Placement, QueueName, Refusal, RefusalKind,
-    ReplyTo, Resources, SyncPart, Time,
+    AccountQuery, Amount, Epoch, Feed, FeedItem, GrantId, InstanceId, Placement, QueueName, Refusal,
+    RefusalKind, ReplyTo, Resources, SyncPart, Time,
 };
 
 use crate::{OffersCore, Output};
@@ -26,26 +26,33 @@ impl OffersCore {
         }
     }
 
+    /// Tells an allocator everything that says hello, unless it is being told already.
+    pub(crate) fn greet(&mut self, now: Time, instance: &InstanceId, to: &ReplyTo, out: &mut Vec<Output>) {
+        if !self.accounts.is_under_way(instance) {
+            self.sync(now, (Some(instance.clone()), to.clone()), out);
+        }
+    }
+
     /// Tells one everything, as of the last message to all.
-    pub(crate) fn sync(&mut self, now: Time, to: &ReplyTo, out: &mut Vec<Output>) {
+    fn sync(&mut self, now: Time, to: (Option<InstanceId>, ReplyTo), out: &mut Vec<Output>) {
         let Some(session) = self.epoch else { return };
         self.flush(now, false, out);
         let mut parts = in_parts(self.everything(now));
         if parts.is_empty() {
             parts.push(Vec::new());
         }
-        let last = parts.len() - 1;
-        for (i, items) in parts.into_iter().enumerate() {
-            let sync = match (i == 0, i == last) {
+        let (last, sequence) = (parts.len() - 1, self.sequence);
+        let part = |(place, items): (usize, Vec<FeedItem>)| {
+            let sync = match (place == 0, place == last) {
                 (true, true) => SyncPart::Only,
                 (true, false) => SyncPart::First,
                 (false, true) => SyncPart::Last,
                 (false, false) => SyncPart::Middle,
             };
-            let part = u32::try_from(i).unwrap_or(u32::MAX);
-            let feed = Feed { session, sequence: self.sequence, sync: Some(sync), part, items };
-            out.push(Output::Sync(to.clone(), feed));
-        }
+            let part = u32::try_from(place).unwrap_or(u32::MAX);
+            Feed { session, sequence, sync: Some(sync), part, items }
+        };
+        self.accounts.begin(now, to, parts.into_iter().enumerate().map(part).collect(), out);
     }
 
     /// Tells everything to someone who is no allocator, and only asks once.
@@ -64,7 +71,7 @@ impl OffersCore {
                 );
                 out.push(Output::NoAccount(to.clone(), Refusal { code: RefusalKind::Conflict, message }));
             }
-            _ => self.sync(now, to, out),
+            _ => self.sync(now, (None, to.clone()), out),
         }
     }
 

@@ -3,6 +3,7 @@
 //! It follows the registry (which agents there are) and the dispatcher (which tasks wait, which ended), tells the
 //! allocators of the pool what is free and wanted, and checks their grants one by one against what is really so.
 
+mod accounts;
 mod agents;
 mod allocators;
 mod check;
@@ -24,6 +25,7 @@ use allot_model::{
     StateItem, Time,
 };
 
+use accounts::Accounts;
 use agents::{Agents, Filter, Standing};
 use allocators::{Allocators, Runs};
 use demand::Demand;
@@ -133,6 +135,8 @@ pub struct OffersCore {
     counts: OfferCounts,
     /// Soft: how many tasks were to be stopped for others of late.
     preempted: PerMinute,
+    /// Soft: who is being told everything.
+    accounts: Accounts,
 }
 
 impl OffersCore {
@@ -155,6 +159,7 @@ impl OffersCore {
             last_version: 0,
             last_feed_at: Time::ZERO,
             counts: OfferCounts::default(),
+            accounts: Accounts::default(),
         }
     }
 
@@ -203,7 +208,7 @@ impl OffersCore {
                     self.allocators.heard(now, &said.instance, presence);
                     self.elect(now, out);
                     if let Some(reply) = reply.as_ref().filter(|_| !greeted) {
-                        self.sync(now, reply, out);
+                        self.greet(now, &said.instance, reply, out);
                         greeted = true;
                     }
                 }
@@ -437,6 +442,7 @@ impl Core for OffersCore {
         self.end_filters(now);
         self.renew_offers(now);
         self.flush(now, now.since(self.last_feed_at) >= FEED_AT_LEAST_EVERY, out);
+        self.accounts.go_on(now, out);
     }
 
     fn next_wake(&self) -> Option<(Time, &'static str)> {
@@ -449,6 +455,7 @@ impl Core for OffersCore {
             self.filters.first().map(|(at, _)| (*at, "a filter ends")),
             self.renewals.first().map(|(at, _)| (*at, "an offer is to be renewed")),
             Some((self.last_feed_at + FEED_AT_LEAST_EVERY, "show that the feed goes on")),
+            self.accounts.next().map(|at| (at, "go on with an account")),
         ];
         timers.into_iter().flatten().min()
     }

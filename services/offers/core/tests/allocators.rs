@@ -287,3 +287,47 @@ fn the_parts_of_a_long_answer_to_hello_are_numbered_without_a_gap() {
     assert!(parts.iter().zip(0..).all(|((part, _), number)| *part == number), "{parts:?}");
     assert_eq!((parts[0].1, parts[parts.len() - 1].1), (SyncPart::First, SyncPart::Last));
 }
+
+/// The numbers of the parts of accounts that are told, and whether each was the last.
+fn parts(out: &[Output]) -> Vec<(u32, bool)> {
+    let part = |output: &Output| match output {
+        Output::Sync(_, feed) => Some((feed.part, feed.sync == Some(SyncPart::Last))),
+        _ => None,
+    };
+    out.iter().filter_map(part).collect()
+}
+
+#[test]
+fn a_long_account_is_told_by_and_by_and_not_again_while_it_is_on_its_way() {
+    let mut pool = Pool::new();
+    for id in 1..=20_000 {
+        pool.job(id, "a", spec(1, &[("cpus", 1_000), ("mem", 1)]));
+    }
+    let hello = |pool: &mut Pool, from: &str| {
+        let message = FromAllocator {
+            instance: instance(from),
+            messages: vec![AllocatorMessage::Hello(Presence::of(policy("x")))],
+        };
+        let mut out = Vec::new();
+        let input = Input::Allocator { reply: Some(ReplyTo(from.into())), message };
+        pool.core.handle(pool.now, input, &mut out);
+        parts(&out)
+    };
+    let first: Vec<(u32, bool)> = (0..6).map(|part| (part, false)).collect();
+    assert_eq!(hello(&mut pool, "a2"), first);
+    assert_eq!(hello(&mut pool, "a2"), [], "it is on its way");
+    assert_eq!(hello(&mut pool, "a3"), first, "another has heard nothing of it");
+    let mut told = Vec::new();
+    while let Some((at, "go on with an account")) = pool.core.next_wake() {
+        assert!(at > pool.now, "not all at once");
+        pool.now = at;
+        let mut out = Vec::new();
+        pool.core.wake(pool.now, &mut out);
+        told.extend(parts(&out));
+    }
+    let numbers: std::collections::BTreeSet<u32> = told.iter().map(|(number, _)| *number).collect();
+    assert!(numbers.iter().copied().eq(6..6 + numbers.len() as u32), "{told:?}");
+    assert_eq!(told.len(), 2 * numbers.len(), "both are told all of it");
+    assert_eq!(told.iter().filter(|(_, is_last)| *is_last).count(), 2);
+    assert_eq!(hello(&mut pool, "a2"), first, "some of it must have been lost");
+}

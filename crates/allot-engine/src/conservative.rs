@@ -122,10 +122,13 @@ fn plan(pool: &mut Pool, job: u32, pass: Pass<'_>) -> Step {
 
 /// Places what is planned for now.
 fn start(pool: &mut Pool, job: u32, pass: Pass<'_>) -> Step {
-    match pool.conservative.as_mut().and_then(|plans| plans.drop_plan(job)) {
-        Some(plan) => place_parts(pool, job, &plan, 1, pass),
-        None => Step::Again,
+    let Some(plans) = &mut pool.conservative else { return Step::Done };
+    let Some(plan) = plans.drop_plan(job) else { return Step::Again };
+    if plan.ask.kind.estimate.is_unknown() {
+        // Planned, it held its room beyond all times; running, it may end as soon as others that run for ever.
+        plans.look_again();
     }
+    place_parts(pool, job, &plan, 1, pass)
 }
 
 /// Places the next tasks of a job where they are planned, up to `most` of those that go one by one.

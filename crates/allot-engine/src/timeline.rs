@@ -31,6 +31,11 @@ impl Estimate {
         estimate.map_or(Self::UNKNOWN, Self)
     }
 
+    /// True of a task that runs for ever, as far as anybody knows.
+    pub(crate) fn is_unknown(self) -> bool {
+        self == Self::UNKNOWN
+    }
+
     /// That of a slot in which so many tasks take turns.
     pub(crate) fn times(self, turns: u64) -> Self {
         Self(self.0.times(turns.max(1)))

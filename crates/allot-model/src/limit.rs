@@ -277,6 +277,9 @@ mod tests {
         let none = QueueLimit::default();
         assert_eq!((none.to_string(), none.in_words()), ("none".to_owned(), "no limit".to_owned()));
         assert_eq!(QueueLimit::from_json(&json!({})), Ok(none));
+        // Programs differ in how they write the number that this would be.
+        let long = self::limit("aaaa=8910424594955.313").to_json();
+        assert_eq!((&long, QueueLimit::from_json(&long).map(|read| read.to_json())), (&json!({"aaaa": "8910424594955.313"}), Ok(long.clone())));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use litemap::LiteMap;
 use crate::id::ResourceName;
 
 pub use human::InvalidAmount;
+pub(crate) use human::number_text;
 pub use ranges::{InvalidRanges, Ranges};
 
 /// One whole item, such as one GPU or one port, in thousandths.

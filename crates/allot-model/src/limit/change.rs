@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{Limited, NONE, QueueLimit};
-use crate::resources::InvalidAmount;
+use crate::resources::{InvalidAmount, number_text};
 
 /// What each thing is to be limited to from now on, or that it is not to be limited any more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,8 +62,7 @@ impl LimitChange {
         })?;
         let mut change = Self::default();
         for (name, value) in entries {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            change.read_entry(name, &text)?;
+            change.read_entry(name, &number_text(value))?;
         }
         Ok(change)
     }

@@ -280,14 +280,20 @@ fn count_text(units: u64) -> String {
     ratio_text(units, WHOLE).unwrap_or_default()
 }
 
+/// So many digits every program reads, and writes again, as they are. With more than these two numbers may be equally
+/// near to one that is kept in binary, and programs differ in which of them they write.
+const SURE_DIGITS: usize = f64::DIGITS as usize;
+
 /// A number where a program reads it as exactly this, a text otherwise.
 fn text_json(text: String) -> Value {
-    let number = text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<f64>().map(Value::from));
-    number.ok().filter(|number| number_text(number) == text).unwrap_or_else(|| Value::from(text))
+    let is_sure = text.bytes().filter(u8::is_ascii_digit).count() <= SURE_DIGITS;
+    let decimal = || text.parse::<f64>().ok().filter(|_| is_sure).map(Value::from);
+    let number = text.parse::<u64>().ok().map(Value::from).or_else(decimal);
+    number.filter(|number| number_text(number) == text).unwrap_or_else(|| Value::from(text))
 }
 
 /// The text of a value that may be a number: never with an exponent.
-fn number_text(value: &Value) -> String {
+pub(crate) fn number_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) if number.is_f64() => number.as_f64().unwrap_or_default().to_string(),

@@ -467,6 +467,9 @@ impl Pool {
 
     /// Sees to it that each shape that is said to fit somewhere does.
     pub(crate) fn confirm(&mut self) {
+        if !self.backlog.queues.tree.is_mixed() {
+            return;
+        }
         let Some(mut witnesses) = self.witnesses.take() else { return };
         let is_unsure = |shape: &u32| self.shapes.is_open(*shape) && !witnesses.has(*shape);
         let unsure: Vec<u32> = self.shapes.iter().map(|(shape, _)| shape).filter(is_unsure).collect();

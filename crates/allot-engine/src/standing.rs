@@ -44,7 +44,7 @@ impl Queues {
     pub(crate) fn shares_grow(&self) -> bool {
         match self.rank {
             Rank::Line | Rank::Fair { .. } | Rank::Drf | Rank::Asset | Rank::Karma { .. } => true,
-            Rank::Hdrf => self.tree.is_plain(),
+            Rank::Hdrf => !self.tree.is_mixed(),
             Rank::Usage { .. } | Rank::Lottery { .. } => false,
         }
     }
@@ -394,7 +394,7 @@ impl Queues {
 
     /// Under `hdrf`: works out what branches count as, where something has changed in them or other shapes fit.
     pub(crate) fn blend(&mut self, shapes: &Shapes) {
-        if self.rank != Rank::Hdrf || self.tree.is_plain() {
+        if !self.tree.is_mixed() {
             return;
         }
         let seen = std::mem::replace(&mut self.clock.seen, shapes.changes());

@@ -22,8 +22,11 @@ pub(crate) struct Tree {
     by_queue: BTreeMap<QueueName, u32>,
     /// True where queues rank, so that a branch is ranked by what it holds.
     nested: bool,
-    /// True where branches rank by how their members are, so that it is noted where something changes.
+    /// True where branches rank by how their members are.
     blended: bool,
+    /// True where that can be another place than what they hold gives them, because one has had several members: a blend of one
+    /// is that one. It is noted then where something changes.
+    mixed: bool,
     /// Branches in which something has changed.
     pub(crate) touched: Vec<u32>,
     /// True where that may be any of them.
@@ -43,6 +46,7 @@ impl Tree {
             by_queue: BTreeMap::new(),
             nested: *rank != Rank::Line,
             blended: *rank == Rank::Hdrf,
+            mixed: false,
             touched: Vec::new(),
             all_touched: true,
             assures: false,
@@ -89,7 +93,7 @@ impl Tree {
         let (parent, name) = (self.branch_of(&queue), NameKey::new(queue.as_str()));
         let here = Branch { parent, name, weight: 1, queue: Some(queue.clone()), ..Branch::default() };
         let branch = self.branches.insert(here);
-        let seat = self.branches[parent].members.insert(Member::Branch(branch));
+        let seat = self.admit(parent, Member::Branch(branch));
         self.branches[branch].seat = seat;
         self.by_queue.insert(queue, branch);
         branch
@@ -107,6 +111,11 @@ impl Tree {
 
     pub(crate) fn is_nested(&self) -> bool {
         self.nested
+    }
+
+    /// True where the place of a branch depends on how its members are.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.mixed
     }
 
     pub(crate) fn get(&self, branch: u32) -> &Branch {
@@ -154,7 +163,17 @@ impl Tree {
 
     /// A new member of a branch; returns its seat there.
     pub(crate) fn seat(&mut self, branch: u32, lane: u32) -> u32 {
-        self.get_mut(branch).members.insert(Member::Lane(lane))
+        self.admit(branch, Member::Lane(lane))
+    }
+
+    fn admit(&mut self, branch: u32, member: Member) -> u32 {
+        let here = self.get_mut(branch);
+        let is_shared = branch != WHOLE && here.members().next().is_some();
+        let seat = here.members.insert(member);
+        if self.blended && is_shared && !std::mem::replace(&mut self.mixed, true) {
+            self.all_touched = true;
+        }
+        seat
     }
 
     /// The member is there no longer.
@@ -207,7 +226,7 @@ impl Tree {
 
     /// Brings the place of a branch in its parent up to date, and those of all that it is in.
     pub(crate) fn tell_up(&mut self, mut branch: u32) {
-        if self.blended && branch != WHOLE {
+        if self.mixed && branch != WHOLE {
             self.touched.push(branch);
         }
         while branch != WHOLE && !self.is_told(branch) {

@@ -51,11 +51,11 @@ impl Queues {
     pub(crate) fn first_assured_in(&self, at: u32, open: Mask, search: &mut Search<'_>) -> Option<Found> {
         let branch = self.tree.get(at);
         let wanted = self.wanted_of(at, open);
-        let first = |seat: u32, search: &mut Search<'_>| match branch.member(seat) {
+        let first = |seat: u32, wanted: Mask, search: &mut Search<'_>| match branch.member(seat) {
             Member::Branch(inner) => self.first_assured_within(inner, wanted, search),
             Member::Lane(_) => None,
         };
-        Self::first_member(&branch.assured, wanted, search, first)
+        Self::first_member(&branch.assured, wanted, Some(at).filter(|at| *at != WHOLE), search, first)
     }
 
     /// As [`Queues::first_assured_of`], in the one line.

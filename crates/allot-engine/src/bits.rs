@@ -21,6 +21,23 @@ impl Bits {
         }
     }
 
+    /// All slots in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        std::iter::successors(self.next(0), |slot| self.next(slot + 1))
+    }
+
+    /// The slots that are in one of both and not in the other, in order.
+    pub(crate) fn differing(&self, other: &Self) -> impl Iterator<Item = u32> {
+        let words = self.0.len().max(other.0.len());
+        let word = |bits: &Self, at: usize| bits.0.get(at).copied().unwrap_or(0);
+        let mut differing = Self((0..words).map(|at| word(self, at) ^ word(other, at)).collect());
+        std::iter::from_fn(move || {
+            let first = differing.next(0)?;
+            differing.set(first, false);
+            Some(first)
+        })
+    }
+
     /// The first slot from `from` on.
     pub(crate) fn next(&self, from: u32) -> Option<u32> {
         let first = from as usize / 64;
@@ -49,9 +66,21 @@ mod tests {
                 bits.set(slot, is_in);
                 if is_in { plain.insert(slot); } else { plain.remove(&slot); }
             }
-            let walked: Vec<u32> =
-                std::iter::successors(bits.next(0), |slot| bits.next(slot + 1)).collect();
-            prop_assert_eq!(walked, plain.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(bits.iter().collect::<BTreeSet<_>>(), plain);
+        }
+
+        #[test]
+        fn what_differs_is_in_one_of_both(
+            left in proptest::collection::btree_set(0_u32..200, 0..20),
+            right in proptest::collection::btree_set(0_u32..200, 0..20),
+        ) {
+            let bits = |slots: &BTreeSet<u32>| {
+                let mut bits = Bits::default();
+                slots.iter().for_each(|slot| bits.set(*slot, true));
+                bits
+            };
+            let differing: BTreeSet<u32> = bits(&left).differing(&bits(&right)).collect();
+            prop_assert_eq!(differing, &left ^ &right);
         }
     }
 }

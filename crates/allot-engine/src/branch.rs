@@ -15,7 +15,7 @@ use crate::dims::{Dim, Dims, Need};
 use crate::lane::{LaneHeld, stretch};
 use crate::name::NameKey;
 use crate::policy::LaneKey;
-use crate::rank::hdrf::Blend;
+use crate::rank::hdrf::{Blend, Children};
 use crate::rank::lottery::Draws;
 use crate::rank::{Amounts, Measure, Standing};
 use crate::ranked::Ranked;
@@ -72,6 +72,8 @@ pub(crate) struct Branch {
     name: NameKey,
     /// What it counts as under `hdrf`, where something in it can be placed.
     pub(crate) blend: Option<Blend>,
+    /// Under `hdrf`, the members of which something can be placed.
+    pub(crate) children: Children,
     /// The draws among its members under `lottery`.
     pub(crate) draws: Draws,
     members: Slab<Member>,

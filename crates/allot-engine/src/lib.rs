@@ -21,6 +21,7 @@ mod arrivals;
 mod assured;
 mod backlog;
 mod bits;
+mod blend;
 mod bound;
 mod branch;
 mod candidates;

@@ -471,8 +471,7 @@ impl Pool {
             return;
         }
         let Some(mut witnesses) = self.witnesses.take() else { return };
-        let is_unsure = |shape: &u32| self.shapes.is_open(*shape) && !witnesses.has(*shape);
-        let unsure: Vec<u32> = self.shapes.iter().map(|(shape, _)| shape).filter(is_unsure).collect();
+        let unsure: Vec<u32> = self.shapes.hoping().iter().filter(|shape| !witnesses.has(*shape)).collect();
         for shape in unsure {
             let is_gang = self.shapes.get(shape).gang.is_some();
             let agent = if is_gang { None } else { self.find_room(shape) };
@@ -489,7 +488,8 @@ impl Pool {
     pub(crate) fn taken(&mut self, agent: u32) {
         let fleet = &self.fleet;
         self.shapes.taken(agent, |shape| fleet.fits(agent, shape));
-        self.witnesses.as_mut().into_iter().for_each(|witnesses| witnesses.taken(agent));
+        let still_fits = |shape: u32| fleet.fits(agent, self.shapes.get(shape));
+        self.witnesses.as_mut().into_iter().for_each(|witnesses| witnesses.taken(agent, still_fits));
     }
 
     /// The offer of an agent less the grants that are on their way to it, and less what is held there for those that tasks

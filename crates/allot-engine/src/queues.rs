@@ -169,8 +169,7 @@ impl Queues {
         self.heard_of(queue, capacity);
         let measure = Measure { rank: &self.rank, dim: self.dim, capacity };
         if let Some(branch) = self.tree.find(queue) {
-            self.tree.get_mut(branch).weight = weight;
-            self.tree.measure(branch, &measure);
+            self.tree.weigh(branch, weight, &measure);
         } else if let Some(slot) = self.lane_of(queue) {
             self.lanes[slot].weight = weight;
             self.measure_lane(slot, capacity);
@@ -257,6 +256,9 @@ impl Queues {
     pub(crate) fn place(&mut self, slot: u32) {
         let lane = &self.lanes[slot];
         let (branch, seat, mask) = (lane.branch, lane.seat, lane.mask(self.backfill));
+        if self.tree.is_mixed() {
+            self.tree.counted.touched.insert(slot);
+        }
         if self.rank() {
             self.tree.place(branch, seat, mask, lane.share(), || lane.name());
         } else if self.apart {
@@ -357,6 +359,7 @@ impl Queues {
     pub(crate) fn retire(&mut self, lane: u32) {
         if self.lanes[lane].is_idle() && self.is_forgotten(lane) {
             let gone = self.lanes.remove(lane);
+            self.tree.counted.forget(lane);
             self.tree.unseat(gone.branch, gone.seat);
             self.by_queue.remove(&gone.name());
         }

@@ -1,6 +1,7 @@
 //! Which queue is next: the first in order that has a job which may fit somewhere and which it may have. The same order
 //! decides which is first in line whether it fits or not, which goes ahead of that, and which is planned next.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use crate::arrivals::Unplanned;
@@ -76,6 +77,8 @@ pub(crate) struct Search<'a> {
     pub(crate) within: Vec<u32>,
     /// Branches, and shapes of which they may have no more.
     refused: Vec<(u32, u32)>,
+    /// The bits of these shapes by branch, where no other shape has the same: none of their lanes has to ask again.
+    full: Vec<(u32, Mask)>,
     /// Branches, and shapes of which no more is guaranteed to them.
     beyond: Vec<(u32, u32)>,
     /// What went before others of its branch because it is guaranteed, though these may be preferred to what is
@@ -85,8 +88,25 @@ pub(crate) struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(shapes: &'a Shapes, wanted: Wanted<'a>) -> Self {
-        let (within, refused, beyond, leaned_on) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { shapes, wanted, within, refused, beyond, leaned_on }
+        let (within, beyond, leaned_on) = (Vec::new(), Vec::new(), Vec::new());
+        let (refused, full) = (Vec::new(), Vec::new());
+        Self { shapes, wanted, within, refused, full, beyond, leaned_on }
+    }
+
+    /// A branch may have no more of a shape.
+    fn refuse(&mut self, branch: u32, shape: u32) {
+        self.refused.push((branch, shape));
+        if self.shapes.is_alone(shape) {
+            match self.full.iter_mut().find(|(known, _)| *known == branch) {
+                Some((_, full)) => full.join(&Mask::of(shape)),
+                None => self.full.push((branch, Mask::of(shape))),
+            }
+        }
+    }
+
+    /// What was found out by now that a branch may have no more of.
+    fn full_of(&self, branch: u32) -> Mask {
+        self.full.iter().find(|(known, _)| *known == branch).map_or_else(Mask::default, |(_, full)| *full)
     }
 
     /// The shapes that are looked for, and perhaps some more.
@@ -231,20 +251,21 @@ impl Queues {
         if let Some(assured) = assured.flatten() {
             return Some(assured);
         }
-        let wanted = self.wanted_in(at, open, search);
+        let wanted = Cell::new(self.wanted_in(at, open, search).without(search.full_of(at)));
         let mut place = None;
         let can_be_served = |seat: u32| {
             if Some(seat) != except {
                 place = match branch.member(seat) {
                     Member::Lane(lane) => self.next_of_lane(lane, search),
                     Member::Branch(below) => {
-                        self.first_below(below, wanted, None, search).map(|(_, place)| place)
+                        self.first_below(below, wanted.get(), None, search).map(|(_, place)| place)
                     }
                 };
+                wanted.set(wanted.get().without(search.full_of(at)));
             }
             place.is_some()
         };
-        let seat = branch.ranking.find(|mask| mask.meets(wanted), can_be_served)?;
+        let seat = branch.ranking.find(|mask| mask.meets(wanted.get()), can_be_served)?;
         place.map(|place| (seat, place))
     }
 
@@ -304,27 +325,34 @@ impl Queues {
             }
         }
         let wanted = if strict { Mask::ALL } else { self.wanted_in(at, open, search) };
-        let first = |seat: u32, search: &mut Search<'_>| match branch.member(seat) {
+        let first = |seat: u32, wanted: Mask, search: &mut Search<'_>| match branch.member(seat) {
             Member::Lane(lane) => self.first_of_lane(lane, search),
             Member::Branch(branch) => self.first_in(branch, wanted, search),
         };
-        let best = Self::first_member(&branch.ranking, wanted, search, first);
+        let narrows = (!strict).then_some(at);
+        let best = Self::first_member(&branch.ranking, wanted, narrows, search, first);
         let shape = best.as_ref()?.place.shape;
         let known = search.shapes.get(shape);
         if strict && at != WHOLE && !branch.admits(&known.need, known.count()) {
-            search.refused.push((at, shape));
+            search.refuse(at, shape);
             return None;
         }
         best
     }
 
-    /// The first of what the members in a ranking offer: `first` tells it of each.
+    /// The first of what the members in a ranking offer: `first` tells it of each. What is found out meanwhile that the branch
+    /// `narrows` may have no more of is not looked for any more.
     pub(crate) fn first_member(
         ranking: &Ranked<LaneKey, Mask>,
         wanted: Mask,
+        narrows: Option<u32>,
         search: &mut Search<'_>,
-        first: impl Fn(u32, &mut Search<'_>) -> Option<Found>,
+        first: impl Fn(u32, Mask, &mut Search<'_>) -> Option<Found>,
     ) -> Option<Found> {
+        let narrowed = |wanted: Mask, search: &Search<'_>| {
+            narrows.map_or(wanted, |branch| wanted.without(search.full_of(branch)))
+        };
+        let wanted = Cell::new(narrowed(wanted, search));
         let mut best: Option<Found> = None;
         let looks_at_all = search.is_by_estimate();
         // What a member offers comes no earlier than its key, so that none that follows a better one has to be looked at.
@@ -333,14 +361,14 @@ impl Queues {
             if key.is_some() && best.as_ref().is_some_and(|best| Some(&best.key) < key) {
                 return true;
             }
-            if let Some(found) = first(seat, search)
-                && best.as_ref().is_none_or(|best| found.is_before(best))
-            {
+            let found = first(seat, wanted.get(), search);
+            if let Some(found) = found.filter(|found| best.as_ref().is_none_or(|best| found.is_before(best))) {
                 best = Some(found);
             }
+            wanted.set(narrowed(wanted.get(), search));
             key.is_some() && best.as_ref().map(|best| &best.key) == key
         };
-        ranking.find(|mask| mask.meets(wanted), is_last);
+        ranking.find(|mask| mask.meets(wanted.get()), is_last);
         best
     }
 
@@ -363,7 +391,7 @@ impl Queues {
         let (tree, known) = (&self.tree, search.shapes.get(shape));
         let (need, count) = (&known.need, known.count());
         if let Some(refusing) = tree.refusing(branch, need, count) {
-            search.refused.push((refusing, shape));
+            search.refuse(refusing, shape);
             return false;
         }
         if let Some(above) = search.within.iter().find(|above| tree.get(**above).covers(need) < count) {
@@ -375,7 +403,7 @@ impl Queues {
         }
         let takes_kept = tree.takes_kept(need, count, search.within.first().copied());
         if takes_kept && search.within.is_empty() {
-            search.refused.push((WHOLE, shape));
+            search.refuse(WHOLE, shape);
         }
         !takes_kept
     }

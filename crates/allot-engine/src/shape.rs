@@ -145,14 +145,14 @@ pub(crate) struct Shapes {
     /// The shapes with hope; those without are not looked at until one of them gets some.
     open: Mask,
     open_per_bit: [u32; Mask::BITS],
+    /// The same, each for itself.
+    hoping: Bits,
     /// The shapes that do not hope for any agent.
     guarded: Bits,
     /// Those of them that hope for a few.
     picky: Bits,
     /// How many shapes in use have each bit of a [`Mask`].
     per_bit: [u32; Mask::BITS],
-    /// How often one has got hope or lost it.
-    changes: u64,
 }
 
 impl Shapes {
@@ -162,10 +162,10 @@ impl Shapes {
             by_ask: BTreeMap::new(),
             open: Mask::default(),
             open_per_bit: [0; Mask::BITS],
+            hoping: Bits::default(),
             guarded: Bits::default(),
             picky: Bits::default(),
             per_bit: [0; Mask::BITS],
-            changes: 0,
         }
     }
 
@@ -178,9 +178,9 @@ impl Shapes {
         self.open
     }
 
-    /// How often a shape has begun or ceased to be one that may fit somewhere.
-    pub(crate) fn changes(&self) -> u64 {
-        self.changes
+    /// The shapes that may fit somewhere.
+    pub(crate) fn hoping(&self) -> &Bits {
+        &self.hoping
     }
 
     pub(crate) fn is_open(&self, shape: u32) -> bool {
@@ -259,7 +259,7 @@ impl Shapes {
         self.guarded.set(shape, hope != Hope::Anywhere);
         self.picky.set(shape, matches!(hope, Hope::Among(_)));
         self.shapes[shape].hope = hope;
-        self.changes += u64::from(was != is);
+        self.hoping.set(shape, is);
         match (was, is) {
             (false, true) => self.open_per_bit[bit] += 1,
             (true, false) => self.open_per_bit[bit] -= 1,

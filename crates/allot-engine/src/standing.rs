@@ -1,18 +1,13 @@
 //! What some ranks keep of queues beside what these hold, kept up to date as time passes and tasks are served.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
-
 use allot_model::{QueueName, Time};
 
 use crate::branch::{Member, Tree, WHOLE};
 use crate::dims::Vector;
 use crate::lane::Lane;
 use crate::queues::Queues;
-use crate::rank::hdrf::{self, Blend, Child};
 use crate::rank::usage::{self, Moment, Usage};
 use crate::rank::{Measure, Rank, Standing, karma};
-use crate::shape::Shapes;
 
 /// More quanta than these at once make no difference to who has more credits than whom.
 const MOST_QUANTA: u64 = 1_000;
@@ -27,8 +22,6 @@ pub(crate) struct Clock {
     ticks: u64,
     /// For `karma`: true where parts have to be worked out anew.
     regroup: bool,
-    /// For `hdrf`: how often shapes had begun or ceased to fit when branches were looked at last.
-    seen: u64,
 }
 
 /// What is remembered of queues across a resync.
@@ -143,7 +136,7 @@ impl Queues {
     /// The weight of a queue is another. As turns have no memory, the time of its next one is drawn anew.
     pub(crate) fn reweighed(&mut self, queue: &QueueName) {
         self.clock.regroup = true;
-        self.tree.all_touched = true;
+        self.tree.counted.all = true;
         if let Rank::Lottery { .. } = self.rank {
             let branch = self.tree.find(queue).map(Member::Branch);
             let member = branch.or_else(|| self.lane_of(queue).map(Member::Lane));
@@ -392,54 +385,6 @@ impl Queues {
         self.tree.get(branch).ranking.contains(seat)
     }
 
-    /// Under `hdrf`: works out what branches count as, where something has changed in them or other shapes fit.
-    pub(crate) fn blend(&mut self, shapes: &Shapes) {
-        if !self.tree.is_mixed() {
-            return;
-        }
-        let seen = std::mem::replace(&mut self.clock.seen, shapes.changes());
-        let all = std::mem::take(&mut self.tree.all_touched) || seen != shapes.changes();
-        let touched = std::mem::take(&mut self.tree.touched);
-        let depth = |tree: &Tree, branch: u32| Reverse(tree.up_from(branch).count());
-        let branches = if all { self.tree.parts() } else { touched };
-        let mut todo: BTreeSet<_> =
-            branches.into_iter().map(|branch| (depth(&self.tree, branch), branch)).collect();
-        while let Some((_, branch)) = todo.pop_first() {
-            let (parent, _) = self.tree.get(branch).place();
-            if branch == WHOLE || self.tree.get(branch).queue.is_none() {
-                continue;
-            }
-            let blend = self.blend_of(branch, shapes);
-            let here = self.tree.get_mut(branch);
-            if here.blend != blend {
-                here.share =
-                    blend.as_ref().map_or(here.share, |blend| blend.share.times(1, here.weight.into()));
-                here.blend = blend;
-                self.tree.tell_up(branch);
-                todo.insert((depth(&self.tree, parent), parent));
-            }
-        }
-        self.tree.touched.clear();
-    }
-
-    /// What a branch counts as: its members with something that can be placed now.
-    fn blend_of(&self, branch: u32, shapes: &Shapes) -> Option<Blend> {
-        let child = |(_, member): (u32, Member)| match member {
-            Member::Lane(slot) => {
-                let lane = self.lane(slot);
-                let Standing::Direction(direction) = &lane.standing else { return None };
-                let can_go = self.has_next_in(slot, shapes, |shape| shapes.is_open(shape));
-                can_go.then(|| Child { share: lane.share(), weight: lane.weight, direction })
-            }
-            Member::Branch(below) => {
-                let below = self.tree.get(below);
-                let blend = below.blend.as_ref()?;
-                Some(Child { share: below.share, weight: below.weight, direction: &blend.direction })
-            }
-        };
-        hdrf::blend(self.tree.get(branch).ranked_members().filter_map(child))
-    }
-
     /// What is to be remembered across a resync, which tells everything but the past.
     pub(crate) fn remember(&mut self, capacity: &Vector) -> Memory {
         self.accrue_all(capacity);
@@ -454,7 +399,7 @@ impl Queues {
 
     /// Takes over what was remembered.
     pub(crate) fn recall(&mut self, memory: Memory, capacity: &Vector) {
-        self.clock = Clock { regroup: true, seen: 0, ..memory.clock };
+        self.clock = Clock { regroup: true, ..memory.clock };
         for (queue, standing) in memory.lanes {
             let lane = self.lane_for(&queue, capacity);
             self.lanes[lane].standing = standing;

@@ -1,12 +1,14 @@
 //! All branches: how they grow with the queues that need one, and what changes in one means for those above it.
 
 use super::{Branch, Member, Offer, Settings, WHOLE};
+use crate::blend::Counted;
 use crate::bound::{Bound, Fence};
 use crate::dims::{Dim, Dims, Need, Vector};
 use crate::kept::{Kept, Lacking};
 use crate::lane::LaneHeld;
 use crate::name::NameKey;
 use crate::policy::{JobKey, LaneKey};
+use crate::rank::hdrf::Child;
 use crate::rank::{Measure, Rank};
 use crate::ranked::Ranked;
 use crate::shape::Mask;
@@ -27,10 +29,8 @@ pub(crate) struct Tree {
     /// True where that can be another place than what they hold gives them, because one has had several members: a blend of one
     /// is that one. It is noted then where something changes.
     mixed: bool,
-    /// Branches in which something has changed.
-    pub(crate) touched: Vec<u32>,
-    /// True where that may be any of them.
-    pub(crate) all_touched: bool,
+    /// Which lanes count for where their branches rank, where that is so.
+    pub(crate) counted: Counted,
     /// True where something is guaranteed to some branch.
     assures: bool,
     pub(crate) kept: Kept,
@@ -47,8 +47,7 @@ impl Tree {
             nested: *rank != Rank::Line,
             blended: *rank == Rank::Hdrf,
             mixed: false,
-            touched: Vec::new(),
-            all_touched: true,
+            counted: Counted::default(),
             assures: false,
             kept: Kept::default(),
         }
@@ -171,7 +170,7 @@ impl Tree {
         let is_shared = branch != WHOLE && here.members().next().is_some();
         let seat = here.members.insert(member);
         if self.blended && is_shared && !std::mem::replace(&mut self.mixed, true) {
-            self.all_touched = true;
+            self.counted.all = true;
         }
         seat
     }
@@ -182,6 +181,9 @@ impl Tree {
         here.members.remove(seat);
         here.ranking.remove(seat);
         here.assured.remove(seat);
+        if here.children.set(seat, None) {
+            self.counted.changed.insert(branch);
+        }
         self.tell_up(branch);
         if self.nested && branch != WHOLE && self.get(branch).is_needless() {
             let gone = self.branches.remove(branch);
@@ -226,9 +228,6 @@ impl Tree {
 
     /// Brings the place of a branch in its parent up to date, and those of all that it is in.
     pub(crate) fn tell_up(&mut self, mut branch: u32) {
-        if self.mixed && branch != WHOLE {
-            self.touched.push(branch);
-        }
         while branch != WHOLE && !self.is_told(branch) {
             let here = self.get(branch);
             let (parent, seat) = (here.parent, here.seat);
@@ -263,9 +262,13 @@ impl Tree {
             here.kept().into_iter().for_each(|least| kept.unmiss(least, &here.held));
             here.held.replace(before, after);
             here.kept().into_iter().for_each(|least| kept.miss(least, &here.held));
-            let (parent, limited) = (here.parent, !here.limit.bound.is_none() || here.guarantee.is_some());
+            let parent = here.parent;
             let reopened = here.reopen();
-            self.all_touched |= limited;
+            if self.mixed && !self.branches[branch].limit.bound.is_none() {
+                let is_less = after.tasks < before.tasks;
+                let changed = if is_less { &mut self.counted.refunded } else { &mut self.counted.charged };
+                changed.insert(branch);
+            }
             if self.nested {
                 self.measure(branch, measure);
             } else if reopened {
@@ -273,6 +276,13 @@ impl Tree {
             }
             branch = parent;
         }
+    }
+
+    /// What a branch is entitled to beside the others of its parent is this now.
+    pub(crate) fn weigh(&mut self, branch: u32, weight: u32, measure: &Measure<'_>) {
+        self.get_mut(branch).weight = weight;
+        self.measure(branch, measure);
+        self.tell_blend(branch);
     }
 
     /// What a branch holds, what there is, its weight or its standing has changed.
@@ -285,19 +295,48 @@ impl Tree {
         self.tell_up(branch);
     }
 
+    /// Works out what a branch counts as beside the others of its parent, by its children.
+    pub(crate) fn blend(&mut self, branch: u32) {
+        let here = &mut self.branches[branch];
+        let blend = here.children.blend();
+        if here.queue.is_none() || here.blend == blend {
+            return;
+        }
+        let weight = here.weight;
+        here.share = blend.as_ref().map_or(here.share, |blend| blend.share.times(1, weight.into()));
+        here.blend = blend;
+        self.tell_up(branch);
+        self.tell_blend(branch);
+    }
+
+    /// Tells the parent of a branch what it counts as.
+    fn tell_blend(&mut self, branch: u32) {
+        let here = self.get(branch);
+        let (share, weight, parent, seat) = (here.share, here.weight, here.parent, here.seat);
+        if parent == WHOLE || !self.mixed {
+            return;
+        }
+        let blend = self.get_mut(branch).blend.take();
+        let child = blend.as_ref().map(|blend| Child { share, weight, direction: &blend.direction });
+        if self.get_mut(parent).children.set(seat, child) {
+            self.counted.changed.insert(parent);
+        }
+        self.get_mut(branch).blend = blend;
+    }
+
     /// A limit is another than it was.
     pub(crate) fn set_limit(&mut self, queue: &QueueName, limit: &QueueLimit, dims: &mut Dims) {
         let Some(branch) = self.by_queue.get(queue).copied() else { return };
         let here = self.get_mut(branch);
         here.limit.bound = Bound::of(limit, dims);
         here.reopen();
-        self.all_touched = true;
+        self.counted.all = true;
         self.tell_up(branch);
     }
 
     /// So much is free on all agents together: what was held back because of what is kept is looked at again.
     pub(crate) fn look(&mut self, free: &Vector) {
-        self.all_touched = true;
+        self.counted.all = true;
         let Self { branches, kept, .. } = self;
         kept.look(free);
         branches[WHOLE].limit.reopen(|_, _, need, count| kept.room(need, None) < count);
@@ -307,7 +346,7 @@ impl Tree {
     pub(crate) fn give(&mut self, need: &Need, count: u64) {
         if !self.kept.is_idle() {
             self.kept.give(need, count);
-            self.all_touched = true;
+            self.counted.all = true;
         }
     }
 

@@ -8,7 +8,7 @@
 //! So a node is the least share of its children, and a direction: the sum of theirs, each by its weight. Directions are in
 //! parts of [`UNIT`], rounded down, which is exact for small numbers; shares are fractions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Amounts, Measure};
 use crate::share::Share;
@@ -31,11 +31,61 @@ pub(crate) struct Blend {
 }
 
 /// One child of a node that has something to place.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Child<'a> {
     /// Over its weight.
     pub(crate) share: Share,
     pub(crate) weight: u32,
     pub(crate) direction: &'a Direction,
+}
+
+/// The children of a node that have something to place, by their seats, and their directions added up by their weights.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Children {
+    by_seat: BTreeMap<u32, (Share, u32, Direction)>,
+    shares: BTreeSet<(Share, u32)>,
+    sum: Vec<u128>,
+}
+
+impl Children {
+    /// What there is of a child now. True where that is something else than before.
+    pub(crate) fn set(&mut self, seat: u32, child: Option<Child<'_>>) -> bool {
+        if let Some((share, weight, direction)) = self.by_seat.get(&seat) {
+            let is_same = |child: &Child<'_>| {
+                child.share.parts() == share.parts() && child.weight == *weight && child.direction == direction
+            };
+            if child.as_ref().is_some_and(is_same) {
+                return false;
+            }
+            self.shares.remove(&(*share, seat));
+            for (all, part) in self.sum.iter_mut().zip(direction) {
+                *all -= u128::from(*part) * u128::from(*weight);
+            }
+        } else if child.is_none() {
+            return false;
+        }
+        let Some(Child { share, weight, direction }) = child else {
+            self.by_seat.remove(&seat);
+            return true;
+        };
+        self.shares.insert((share, seat));
+        self.sum.resize(self.sum.len().max(direction.len()), 0);
+        for (all, part) in self.sum.iter_mut().zip(direction) {
+            *all += u128::from(*part) * u128::from(weight);
+        }
+        self.by_seat.insert(seat, (share, weight, direction.clone()));
+        true
+    }
+
+    /// What the node counts as; nothing where there are none.
+    pub(crate) fn blend(&self) -> Option<Blend> {
+        let (least, most) = (self.shares.first()?.0, self.sum.iter().copied().max().unwrap_or(0));
+        if least == Share::ZERO || most == 0 {
+            return Some(Blend { share: least, direction: Direction::new() });
+        }
+        let direction = self.sum.iter().map(|part| parts(*part, most)).collect();
+        Some(Blend { share: least.times(most, u128::from(UNIT)), direction })
+    }
 }
 
 /// An agent for each shape that is known to fit somewhere: it does so until something is taken of what is free there. None
@@ -52,9 +102,9 @@ impl Witnesses {
         self.0.insert(shape, agent);
     }
 
-    /// Something was taken of what is free on an agent.
-    pub(crate) fn taken(&mut self, agent: u32) {
-        self.0.retain(|_, witness| witness.is_some_and(|witness| witness != agent));
+    /// Something was taken of what is free on an agent, where these still fit.
+    pub(crate) fn taken(&mut self, agent: u32, fits: impl Fn(u32) -> bool) {
+        self.0.retain(|shape, witness| witness.is_some_and(|witness| witness != agent || fits(*shape)));
     }
 
     /// Anything may be other than it was.
@@ -89,53 +139,53 @@ pub(crate) fn direction(used: &impl Amounts, measure: &Measure<'_>) -> Direction
     shares.map(beside).collect()
 }
 
-/// What a node counts as whose children with something to place are these. Nothing where there are none.
-pub(crate) fn blend<'a>(children: impl Iterator<Item = Child<'a>>) -> Option<Blend> {
-    let mut sum: Vec<u128> = Vec::new();
-    let mut least: Option<Share> = None;
-    for child in children {
-        least = Some(least.map_or(child.share, |least| least.min(child.share)));
-        sum.resize(sum.len().max(child.direction.len()), 0);
-        for (all, part) in sum.iter_mut().zip(child.direction) {
-            *all = all.saturating_add(u128::from(*part) * u128::from(child.weight));
-        }
-    }
-    let (least, most) = (least?, sum.iter().copied().max().unwrap_or(0));
-    if least == Share::ZERO || most == 0 {
-        return Some(Blend { share: least, direction: Direction::new() });
-    }
-    let direction = sum.iter().map(|part| parts(*part, most)).collect();
-    Some(Blend { share: least.times(most, u128::from(UNIT)), direction })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn child(share: (u64, u64), weight: u32, direction: &Direction) -> Child<'_> {
-        Child { share: Share::of(share.0, share.1, weight), weight, direction }
+    /// Children with these shares, weights and directions.
+    fn children(all: &[((u64, u64), u32, &Direction)]) -> Children {
+        let mut children = Children::default();
+        for (seat, ((some, of), weight, direction)) in (0..).zip(all) {
+            let share = Share::of(*some, *of, *weight);
+            children.set(seat, Some(Child { share, weight: *weight, direction }));
+        }
+        children
     }
 
     #[test]
     fn h6_a_parent_counts_what_its_children_would_have_if_all_had_the_least() {
         let (first, second) = (vec![UNIT, 0], vec![0, UNIT]);
-        let blend = blend([child((1, 2), 1, &first), child((1, 1), 1, &second)].into_iter()).unwrap();
+        let blend = children(&[((1, 2), 1, &first), ((1, 1), 1, &second)]).blend().unwrap();
         assert_eq!((blend.share, blend.direction), (Share::of(1, 2, 1), vec![UNIT, UNIT]));
     }
 
     #[test]
     fn weights_of_children_add_up() {
         let only = vec![UNIT];
-        let children = [child((1, 480), 1, &only), child((3, 480), 2, &only), child((2, 480), 2, &only)];
-        assert_eq!(blend(children.into_iter()).unwrap().share, Share::of(5, 480, 1), "5 times 1/480");
+        let three = children(&[((1, 480), 1, &only), ((3, 480), 2, &only), ((2, 480), 2, &only)]);
+        assert_eq!(three.blend().unwrap().share, Share::of(5, 480, 1), "5 times 1/480");
     }
 
     #[test]
     fn a_child_with_nothing_makes_it_nothing_and_no_child_is_no_blend() {
         let (some, none) = (vec![UNIT], Vec::new());
-        let blended = blend([child((1, 2), 1, &some), child((0, 1), 1, &none)].into_iter()).unwrap();
+        let blended = children(&[((1, 2), 1, &some), ((0, 1), 1, &none)]).blend().unwrap();
         assert_eq!(blended.share, Share::ZERO);
-        assert_eq!(blend(std::iter::empty()), None);
+        assert_eq!(children(&[]).blend(), None);
+    }
+
+    #[test]
+    fn a_child_that_changes_or_leaves_counts_as_if_it_had_always_been_so() {
+        let (first, second) = (vec![UNIT, UNIT / 3], vec![UNIT / 7, UNIT]);
+        let (two, one) = ([((1, 2), 3, &first), ((1, 5), 2, &second)], [((1, 2), 3, &first)]);
+        let mut changed = children(&[((2, 3), 1, &second), ((1, 5), 2, &second), ((1, 9), 1, &first)]);
+        let child = Child { share: Share::of(1, 2, 3), weight: 3, direction: &first };
+        assert!(changed.set(0, Some(child)) && !changed.set(0, Some(child)));
+        assert!(changed.set(2, None) && !changed.set(2, None));
+        assert_eq!(changed.blend(), children(&two).blend());
+        assert!(changed.set(1, None));
+        assert_eq!(changed.blend(), children(&one).blend());
     }
 
     #[test]

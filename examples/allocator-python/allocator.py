@@ -166,13 +166,12 @@ async def main(args):
         while answers.pending_msgs: await answers.next_msg()  # of an earlier hello
         await say(v1.AllocatorMessage(hello={"policy": allocator.policy}), reply=inbox)
         allocator.forget()
-        for number in itertools.count():
+        for number in itertools.takewhile(lambda _: not allocator.at, itertools.count()):
             part = v1.Feed.FromString((await answers.next_msg(HELLO_EVERY)).data)
             if not part.sync or part.part != number: break  # nobody is there, or a part was lost
             allocator.apply(part.items)
-            if part.sync in (v1.SYNC_PART_LAST, v1.SYNC_PART_ONLY):
-                allocator.at = (part.session, part.sequence)
-                break
+            if number % 20 == 19: await say(v1.AllocatorMessage(beat={"policy": allocator.policy}))  # a long one
+            if part.sync in (v1.SYNC_PART_LAST, v1.SYNC_PART_ONLY): allocator.at = (part.session, part.sequence)
 
     while not stop.is_set():
         try:

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use allot_engine::{Engine, Input, Output};
-use allot_model::{Core, Time, WhyQuery};
+use allot_model::{Core, Span, Time, WhyQuery};
 use allot_shell::{Shutdown, clock};
 use async_nats::Message;
 use tracing::{debug, info, warn};
@@ -14,6 +14,9 @@ use crate::questions::{Questions, why};
 
 /// How many messages are heard before what they lead to is decided.
 const MOST_AT_ONCE: usize = 1_024;
+
+/// For how long messages are heard before that: those of a long account are large, and a beat is not to wait for them.
+const LONGEST_AT_ONCE: Span = Span::from_millis(100);
 
 /// How long to try to say goodbye.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
@@ -95,9 +98,13 @@ async fn until(due: Option<(Time, &'static str)>) {
 
 /// Gives the engine this message and all others that are there, so that one pass sees them all.
 fn hear(engine: &mut Engine, link: &mut Link, first: Heard) {
-    let now = clock::now();
-    take(engine, now, first);
+    let begun = clock::now();
+    take(engine, begun, first);
     for _ in 1..MOST_AT_ONCE {
+        let now = clock::now();
+        if now.since(begun) >= LONGEST_AT_ONCE {
+            return;
+        }
         let Some(heard) = link.ready() else { return };
         take(engine, now, heard);
     }

@@ -422,7 +422,8 @@ impl Engine {
     }
 
     fn beat(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.session.is_following() && self.beat_at <= now {
+        // An account of many jobs takes longer to come than silence is borne.
+        if self.session.is_answered() && self.beat_at <= now {
             self.beat_at = now + BEAT_EVERY;
             out.push(Output::Say(AllocatorMessage::Beat(self.presence())));
         }
@@ -456,7 +457,7 @@ impl Core for Engine {
         let times = [
             (self.next_pass(), "pass"),
             (self.session.next_hello(), "hello"),
-            (self.session.is_following().then_some(self.beat_at), "beat"),
+            (self.session.is_answered().then_some(self.beat_at), "beat"),
             (self.pool.fleet.next_expiry(), "offer expires"),
             (self.pool.backlog.next_release(), "job is tried again"),
             (self.answer_overdue(), "answer is overdue"),

@@ -63,6 +63,11 @@ impl Session {
         matches!(self.state, State::Following(_))
     }
 
+    /// True where the account has begun to come, or is there: a hello has been answered, and none is due.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.state != State::Asking
+    }
+
     /// When to say hello.
     pub(crate) fn next_hello(&self) -> Option<Time> {
         (!self.is_following()).then_some(self.hello_at)

@@ -270,6 +270,25 @@ fn beats_come_twice_a_second_and_the_next_wake_is_never_forgotten() {
 }
 
 #[test]
+fn beats_come_while_a_long_account_does() {
+    let mut cluster = Cluster::new(policy("drf"));
+    let is_beat = |output: &Output| matches!(output, Output::Say(AllocatorMessage::Beat { .. }));
+    cluster.now = cluster.now + Span::from_secs(10);
+    cluster.engine.handle(cluster.now, Input::Unreadable, &mut Vec::new());
+    assert_eq!(cluster.wake(), [Output::Hello]);
+    let mut beats = 0;
+    for number in 0..40 {
+        let sync = if number == 0 { SyncPart::First } else { SyncPart::Middle };
+        let part = Feed { session: SESSION, sequence: 1, sync: Some(sync), part: number, items: Vec::new() };
+        cluster.engine.handle(cluster.now, Input::Feed(part), &mut Vec::new());
+        beats += cluster.wake().iter().filter(|output| is_beat(output)).count();
+        cluster.now = cluster.now + Span::from_millis(100);
+    }
+    assert_eq!(beats, 8, "in four seconds");
+    assert!(!cluster.engine.is_active());
+}
+
+#[test]
 fn an_array_that_is_decided_task_by_task_does_not_hold_up_the_engine() {
     let limits = Limits { decisions_per_pass: 10, ..Limits::default() };
     let mut cluster = Cluster::with_limits(policy("lottery"), limits);

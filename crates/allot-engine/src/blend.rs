@@ -72,7 +72,7 @@ impl Queues {
         if !self.tree.is_mixed() || shapes.open() == Mask::default() {
             return;
         }
-        for lane in self.to_count(shapes) {
+        for lane in self.lanes_to_count(shapes) {
             self.count(lane, shapes);
         }
         let depth = |tree: &Tree, branch: u32| Reverse(tree.up_from(branch).count());
@@ -86,7 +86,7 @@ impl Queues {
     }
 
     /// The lanes of which it may have changed whether, and as what, they count.
-    fn to_count(&mut self, shapes: &Shapes) -> BTreeSet<u32> {
+    fn lanes_to_count(&mut self, shapes: &Shapes) -> BTreeSet<u32> {
         let mut lanes = std::mem::take(&mut self.tree.counted.touched);
         let charged = std::mem::take(&mut self.tree.counted.charged);
         let refunded = std::mem::take(&mut self.tree.counted.refunded);

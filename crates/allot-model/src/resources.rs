@@ -4,14 +4,14 @@
 //! amounts an agent may have *items* (GPU device ids, each of 1,000 thousandths, so that a device can be
 //! shared) and *ranges* (port numbers). A task asks for amounts only; [`Resources::take`] picks the items.
 
+mod amounts;
 mod human;
 mod ranges;
 
 use std::collections::BTreeMap;
 
-use litemap::LiteMap;
-
 use crate::id::ResourceName;
+use amounts::Amounts;
 
 pub use human::InvalidAmount;
 pub(crate) use human::number_text;
@@ -31,13 +31,13 @@ pub enum Amount {
     Ranges(Ranges),
 }
 
-/// Amounts by name, of which there are few: a sorted list. A name that is absent is an amount of nothing; nothing is never stored.
+/// Amounts by name. Copies are cheap. A name that is absent is an amount of nothing; nothing is never stored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Resources(LiteMap<ResourceName, Amount>);
+pub struct Resources(Amounts<Amount>);
 
 /// What one task asks for: plain amounts by name, in the units of [`Amount::Scalar`]. Nothing is never stored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Request(LiteMap<ResourceName, u64>);
+pub struct Request(Amounts<u64>);
 
 /// Why resources cannot be added or subtracted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -218,7 +218,7 @@ impl Resources {
             return Ok(());
         }
         let mut sum = self.clone();
-        for (name, amount) in &other.0 {
+        for (name, amount) in other.iter() {
             match sum.0.get_mut(name) {
                 Some(held) => add_amounts(name, held, amount)?,
                 None => sum.set(name.clone(), amount.clone()),
@@ -237,7 +237,7 @@ impl Resources {
             return Ok(());
         }
         let mut rest = self.clone();
-        for (name, amount) in &other.0 {
+        for (name, amount) in other.iter() {
             let held = rest.0.get_mut(name).ok_or_else(|| ResourceError::TooLittle { name: name.clone() })?;
             subtract_amounts(name, held, amount)?;
         }
@@ -256,7 +256,7 @@ impl Resources {
         let is_plain = |(name, amount)| self.0.get(name).is_some_and(|held| counted(held, amount).is_some());
         let plain = other.0.iter().all(is_plain);
         if plain {
-            for (name, amount) in &other.0 {
+            for (name, amount) in other.iter() {
                 if let Some(held) = self.0.get_mut(name)
                     && let Some(left) = counted(held, amount)
                 {
@@ -312,7 +312,7 @@ impl Resources {
     /// True where every amount is plain, so that a multiple of a slice is a slice too.
     #[must_use]
     pub fn is_scalar(&self) -> bool {
-        self.0.values().all(|amount| matches!(amount, Amount::Scalar(_)))
+        self.iter().all(|(_, amount)| matches!(amount, Amount::Scalar(_)))
     }
 
     /// `count` times these plain amounts; nothing on overflow, or where items or ranges are named and `count` is
@@ -326,7 +326,7 @@ impl Resources {
             Amount::Scalar(units) => Some((name.clone(), Amount::Scalar(units.checked_mul(count)?))),
             _ => None,
         };
-        let mut scaled = self.0.iter().map(product).collect::<Option<LiteMap<_, _>>>()?;
+        let mut scaled = self.0.iter().map(product).collect::<Option<Amounts<_>>>()?;
         scaled.retain(|_, amount| !amount.is_nothing());
         Some(Self(scaled))
     }

@@ -33,12 +33,18 @@ pub(crate) enum Agents {
     Real { agents: u32, cpus: u32 },
     /// So many agents of so many cpus in one process, which run nothing.
     Modelled { agents: u32, cpus: u32 },
+    /// So many processes, each an agent of so many cpus that runs nothing, which are missed after [`MISSED_AFTER`].
+    Apart { agents: u32, cpus: u32 },
 }
+
+/// How the registry is set where agents are to be missed soon, and when they are.
+const IMPATIENT: [&str; 2] = ["agent_timeout=3s", "beat_every=1s"];
+pub(crate) const MISSED_AFTER: Duration = Duration::from_secs(3);
 
 impl Agents {
     fn count(self) -> u32 {
         match self {
-            Self::Real { agents, .. } | Self::Modelled { agents, .. } => agents,
+            Self::Real { agents, .. } | Self::Modelled { agents, .. } | Self::Apart { agents, .. } => agents,
         }
     }
 }
@@ -51,6 +57,8 @@ pub(crate) struct Cluster {
     url: String,
     agents: Vec<Running>,
     services: Vec<Running>,
+    /// How the registry is set.
+    registry: &'static [&'static str],
     /// Services that were killed, to be started again.
     killed: Vec<String>,
     /// How many services were started so far.
@@ -79,6 +87,7 @@ impl Cluster {
             url,
             agents: Vec::new(),
             services: Vec::new(),
+            registry: if matches!(agents, Agents::Apart { .. }) { &IMPATIENT } else { &[] },
             killed: Vec::new(),
             started: 0,
             nats,
@@ -94,7 +103,9 @@ impl Cluster {
     pub(crate) fn start_killed(&mut self, programs: &Programs) -> Result<()> {
         for name in std::mem::take(&mut self.killed) {
             self.started += 1;
-            let running = self.spawn(programs, &format!("{name}-{}", self.started), &name, &[])?;
+            let settings = if name == "registry" { self.registry } else { &[] };
+            let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+            let running = self.spawn(programs, &format!("{name}-{}", self.started), &name, &settings)?;
             self.services.push(running);
         }
         Ok(())
@@ -122,6 +133,14 @@ impl Cluster {
             |running: &&Running| running.name().rsplit_once('-').is_some_and(|(name, _)| name == service);
         let pids: Vec<u32> = self.services.iter().filter(is_one).map(Running::pid).collect();
         pids.into_iter().try_for_each(|pid| self.kill(pid))
+    }
+
+    /// Kills the process of an agent for good, guardian first.
+    pub(crate) fn kill_agent(&mut self, agent: &str) -> Result<()> {
+        let is_of = |running: &Running| agent.starts_with(running.name());
+        let place = self.agents.iter().position(is_of).with_context(|| format!("{agent} has no process"))?;
+        self.agents.swap_remove(place).kill();
+        Ok(())
     }
 
     /// Kills all services, but neither agents nor nats-server.
@@ -155,6 +174,15 @@ impl Cluster {
                 settings.push(format!("modelled={agents}"));
                 let running = self.spawn(programs, "modelled", "agent", &settings)?;
                 self.agents.push(running);
+            }
+            Agents::Apart { agents, cpus } => {
+                for number in 1..=agents {
+                    let id = format!("a{number:02}");
+                    let mut settings = common(&id, cpus);
+                    settings.push("modelled=1".to_owned());
+                    let running = self.spawn(programs, &id, "agent", &settings)?;
+                    self.agents.push(running);
+                }
             }
         }
         Ok(())

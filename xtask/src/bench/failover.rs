@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::cluster::{Agents, Cluster, Programs, SERVICES};
+use super::cluster::{Agents, Cluster, MISSED_AFTER, Programs, SERVICES};
 use super::figure::{Figure, Wanted};
 use super::rows::Size;
 
@@ -164,6 +164,50 @@ pub(super) fn cold_pending(programs: &Programs, size: Size) -> Result<Vec<Figure
             .wanted(Wanted::AtMost(3.0)),
         restarted("cold-pending", "all services are killed and started", all),
     ])
+}
+
+/// From when an agent is killed until its task, which may be tried again, runs on another.
+#[allow(clippy::disallowed_methods, reason = "measures")]
+pub(super) fn elsewhere(programs: &Programs, size: Size) -> Result<Vec<Figure>> {
+    let times = size.of(10);
+    let mut cluster = Cluster::start(programs, Agents::Apart { agents: times + 1, cpus: 1 })?;
+    let job = json!({"command": ["true"], "resources": {"cpus": 1}, "retries": 1, "on_unreachable": "retry"});
+    let path = cluster.dir().join("job.json");
+    fs::write(&path, job.to_string())?;
+    let mut took = Vec::new();
+    for number in 1..=times {
+        let id = cluster.allot(&["submit", &path.display().to_string()])?["job"].to_string();
+        let agent = running_on(&cluster, &id, None)?;
+        let since = Instant::now();
+        cluster.kill_agent(&agent)?;
+        running_on(&cluster, &id, Some(&agent))?;
+        took.push(since.elapsed().as_secs_f64());
+        if number < times {
+            cluster.allot(&["cancel", &id])?;
+        }
+    }
+    took.sort_by(f64::total_cmp);
+    let (worst, median) = (took.last().copied().unwrap_or(0.0), took[took.len() / 2]);
+    let what = format!("an agent is killed, worst of {}", took.len());
+    let most = MISSED_AFTER.as_secs_f64() + 0.5;
+    let figure = Figure::new("elsewhere", what, worst, "s").wanted(Wanted::AtMost(most));
+    Ok(vec![figure.with(json!({"median": median, "all": took}))])
+}
+
+/// The agent that the task of a job runs on, once there is one, and another than this.
+#[allow(clippy::disallowed_methods, reason = "nobody says when it is so")]
+fn running_on(cluster: &Cluster, job: &str, but: Option<&str>) -> Result<String> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let shown = cluster.allot(&["job", "show", job])?;
+        let mut tries = shown["runs"].as_array().into_iter().flatten();
+        let agent = tries.find(|last| last["state"] == "running").and_then(|last| last["agent"].as_str());
+        if let Some(agent) = agent.filter(|agent| Some(*agent) != but) {
+            return Ok(agent.to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bail!("after {} s the task of job {job} still does not run", PATIENCE.as_secs())
 }
 
 /// Submits so many jobs of ten queues that ask for more than any agent has.

@@ -34,7 +34,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order of the table.
-pub(crate) const ROWS: [Row; 14] = [
+pub(crate) const ROWS: [Row; 15] = [
     Row { name: "array", about: "one job of 100,000 noop tasks, 8 agents of 16 cpus", measure: array },
     Row {
         name: "separate",
@@ -78,6 +78,11 @@ pub(crate) const ROWS: [Row; 14] = [
         name: "cold-pending",
         about: "the allocator, or all services, are killed and started: 1,000,000 jobs waiting",
         measure: failover::cold_pending,
+    },
+    Row {
+        name: "elsewhere",
+        about: "an agent is killed, with a timeout of 3 s: until its task runs on another",
+        measure: failover::elsewhere,
     },
     Row {
         name: "handover",

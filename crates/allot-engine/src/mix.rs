@@ -113,7 +113,9 @@ impl TaskMix {
         }
         let counted = self.most_frequent(shapes, classes);
         let is_known = |shape: &u32| counted.contains_key(shape);
-        let same_types = self.types.shapes.len() == counted.len() && self.types.shapes.iter().all(is_known);
+        // Shapes that are forgotten leave what was made of them behind.
+        let is_made = [self.types.shapes.len(), self.types.asks.len()] == [counted.len(); 2];
+        let same_types = is_made && self.types.shapes.iter().all(is_known);
         if !same_types {
             self.types.make(counted.keys().copied(), shapes);
         }

@@ -55,9 +55,21 @@ impl QueueGuarantee {
             HoldBack::Always => true,
             HoldBack::Never => false,
             HoldBack::Fixed => {
-                !self.is_none() && resources.all(|(name, least)| limit.resources.get(name) == Some(least))
+                !self.is_none()
+                    && resources.all(|(name, least)| limit.resources.get(name).is_some_and(|most| most <= least))
             }
         }
+    }
+
+    /// What is guaranteed of it to a queue with this limit, which may be less.
+    #[must_use]
+    pub fn within(&self, limit: &QueueLimit) -> QueueLimit {
+        let mut least = self.least.clone();
+        for (name, units) in &mut least.resources {
+            *units = limit.resources.get(name).map_or(*units, |most| (*most).min(*units));
+        }
+        least.tasks = least.tasks.map(|tasks| limit.tasks.map_or(tasks, |most| tasks.min(most)));
+        least
     }
 
     /// All that a queue is set to, as `weight 3, limit cpus 4 and guarantee cpus 2`; without a guarantee none is mentioned.
@@ -132,6 +144,7 @@ mod tests {
         let fixed = guarantee("cpus=2,mem=4GB", HoldBack::Fixed);
         for (limit, held_back) in [
             ("cpus=2,mem=4GB,tasks=9", true),
+            ("cpus=1,mem=4GB", true),
             ("cpus=2", false),
             ("cpus=3,mem=4GB", false),
             ("gpus=1", false),

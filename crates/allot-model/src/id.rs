@@ -174,6 +174,12 @@ impl ResourceName {
     pub fn cpus() -> Self {
         Self("cpus".into())
     }
+
+    /// `gpus`.
+    #[must_use]
+    pub fn gpus() -> Self {
+        Self("gpus".into())
+    }
 }
 
 /// Ordered and hashed as its text is.

@@ -20,6 +20,9 @@ pub use ranges::{InvalidRanges, Ranges};
 /// One whole item, such as one GPU or one port, in thousandths.
 pub const WHOLE: u64 = 1_000;
 
+/// The most gpus of an agent that are told apart without having been named.
+const MOST_DEVICES: u64 = 64;
+
 /// How much there is of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Amount {
@@ -307,6 +310,21 @@ impl Resources {
             slice.set(name.clone(), self.0.get(name)?.take(wanted)?);
         }
         Some(slice)
+    }
+
+    /// The same with whole gpus that are merely counted as devices called `0`, `1` and so on, as an agent has them that finds
+    /// its own: a share is of one of them. More than [`MOST_DEVICES`] stay counted.
+    #[must_use]
+    pub fn with_devices(mut self) -> Self {
+        let gpus = ResourceName::gpus();
+        if let Some(Amount::Scalar(units)) = self.get(&gpus)
+            && units.is_multiple_of(WHOLE)
+            && *units <= MOST_DEVICES * WHOLE
+        {
+            let devices = (0..units / WHOLE).map(|device| (device.to_string(), WHOLE)).collect();
+            self.set(gpus, Amount::Items(devices));
+        }
+        self
     }
 
     /// True where every amount is plain, so that a multiple of a slice is a slice too.

@@ -17,6 +17,6 @@ pub mod random;
 pub mod swf;
 
 pub use filter::{Filter, LogJob, Selection};
-pub use metrics::{Distribution, Metrics, Ran};
+pub use metrics::{Distribution, Metrics, Ran, bounded_slowdown};
 pub use random::SplitMix64;
 pub use swf::{InvalidLog, Log, Row, uncompressed};

@@ -71,8 +71,15 @@ impl Ran {
     /// How much longer it took than it ran, at least 1.
     #[must_use]
     pub fn bounded_slowdown(&self) -> f64 {
-        (self.response().as_secs_f64() / self.run().max(SLOWDOWN_BOUND).as_secs_f64()).max(1.0)
+        bounded_slowdown(self.response(), self.run())
     }
+}
+
+/// How much longer something took from its submission to its end than its run time, of at least [`SLOWDOWN_BOUND`]; at
+/// least 1.
+#[must_use]
+pub fn bounded_slowdown(response: Span, run: Span) -> f64 {
+    (response.as_secs_f64() / run.max(SLOWDOWN_BOUND).as_secs_f64()).max(1.0)
 }
 
 impl Metrics {

@@ -70,7 +70,7 @@ impl Tree {
         let branch = self.part(queue.clone());
         let here = &mut self.branches[branch];
         here.limit = Fence::of(limit, dims);
-        here.guarantee = (!guarantee.is_none()).then(|| Fence::of(&guarantee.least, dims));
+        here.guarantee = (!guarantee.is_none()).then(|| Fence::of(&guarantee.within(limit), dims));
         here.keeps = outermost && here.guarantee.is_some() && guarantee.is_held_back(limit);
         here.kept().into_iter().for_each(|least| self.kept.keep(least, &here.held));
         self.assures |= here.guarantee.is_some();

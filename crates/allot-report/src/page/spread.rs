@@ -78,10 +78,8 @@ impl Told<'_> {
     /// The bounded slowdown of each job that was over, in hundredths, sorted.
     fn slowdowns(&self, story: &Story<'_>) -> Vec<u64> {
         let fates = story.workload.jobs.iter().zip(&self.outcome.jobs);
-        let ran = fates.filter_map(|(job, fate)| {
-            Some(allot_workload::Ran { submit: job.submit, start: fate.start?, end: fate.end?, procs: 1 })
-        });
-        let mut slowdowns: Vec<u64> = ran.map(|ran| Unit::Hundredths.of(ran.bounded_slowdown())).collect();
+        let ended = fates.filter_map(|(job, fate)| fate.bounded_slowdown(job));
+        let mut slowdowns: Vec<u64> = ended.map(|slowdown| Unit::Hundredths.of(slowdown)).collect();
         slowdowns.sort_unstable();
         slowdowns
     }

@@ -61,7 +61,7 @@ impl FromStr for AgentGroup {
         if resources.is_empty() {
             return Err(wrong(format!("it has nothing: {EXAMPLE}")));
         }
-        Ok(Self { count, resources })
+        Ok(Self { count, resources: resources.with_devices() })
     }
 }
 

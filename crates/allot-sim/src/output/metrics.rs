@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use allot_model::{Request, ResourceName, Span, TaskRange, Time};
-use allot_workload::{Distribution, Ran};
+use allot_workload::Distribution;
 use serde::Serialize;
 
 use super::fairness;
@@ -68,10 +68,10 @@ impl Measures {
     pub fn of(workload: &Workload, outcome: &Outcome) -> Self {
         let fates = || workload.jobs.iter().zip(&outcome.jobs);
         let waits = fates().filter_map(|(job, fate)| Some(fate.start?.since(job.submit).as_secs_f64()));
-        let ran = || fates().filter_map(|(job, fate)| Some(ran(job.submit, fate.start?, fate.end?)));
+        let responses = || fates().filter_map(|(job, fate)| fate.response(job));
         let window = Window::of(workload, outcome);
         let utilisation_of = utilisation(workload, outcome, window);
-        let ended = ran().count();
+        let ended = responses().count();
         let hours = window.span().as_secs_f64() / 3_600.0;
         let gpus = gpus::measure(workload, outcome);
         Self {
@@ -80,8 +80,8 @@ impl Measures {
             ended,
             rejected: fates().filter(|(_, fate)| fate.rejected).count(),
             wait: Distribution::of(waits),
-            response: Distribution::of(ran().map(|ran| ran.response().as_secs_f64())),
-            bounded_slowdown: Distribution::of(ran().map(|ran| ran.bounded_slowdown())),
+            response: Distribution::of(responses().map(Span::as_secs_f64)),
+            bounded_slowdown: Distribution::of(fates().filter_map(|(job, fate)| fate.bounded_slowdown(job))),
             makespan: window.span().as_secs_f64(),
             utilisation: utilisation_of.get("cpus").copied(),
             utilisation_of,
@@ -105,10 +105,6 @@ fn lost(outcome: &Outcome) -> Span {
     let ran =
         outcome.preempted.iter().map(|stopped| stopped.at.since(stopped.start).times(stopped.tasks.count()));
     ran.fold(Span::ZERO, |sum, ran| Span::from_micros(sum.as_micros().saturating_add(ran.as_micros())))
-}
-
-fn ran(submit: Time, start: Time, end: Time) -> Ran {
-    Ran { submit, start, end, procs: 1 }
 }
 
 /// The time that is measured.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use allot_engine::Policy;
-use allot_model::{Resources, TaskRange, Time};
+use allot_model::{Resources, Span, TaskRange, Time};
 
-use crate::workload::Workload;
+use crate::workload::{Job, Workload};
 
 /// What happened to a workload under a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +91,21 @@ pub struct Fate {
     pub end: Option<Time>,
     /// True where it was rejected, as more jobs of its queue would have waited than may.
     pub rejected: bool,
+}
+
+impl Fate {
+    /// From the submission of the job to its end, where that came.
+    pub(crate) fn response(&self, job: &Job) -> Option<Span> {
+        self.end.filter(|_| self.start.is_some()).map(|end| end.since(job.submit))
+    }
+
+    /// How much longer it took than one of its tasks runs, of at least 10 s; at least 1. Of a job that runs until it is ended
+    /// the time from its first start counts. Nothing where it has not ended.
+    #[must_use]
+    pub fn bounded_slowdown(&self, job: &Job) -> Option<f64> {
+        let run = job.run.unwrap_or(self.end?.since(self.start?));
+        Some(allot_workload::bounded_slowdown(self.response(job)?, run))
+    }
 }
 
 impl Outcome {

@@ -331,3 +331,124 @@ until: 50
     assert!((jain("drf") - 1.0).abs() < 1e-9, "{}", jain("drf"));
     assert!((jain("fifo") - 0.5).abs() < 1e-9, "{}", jain("fifo"));
 }
+
+#[test]
+fn once_a_gang_was_placed_what_is_left_of_it_goes_one_by_one() {
+    let text = "
+events:
+  - {at: 0, agent: a1, resources: {cpus: 3}}
+  - {at: 0, submit: M, tasks: 4, min_tasks: 2, run: 10}
+";
+    for policy in ["fifo", "drf", "fifo:backfill=easy", "fifo:backfill=conservative"] {
+        check(text, policy, &["0 M.0 a1", "0 M.1 a1", "0 M.2 a1", "10 M.3 a1"]);
+    }
+    check(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 2}}
+  - {at: 0, submit: L, tasks: 2, gang: true}
+  - {at: 5, agent: m1, leaves: true}
+  - {at: 6, agent: m2, resources: {cpus: 1}}
+",
+        "fifo",
+        &["0 L.0 m1", "0 L.1 m1", "6 L.0 m2"],
+    );
+}
+
+#[test]
+fn a_gang_that_was_stopped_for_others_goes_on_one_by_one() {
+    let text = "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 2}}
+  - {at: 0, agent: m2, resources: {cpus: 2}}
+  - {at: 0, submit: L, tasks: 4, gang: true}
+  - {at: 1, submit: H, resources: {cpus: 2}, priority: 1}
+";
+    let expected =
+        ["0 L.0 m1", "0 L.1 m2", "0 L.2 m1", "0 L.3 m2", "1 H.0 m1", "1 L.0 m2", "1 L.1 m2"];
+    let workload = yaml(text).workload;
+    let mut granted = grants(&workload, &run(&workload, "priority:placement=worst-fit,preempt=priority"));
+    granted[..4].sort();
+    assert_eq!(granted[4..], expected[4..]);
+}
+
+#[test]
+fn tasks_that_were_placed_one_by_one_are_stopped_together() {
+    let text = "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 4}}
+  - {at: 0, submit: L, queue: A, tasks: 2}
+  - {at: 0, submit: K, queue: B, tasks: 2}
+  - {at: 5, submit: H, queue: A, resources: {cpus: 2}, priority: 1}
+";
+    let workload = yaml(text).workload;
+    let outcome = run(&workload, "drf:preempt=priority");
+    assert_eq!(
+        grants(&workload, &outcome),
+        ["0 L.0 m1", "0 K.0 m1", "0 L.1 m1", "0 K.1 m1", "5 H.0 m1"]
+    );
+    let measures = Measures::of(&workload, &outcome);
+    assert_eq!((measures.preempted, measures.lost), (2, 10.0));
+}
+
+#[test]
+fn gpus_that_are_counted_are_devices() {
+    check(
+        "
+events:
+  - {at: 0, agent: m0, resources: {cpus: 64, gpus: 2}}
+  - {at: 0, submit: j0, resources: {gpus: 0.6}, run: 10}
+  - {at: 1, submit: j1, resources: {gpus: 0.6}, run: 10}
+  - {at: 2, submit: j2, resources: {gpus: 0.6}, run: 10}
+",
+        "fifo",
+        &["0 j0.0 m0", "1 j1.0 m0", "10 j2.0 m0"],
+    );
+}
+
+#[test]
+fn fragments_are_counted_anew_once_nobody_asks_for_gpus_any_more() {
+    let text = "
+events:
+  - {at: 0, agent: n1, resources: {cpus: 8, gpus: 2}}
+  - {at: 0, submit: b, resources: {gpus: 1}, run: 5}
+  - {at: 12, submit: c, run: 3}
+  - {at: 20, submit: d, resources: {gpus: 2}, run: 3}
+";
+    for policy in ["fifo:placement=fgd", "drf:placement=fgd", "shortest:placement=fgd"] {
+        check(text, policy, &["0 b.0 n1", "12 c.0 n1", "20 d.0 n1"]);
+    }
+}
+
+#[test]
+fn no_more_than_its_limit_is_kept_for_a_queue() {
+    let text = "
+queues: {A: {guarantee: {cpus: 3}, limit: {cpus: 2}}}
+events:
+  - {at: 0, agent: m, resources: {cpus: 4}}
+  - {at: 0, submit: b, queue: B, tasks: 9}
+";
+    check(text, "drf", &["0 b.0 m", "0 b.1 m"]);
+    check(&text.replace("limit", "hold_back: always, limit"), "drf", &["0 b.0 m", "0 b.1 m"]);
+}
+
+#[test]
+fn a_slowdown_is_in_run_times_of_a_task() {
+    let slowdown = |text: &str, policy: &str| {
+        let workload = yaml(text).workload;
+        Measures::of(&workload, &run(&workload, policy)).bounded_slowdown.unwrap().max
+    };
+    let three = "
+events:
+  - {at: 0, agent: m, resources: {cpus: 1}}
+  - {at: 0, submit: a, tasks: 3, run: 10}
+";
+    let stopped = "
+events:
+  - {at: 0, agent: m, resources: {cpus: 1}}
+  - {at: 0, submit: a, run: 10}
+  - {at: 5, submit: b, run: 3, priority: 1}
+";
+    assert!((slowdown(three, "fifo") - 3.0).abs() < 1e-9);
+    assert!((slowdown(stopped, "priority:preempt=priority") - 1.8).abs() < 1e-9);
+}

@@ -217,6 +217,8 @@ impl<'a> State<'a> {
             let free: u64 = self.agents.iter().map(|agent| agent.free.total(name)).sum();
             let lacks = |queue: &&QueueName| {
                 let least = self.guarantees[*queue].least.resources.get(name).copied().unwrap_or(0);
+                let limit = self.limits.get(*queue).and_then(|limit| limit.resources.get(name));
+                let least = limit.map_or(least, |most| least.min(*most));
                 least.saturating_sub(holding(self.jobs.iter(), queue.as_str()).of(name))
             };
             let is_own = own.is_some_and(|own| self.guarantees[own].least.resources.contains_key(name));

@@ -227,7 +227,7 @@ fn agent(fields: &Fields) -> Read<What> {
     each(fields, "an event of an agent", &AGENT, |name, value| {
         match name {
             "agent" => agent = Some(parsed(value, "the name of an agent such as `m1`")?),
-            "resources" => total = Some(resources(value)?),
+            "resources" => total = Some(resources(value)?.with_devices()),
             "attributes" => attributes = Some(read_attributes(value)?),
             "drains" => drains = Some(flag(value)?),
             "leaves" => leaves = flag(value)?,

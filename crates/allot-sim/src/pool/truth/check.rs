@@ -50,8 +50,9 @@ impl Truth<'_> {
         for placement in &grant.placements {
             let Some(number) = super::number(placement.job) else { continue };
             let job = self.workload.jobs.get(number as usize);
-            let none_runs = self.jobs.get(number as usize).is_some_and(|job| job.running == 0);
-            let Some(job) = job.filter(|job| none_runs && job.min_tasks > 1) else { continue };
+            // Once so many were placed together, the others follow one by one, and so does what is tried again.
+            let is_first = self.jobs.get(number as usize).is_some_and(|job| job.fate.start.is_none());
+            let Some(job) = job.filter(|job| is_first && job.min_tasks > 1) else { continue };
             let parts = || grant.placements.iter().filter(|other| other.job == placement.job);
             let tasks: u64 = parts().map(|part| part.tasks.count()).sum();
             if tasks < u64::from(job.min_tasks) {

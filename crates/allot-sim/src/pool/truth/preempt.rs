@@ -1,6 +1,6 @@
 //! Tasks that are stopped for others: checked as the offers service does, and carried out at once.
 
-use allot_model::{FeedItem, JobId, PreemptCause, Preemption, Time, Victim};
+use allot_model::{FeedItem, JobId, PreemptCause, Preemption, TaskRange, Time, Victim};
 
 use super::check::WrongGrant;
 use super::{EPOCH, Truth, number};
@@ -17,12 +17,12 @@ impl Truth<'_> {
         self.last_grant = grant;
         let by = number(asked.job).filter(|job| self.waits(*job));
         let by = by.ok_or_else(|| wrong(format!("no task of job {} waits for a place", asked.job)))?;
-        let stays: Result<Vec<u32>, String> =
+        let parts: Result<Vec<_>, String> =
             asked.victims.iter().map(|victim| self.victim(asked.cause, by, victim)).collect();
-        let stays = stays.map_err(wrong)?;
-        self.items.push(FeedItem::Preempted(asked.clone()));
-        for (stay, Victim { run, .. }) in stays.into_iter().zip(&asked.victims) {
-            self.stop_for(now, stay, u32::try_from(run.tasks.count()).unwrap_or(u32::MAX), by);
+        let parts = parts.map_err(wrong)?;
+        self.items.push(FeedItem::Preempted(asked));
+        for (stay, tasks) in parts.into_iter().flatten() {
+            self.stop_for(now, stay, tasks, by);
         }
         Ok(())
     }
@@ -31,8 +31,14 @@ impl Truth<'_> {
         self.jobs.get(job as usize).is_some_and(|truth| !truth.waiting.is_empty())
     }
 
-    /// The stay that a victim is the first part of.
-    fn victim(&self, cause: PreemptCause, by: u32, Victim { agent, run }: &Victim) -> Result<u32, String> {
+    /// The stays that a victim is of, and how many of the first tasks of each it is: tasks that were placed one by one may be
+    /// stopped as one run.
+    fn victim(
+        &self,
+        cause: PreemptCause,
+        by: u32,
+        Victim { agent, run }: &Victim,
+    ) -> Result<Vec<(u32, u32)>, String> {
         let job = number(run.job).ok_or_else(|| format!("there is no job {}", run.job))?;
         let known = |job: u32| self.workload.jobs.get(job as usize);
         if known(job).is_none_or(|job| !job.preemptible) {
@@ -40,15 +46,14 @@ impl Truth<'_> {
         }
         let on = self.by_id.get(agent).ok_or_else(|| format!("there is no agent {agent}"))?;
         let first = self.jobs.get(job as usize).map_or(0, |truth| truth.first_stay);
-        let stays = (first..).zip(self.stays.iter().skip(first as usize));
-        let holds = |stay: &&crate::output::outcome::Stay| {
-            stay.job == job
-                && stay.agent == *on
-                && stay
-                    .left()
-                    .is_some_and(|left| left.first == run.tasks.first && left.last >= run.tasks.last)
+        let part = |next: u32| {
+            let mut stays = (first..).zip(self.stays.iter().skip(first as usize));
+            stays.find_map(|(number, stay)| {
+                let left = stay.left().filter(|left| stay.job == job && stay.agent == *on && left.first == next)?;
+                let last = left.last.min(run.tasks.last);
+                Some((number, TaskRange { first: next, last }))
+            })
         };
-        let mut held = stays.filter(|(_, stay)| holds(stay)).map(|(number, _)| number);
         let priority = |job: u32| known(job).map(|job| job.priority);
         if cause == PreemptCause::Priority && priority(job) >= priority(by) {
             return Err(format!(
@@ -57,7 +62,13 @@ impl Truth<'_> {
                 run.job
             ));
         }
-        held.next().ok_or_else(|| format!("{run} does not hold a place on {agent}"))
+        let (mut parts, mut next) = (Vec::new(), Some(run.tasks.first));
+        while let Some(from) = next.filter(|next| *next <= run.tasks.last) {
+            let (stay, tasks) = part(from).ok_or_else(|| format!("{run} does not hold a place on {agent}"))?;
+            parts.push((stay, u32::try_from(tasks.count()).unwrap_or(u32::MAX)));
+            next = tasks.last.checked_add(1);
+        }
+        Ok(parts)
     }
 
     fn stop_for(&mut self, now: Time, stay: u32, most: u32, by: u32) {

@@ -111,7 +111,7 @@ impl Queues {
 
     /// True where something is kept for a queue that the lane is in.
     pub(crate) fn is_kept_for(&self, lane: u32) -> bool {
-        self.tree.up_from(self.lane(lane).branch).any(|branch| self.tree.get(branch).keeps)
+        self.tree.up_from(self.lane(lane).branch).any(|branch| self.tree.get(branch).keeps.is_some())
     }
 
     /// What has to be free in all so that a lane's next tasks of a shape leave what is kept for others.

@@ -11,8 +11,8 @@ use crate::bits::Bits;
 use crate::branch::{Member, Tree, WHOLE};
 use crate::queues::Queues;
 use crate::rank::Standing;
-use crate::ranked::Summary;
 use crate::rank::hdrf::Child;
+use crate::ranked::Summary;
 use crate::shape::{Mask, Shapes};
 
 /// For which shape each lane is counted, and what has changed since they were counted.
@@ -112,9 +112,8 @@ impl Queues {
             let known = shapes.get(shape);
             let refuses = |branch: &&u32| !tree.get(**branch).admits(&known.need, known.count());
             let refusing: Vec<u32> = charged.iter().filter(refuses).copied().collect();
-            let is_in = |lane: &u32| {
-                tree.up_from(self.lane(*lane).branch).any(|branch| refusing.contains(&branch))
-            };
+            let is_in =
+                |lane: &u32| tree.up_from(self.lane(*lane).branch).any(|branch| refusing.contains(&branch));
             if !refusing.is_empty() {
                 lanes.extend(counted.counted_for(shape).filter(is_in));
             }

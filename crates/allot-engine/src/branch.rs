@@ -62,8 +62,8 @@ pub(crate) struct Branch {
     pub(crate) limit: Fence,
     /// What is guaranteed to it, if something is.
     pub(crate) guarantee: Option<Fence>,
-    /// True where what it does not use of its guarantee is kept free for it.
-    pub(crate) keeps: bool,
+    /// What it does not use of this is kept free for it: its guarantee, where that is held back, as far as its limit goes.
+    pub(crate) keeps: Option<Bound>,
     pub(crate) held: Held,
     /// What it is entitled to beside the other members of its parent.
     pub(crate) weight: u32,
@@ -191,7 +191,7 @@ impl Branch {
 
     /// What is kept for it, if something is.
     fn kept(&self) -> Option<&Bound> {
-        self.guarantee.as_ref().filter(|_| self.keeps).map(|guarantee| &guarantee.bound)
+        self.keeps.as_ref()
     }
 
     /// Its tasks hold something else than they did: forgets what was found out and does not hold any more. True where

@@ -92,8 +92,8 @@ impl Engine {
     fn check_kept(&self) -> Result<(), String> {
         let tree = &self.pool.backlog.queues.tree;
         let mut sum = Kept::default();
-        for (_, branch) in tree.iter().filter(|(_, branch)| branch.keeps) {
-            branch.guarantee.iter().for_each(|fence| sum.keep(&fence.bound, &branch.held));
+        for (_, branch) in tree.iter() {
+            branch.keeps.iter().for_each(|least| sum.keep(least, &branch.held));
         }
         let same = (0..self.pool.dims.len()).all(|dim| sum.missing(dim) == tree.kept.missing(dim));
         ensure(same, || format!("{sum:?} is missing, noted {:?}", tree.kept))

@@ -362,7 +362,8 @@ impl Queues {
                 return true;
             }
             let found = first(seat, wanted.get(), search);
-            if let Some(found) = found.filter(|found| best.as_ref().is_none_or(|best| found.is_before(best))) {
+            if let Some(found) = found.filter(|found| best.as_ref().is_none_or(|best| found.is_before(best)))
+            {
                 best = Some(found);
             }
             wanted.set(narrowed(wanted.get(), search));

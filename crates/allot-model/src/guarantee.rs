@@ -56,7 +56,8 @@ impl QueueGuarantee {
             HoldBack::Never => false,
             HoldBack::Fixed => {
                 !self.is_none()
-                    && resources.all(|(name, least)| limit.resources.get(name).is_some_and(|most| most <= least))
+                    && resources
+                        .all(|(name, least)| limit.resources.get(name).is_some_and(|most| most <= least))
             }
         }
     }

@@ -279,7 +279,10 @@ mod tests {
         assert_eq!(QueueLimit::from_json(&json!({})), Ok(none));
         // Programs differ in how they write the number that this would be.
         let long = self::limit("aaaa=8910424594955.313").to_json();
-        assert_eq!((&long, QueueLimit::from_json(&long).map(|read| read.to_json())), (&json!({"aaaa": "8910424594955.313"}), Ok(long.clone())));
+        assert_eq!(
+            (&long, QueueLimit::from_json(&long).map(|read| read.to_json())),
+            (&json!({"aaaa": "8910424594955.313"}), Ok(long.clone()))
+        );
     }
 
     #[test]

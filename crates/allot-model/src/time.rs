@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::decimal;
+use crate::decimal::{self, DecimalFault};
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z, or since the start of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -157,15 +157,18 @@ pub struct InvalidSpan {
 impl FromStr for Span {
     type Err = InvalidSpan;
 
-    /// Reads `5s`, `1.5h`, `1h30m`, `250ms`, `10us`, `2d`, or a plain number of seconds.
+    /// Reads `5s`, `1.5h`, `1h30m`, `250ms`, `10us`, `2d`, or a plain number of seconds, which is rounded to microseconds.
     fn from_str(text: &str) -> Result<Self, InvalidSpan> {
         read_span(text.trim()).ok_or_else(|| InvalidSpan { given: text.chars().take(80).collect() })
     }
 }
 
 fn read_span(text: &str) -> Option<Span> {
-    if let Ok(micros) = decimal::scaled(text, 1_000_000) {
-        return Some(Span(micros));
+    match decimal::scaled(text, 1_000_000) {
+        Ok(micros) => return Some(Span(micros)),
+        // Programs write 27.380000000000003 where they mean 27.38.
+        Err(DecimalFault::TooFine) => return text.parse().ok().and_then(nearest_micros).map(Span),
+        Err(_) => {}
     }
     let mut total = 0_u64;
     let mut rest = text;
@@ -179,6 +182,13 @@ fn read_span(text: &str) -> Option<Span> {
         rest = next;
     }
     (!text.is_empty()).then_some(Span(total))
+}
+
+/// The microseconds that are nearest to so many seconds, where they can be told exactly.
+fn nearest_micros(seconds: f64) -> Option<u64> {
+    const MOST: f64 = 9_007_199_254.0;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within bounds")]
+    (0.0..=MOST).contains(&seconds).then(|| (seconds * 1e6).round() as u64)
 }
 
 impl Serialize for Span {
@@ -197,6 +207,16 @@ impl<'de> Deserialize<'de> for Span {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn seconds_with_more_digits_than_they_mean_are_rounded() {
+        for (text, micros) in
+            [("27.380000000000003", 27_380_000), ("0.30000000000000004", 300_000), ("0.0000004", 0)]
+        {
+            assert_eq!(text.parse(), Ok(Span::from_micros(micros)), "{text}");
+        }
+        assert!("99999999999999.0000001".parse::<Span>().is_err());
+    }
 
     #[test]
     fn spans_are_read_as_people_write_them() {

@@ -56,7 +56,12 @@ where
     match start(program, flags, run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            error!(error = format!("{failure:#}"), "{} stops", program.binary);
+            if tracing::enabled!(tracing::Level::ERROR) {
+                error!(error = format!("{failure:#}"), "{} stops", program.binary);
+            } else {
+                // Whatever is logged or not, nobody is to wonder why it ended.
+                eprintln!("{} stops: {failure:#}", program.binary);
+            }
             ExitCode::FAILURE
         }
     }

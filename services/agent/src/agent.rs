@@ -9,7 +9,7 @@ use allot_model::{AttemptId, Beat, Core, Hello, OrderBatch, ReportBatch, Span, T
 use allot_proto::{Wire, WireError};
 use allot_shell::{Bus, Shutdown, clock};
 use async_nats::connection::State;
-use async_nats::{Message, PublishError, Subscriber};
+use async_nats::{Message, PublishError, StatusCode, Subscriber};
 use futures::{FutureExt, StreamExt};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -149,7 +149,8 @@ impl Agent {
             self.notice_connection();
             self.carry_out().await;
         }
-        client.flush().await?;
+        // Where NATS is away, the journal keeps what was not said.
+        tokio::time::timeout(LAST_WORDS.to_std(), client.flush()).await.unwrap_or(Ok(()))?;
         Ok(())
     }
 
@@ -223,7 +224,12 @@ impl Agent {
     }
 
     fn on_welcome(&mut self, message: Option<Message>) -> anyhow::Result<()> {
-        match Welcome::decode(&message.ok_or_else(closed)?.payload) {
+        let message = message.ok_or_else(closed)?;
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            debug!("no registry is there");
+            return Ok(());
+        }
+        match Welcome::decode(&message.payload) {
             Ok(welcome) => self.give(Input::Welcome(welcome)),
             Err(error) => unreadable("an answer of the registry", &error),
         }

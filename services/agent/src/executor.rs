@@ -301,6 +301,12 @@ impl Orders {
     }
 }
 
+/// What no task is to blame for: each that is sent here fails like this until it is mended.
+fn own_fault(what: &str, error: &impl std::fmt::Display) -> String {
+    warn!(%error, "{what}: tasks fail here until that is mended");
+    format!("{what}: {error}")
+}
+
 /// A thread of the pool.
 struct Spawner {
     surroundings: Surroundings,
@@ -321,11 +327,11 @@ impl Spawner {
 
     fn spawn(&self, attempt: AttemptId, launch: &Launch) -> Result<(), String> {
         let own =
-            self.dirs.make(attempt).map_err(|error| format!("cannot make the task's directory: {error}"))?;
+            self.dirs.make(attempt).map_err(|error| own_fault("cannot make the task's directory", &error))?;
         let dir = launch.spec.workdir.as_ref().map_or_else(|| own.clone(), |workdir| own.join(workdir));
         let mut command = self.surroundings.command(attempt, launch, &dir)?;
         let file = |stream| {
-            output::create(&own, stream).map_err(|error| format!("cannot make the task's output: {error}"))
+            output::create(&own, stream).map_err(|error| own_fault("cannot make the task's output", &error))
         };
         command.stdin(Stdio::null()).stdout(file(LogStream::Stdout)?).stderr(file(LogStream::Stderr)?);
         let not_before_ticks = process::ticks_since_boot().saturating_sub(TICK);

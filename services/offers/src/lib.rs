@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use edge::Edge;
 
+/// Offers that stand for less are gone before anyone has answered them.
+const SHORTEST_TTL: Span = Span::from_millis(100);
+
 /// What may be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -55,6 +58,10 @@ impl Config {
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let Config { offer_ttl, offer_minimum, preempt, preempt_min_run, preempt_rate, standby, snapshots } =
         config;
+    anyhow::ensure!(
+        offer_ttl >= SHORTEST_TTL,
+        "offer_ttl = \"{offer_ttl}\" is not possible: an offer has to stand for {SHORTEST_TTL} at least, such as `30s`"
+    );
     let preempt = PreemptRules { preempt, min_run: preempt_min_run, rate: preempt_rate };
     let options = Options { offer_ttl, minimum: Minimum::any_of(offer_minimum), preempt };
     let writer = WriterConfig { standby, snapshots };

@@ -70,8 +70,9 @@ impl Tree {
         let branch = self.part(queue.clone());
         let here = &mut self.branches[branch];
         here.limit = Fence::of(limit, dims);
-        here.guarantee = (!guarantee.is_none()).then(|| Fence::of(&guarantee.within(limit), dims));
-        here.keeps = outermost && here.guarantee.is_some() && guarantee.is_held_back(limit);
+        here.guarantee = (!guarantee.is_none()).then(|| Fence::of(&guarantee.least, dims));
+        let keeps = outermost && here.guarantee.is_some() && guarantee.is_held_back(limit);
+        here.keeps = keeps.then(|| Bound::of(&guarantee.within(limit), dims));
         here.kept().into_iter().for_each(|least| self.kept.keep(least, &here.held));
         self.assures |= here.guarantee.is_some();
     }

@@ -214,10 +214,10 @@ impl Policy {
             ("backfill", _) => self.backfill = value.parse()?,
             ("preempt", _) => self.preempt.preempt = read(option, value)?,
             ("preempt_min_run", _) => self.preempt.min_run = read(option, value)?,
-            ("preempt_rate", _) => self.preempt.rate = read(option, value)?,
+            ("preempt_rate", _) => self.preempt.rate = whole(option, value, u32::MAX)?,
             ("resource", Rank::Fair { resource }) => *resource = read::<ResourceName>(option, value)?,
             ("half_life", Rank::Usage { half_life }) => *half_life = span(option, value)?,
-            ("seed", Rank::Lottery { seed }) => *seed = read(option, value)?,
+            ("seed", Rank::Lottery { seed }) => *seed = whole(option, value, u64::MAX)?,
             ("alpha", Rank::Karma { alpha, .. }) => *alpha = read::<Alpha>(option, value)?,
             ("quantum", Rank::Karma { quantum, .. }) => *quantum = span(option, value)?,
             (given, _) => {
@@ -324,6 +324,13 @@ fn read<T: FromStr<Err: Display>>(option: &str, value: &str) -> Result<T, Invali
     value.parse().map_err(|error| InvalidPolicy::value(option, value, error))
 }
 
+/// A number that may be as large as `most`.
+fn whole<T: FromStr + Display>(option: &str, value: &str, most: T) -> Result<T, InvalidPolicy> {
+    value.parse().map_err(|_| {
+        InvalidPolicy::value(option, value, format!("it has to be a whole number from 0 to {most}"))
+    })
+}
+
 fn span(option: &str, value: &str) -> Result<Span, InvalidPolicy> {
     match read(option, value)? {
         Span::ZERO => Err(InvalidPolicy::value(option, value, "it has to be longer than no time at all")),
@@ -410,7 +417,7 @@ mod tests {
             ("usage:half_life=soon", "half_life = \"soon\" is not possible"),
             ("drf:placement=fgd:seed=7", "the policy `drf` has no option \"seed\""),
             ("drf:placement=random:seed=x", "there is no placement \"random:seed=x\""),
-            ("lottery:seed=many", "seed = \"many\" is not possible: invalid digit"),
+            ("lottery:seed=many", "seed = \"many\" is not possible: it has to be a whole number from 0 to"),
             (
                 "fifo:preempt=priority",
                 "`preempt=priority` stops tasks of a lower priority, and jobs go by `order=fifo`",

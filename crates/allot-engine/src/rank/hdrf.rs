@@ -52,7 +52,9 @@ impl Children {
     pub(crate) fn set(&mut self, seat: u32, child: Option<Child<'_>>) -> bool {
         if let Some((share, weight, direction)) = self.by_seat.get(&seat) {
             let is_same = |child: &Child<'_>| {
-                child.share.parts() == share.parts() && child.weight == *weight && child.direction == direction
+                child.share.parts() == share.parts()
+                    && child.weight == *weight
+                    && child.direction == direction
             };
             if child.as_ref().is_some_and(is_same) {
                 return false;

@@ -52,12 +52,17 @@ impl Keeper {
 }
 
 async fn keep(bus: &Bus, writer: Writer, holder: Holder, revision: u64, mut end: oneshot::Receiver<()>) {
-    let connected = tokio::select! {
-        connected = connect(bus) => connected,
-        // Over the service's own connection it can be given up as well.
-        _ = &mut end => bus.clone(),
+    let kept = |bus: &Bus| Kept { lease: Lease::of(bus, writer), holder, revision };
+    let mut kept = tokio::select! {
+        connected = connect(bus) => kept(&connected),
+        told = &mut end => {
+            // Over the service's own connection it can be given up as well.
+            if told.is_ok() {
+                kept(bus).give_up().await;
+            }
+            return;
+        }
     };
-    let mut kept = Kept { lease: Lease::of(&connected, writer), holder, revision };
     let mut ticks = interval(kept.holder.renews_every());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -364,8 +364,7 @@ events:
   - {at: 0, submit: L, tasks: 4, gang: true}
   - {at: 1, submit: H, resources: {cpus: 2}, priority: 1}
 ";
-    let expected =
-        ["0 L.0 m1", "0 L.1 m2", "0 L.2 m1", "0 L.3 m2", "1 H.0 m1", "1 L.0 m2", "1 L.1 m2"];
+    let expected = ["0 L.0 m1", "0 L.1 m2", "0 L.2 m1", "0 L.3 m2", "1 H.0 m1", "1 L.0 m2", "1 L.1 m2"];
     let workload = yaml(text).workload;
     let mut granted = grants(&workload, &run(&workload, "priority:placement=worst-fit,preempt=priority"));
     granted[..4].sort();
@@ -383,10 +382,7 @@ events:
 ";
     let workload = yaml(text).workload;
     let outcome = run(&workload, "drf:preempt=priority");
-    assert_eq!(
-        grants(&workload, &outcome),
-        ["0 L.0 m1", "0 K.0 m1", "0 L.1 m1", "0 K.1 m1", "5 H.0 m1"]
-    );
+    assert_eq!(grants(&workload, &outcome), ["0 L.0 m1", "0 K.0 m1", "0 L.1 m1", "0 K.1 m1", "5 H.0 m1"]);
     let measures = Measures::of(&workload, &outcome);
     assert_eq!((measures.preempted, measures.lost), (2, 10.0));
 }

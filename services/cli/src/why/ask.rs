@@ -20,7 +20,12 @@ pub(super) async fn find_out(what: JobOrTask, client: &Client) -> Result<Why, Fa
     let only = what.task.map(|index| std::iter::once(TaskRange::one(index)).collect());
     let view = client.job(what.job, &JobQuery { tasks: only, ..JobQuery::default() }).await?;
     let task = what.task.map(|index| one_task(&view, index)).transpose()?;
-    let waiting = waiting(&view.runs);
+    let mut waiting = waiting(&view.runs);
+    if view.more_runs && what.task.is_none() {
+        // What is not shown waits for a place, as far as anyone knows: the allocator tells.
+        let told = waiting.for_place + waiting.for_jobs + waiting.for_next_try;
+        waiting.for_place += view.summary.counts.queued.saturating_sub(told);
+    }
     let asks = asks(&view);
     let after = if needs_dependencies(&view) { dependencies(&view, client).await } else { Vec::new() };
     let failed = view.runs.iter().filter(|_| view.summary.state == JobState::Failed).find_map(unfinished);

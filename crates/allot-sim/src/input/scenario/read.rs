@@ -290,9 +290,12 @@ fn submit(fields: &Fields) -> Read<What> {
             "run" => job.run = run(value)?,
             "estimate" => job.estimate = Some(span(value)?),
             "deadline" => job.deadline = Some(span(value)?),
-            "priority" => job.priority = whole(value, "a whole number, larger goes first")?,
+            "priority" => {
+                job.priority =
+                    whole(value, "a whole number from -2147483648 to 2147483647, larger goes first")?
+            }
             "constraints" => job.constraints = constraints(value)?,
-            "retries" => job.retries = whole(value, "a whole number such as 1")?,
+            "retries" => job.retries = whole(value, "a whole number from 0 to 4294967295, such as 1")?,
             "gang" => gang = flag(value)?,
             "min_tasks" => min_tasks = Some(count(value)?),
             "same" => job.same = Some(text(value, "the name of an attribute such as `rack`")?.to_owned()),

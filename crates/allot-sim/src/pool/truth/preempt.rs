@@ -49,7 +49,8 @@ impl Truth<'_> {
         let part = |next: u32| {
             let mut stays = (first..).zip(self.stays.iter().skip(first as usize));
             stays.find_map(|(number, stay)| {
-                let left = stay.left().filter(|left| stay.job == job && stay.agent == *on && left.first == next)?;
+                let left =
+                    stay.left().filter(|left| stay.job == job && stay.agent == *on && left.first == next)?;
                 let last = left.last.min(run.tasks.last);
                 Some((number, TaskRange { first: next, last }))
             })
@@ -64,7 +65,8 @@ impl Truth<'_> {
         }
         let (mut parts, mut next) = (Vec::new(), Some(run.tasks.first));
         while let Some(from) = next.filter(|next| *next <= run.tasks.last) {
-            let (stay, tasks) = part(from).ok_or_else(|| format!("{run} does not hold a place on {agent}"))?;
+            let (stay, tasks) =
+                part(from).ok_or_else(|| format!("{run} does not hold a place on {agent}"))?;
             parts.push((stay, u32::try_from(tasks.count()).unwrap_or(u32::MAX)));
             next = tasks.last.checked_add(1);
         }

@@ -65,6 +65,8 @@ pub struct Beat {
     pub agent: AgentId,
     /// In which life.
     pub incarnation: Incarnation,
+    /// True in the last one: its process ends, and nothing that is sent to it arrives any more.
+    pub leaving: bool,
 }
 
 /// A run of attempts at tasks of one job: attempt `attempt` at each task of `tasks`.

@@ -309,7 +309,7 @@ impl Agent {
                 was_full = true;
             }
             let facts = self.core.facts();
-            let beat = Beat { agent: facts.id.clone(), incarnation: facts.incarnation };
+            let beat = Beat { agent: facts.id.clone(), incarnation: facts.incarnation, leaving: false };
             if self.is_connected() {
                 said("beat", self.beat(&beat).await);
             }

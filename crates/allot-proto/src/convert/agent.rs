@@ -84,7 +84,7 @@ impl TryFrom<v1::Welcome> for Welcome {
 
 impl From<&Beat> for v1::Beat {
     fn from(beat: &Beat) -> Self {
-        Self { agent: beat.agent.to_string(), incarnation: beat.incarnation.0 }
+        Self { agent: beat.agent.to_string(), incarnation: beat.incarnation.0, leaving: beat.leaving }
     }
 }
 
@@ -92,7 +92,8 @@ impl TryFrom<v1::Beat> for Beat {
     type Error = WireError;
 
     fn try_from(message: v1::Beat) -> Result<Self, WireError> {
-        Ok(Self { agent: read::id(&message.agent, "agent")?, incarnation: Incarnation(message.incarnation) })
+        let v1::Beat { agent, incarnation, leaving } = message;
+        Ok(Self { agent: read::id(&agent, "agent")?, incarnation: Incarnation(incarnation), leaving })
     }
 }
 

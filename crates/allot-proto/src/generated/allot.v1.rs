@@ -600,6 +600,9 @@ pub struct Beat {
     /// Its incarnation.
     #[prost(uint64, tag = "2")]
     pub incarnation: u64,
+    /// True in the last one: its process ends, and it is unreachable from now on, until it says hello again.
+    #[prost(bool, tag = "3")]
+    pub leaving: bool,
 }
 /// On `allot.v1.agent.<agent>.orders`: a set of orders, carried out in order. Orders for another incarnation are ignored,
 /// and so are orders of an older epoch than the newest that the agent has seen.

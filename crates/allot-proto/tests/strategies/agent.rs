@@ -35,7 +35,11 @@ pub fn welcome() -> impl Strategy<Value = Welcome> {
 }
 
 pub fn beat() -> impl Strategy<Value = Beat> {
-    (id(), number()).prop_map(|(agent, incarnation)| Beat { agent, incarnation: Incarnation(incarnation) })
+    (id(), number(), any::<bool>()).prop_map(|(agent, incarnation, leaving)| Beat {
+        agent,
+        incarnation: Incarnation(incarnation),
+        leaving,
+    })
 }
 
 /// Launches of a few jobs, so that neighbours often share one.

@@ -21,7 +21,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allot_model::{
-    AgentFacts, AttemptId, Beat, Core, Hello, Launch, OrderBatch, ReportBatch, Resources, Span, Time, Welcome,
+    AgentFacts, AttemptId, AttemptRun, Beat, Core, Hello, Launch, OrderBatch, Reason, ReportBatch, Resources,
+    Span, TaskState, Time, Welcome,
 };
 
 pub use attempts::AttemptSet;
@@ -87,7 +88,7 @@ pub enum Input {
     Welcome(Welcome),
     /// The way to the other services is open again after it was not.
     Reconnected,
-    /// The agent is to end: stop what runs, start nothing more.
+    /// The agent is to end: stop what runs, start nothing more, say so, and hand back what was not started.
     Stop {
         /// The longest time between SIGTERM and SIGKILL.
         grace: Span,
@@ -197,9 +198,31 @@ pub struct AgentCore {
     link: Link,
     /// When reports leave.
     schedule: Schedule,
-    /// True once the agent is to end.
+    /// True once the agent is to start nothing any more.
     stopping: bool,
+    /// How far its end has come, where its tasks are to end too.
+    ending: Option<Ending>,
+    /// What it was sent and does not start, as it ends.
+    declined: Vec<AttemptRun>,
+    /// True where it has waited, after saying that it leaves, for what may have been on its way.
+    has_lingered: bool,
 }
+
+/// How far the end of an agent has come.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// Its tasks are being stopped.
+    Stopping,
+    /// It has said that it leaves.
+    Left {
+        /// When it hands back what it did not start: once no more is sent to it.
+        hands_back_at: Time,
+    },
+}
+
+/// How long before an agent that ends hands back what it did not start it says that it leaves, so that this is not sent to
+/// it again.
+const LEAVES_BEFORE: Span = Span::from_millis(200);
 
 impl AgentCore {
     /// An agent that has not read its journal yet.
@@ -216,6 +239,9 @@ impl AgentCore {
             link: Link::Silent,
             schedule: Schedule::default(),
             stopping: false,
+            ending: None,
+            declined: Vec::new(),
+            has_lingered: false,
         }
     }
 
@@ -240,7 +266,8 @@ impl AgentCore {
     /// True where nothing runs and nothing is left to report.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.live.is_empty() && self.memory.outbox().is_empty()
+        let has_left = self.ending.is_none() || self.has_lingered;
+        self.live.is_empty() && self.memory.outbox().is_empty() && self.declined.is_empty() && has_left
     }
 
     /// True where no process is being started, runs, or is being stopped.
@@ -270,7 +297,9 @@ impl AgentCore {
     }
 
     fn on_welcome(&mut self, now: Time, welcome: Welcome, out: &mut Vec<Output>) {
-        self.link.welcome(now, &welcome);
+        if !matches!(self.ending, Some(Ending::Left { .. })) {
+            self.link.welcome(now, &welcome);
+        }
         if let Welcome::Refused { message } = welcome {
             out.push(Output::Refused { message });
         }
@@ -285,10 +314,40 @@ impl AgentCore {
         match self.link.take_due(now) {
             Some(Due::Hello) => out.push(Output::Hello(Hello { facts: Arc::clone(&self.facts) })),
             Some(Due::Beat) => {
-                let beat = Beat { agent: self.facts.id.clone(), incarnation: self.facts.incarnation };
-                out.push(Output::Beat(beat));
+                out.push(Output::Beat(self.beat(false)));
             }
             None => {}
+        }
+    }
+
+    fn beat(&self, leaving: bool) -> Beat {
+        Beat { agent: self.facts.id.clone(), incarnation: self.facts.incarnation, leaving }
+    }
+
+    /// Once an agent that ends runs nothing any more, it says so, and then hands back what it did not start.
+    fn take_leave(&mut self, now: Time, out: &mut Vec<Output>) {
+        match self.ending {
+            Some(Ending::Stopping) if self.live.is_empty() => {
+                out.push(Output::Beat(self.beat(true)));
+                self.link = Link::Silent;
+                self.ending = Some(Ending::Left { hands_back_at: now + LEAVES_BEFORE });
+            }
+            Some(Ending::Left { hands_back_at }) if hands_back_at <= now && !self.is_full() => {
+                self.has_lingered = true;
+                for run in std::mem::take(&mut self.declined) {
+                    self.end_unstarted(now, run, TaskState::Gone, Reason::HandedBack, None, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn hands_back_at(&self) -> Option<Time> {
+        match self.ending {
+            Some(Ending::Left { hands_back_at }) if !self.has_lingered || !self.declined.is_empty() => {
+                Some(hands_back_at).filter(|_| !self.is_full())
+            }
+            _ => None,
         }
     }
 
@@ -338,6 +397,7 @@ impl Core for AgentCore {
             self.on_deadline(now, attempt, out);
         }
         self.hand_back(now, out);
+        self.take_leave(now, out);
         self.report(now, out);
         self.greet_or_beat(now, out);
     }
@@ -345,6 +405,7 @@ impl Core for AgentCore {
     fn next_wake(&self) -> Option<(Time, &'static str)> {
         let deadline = self.deadlines.next().map(|at| (at, "deadline of an attempt"));
         let turn = self.waiting.hand_back_at().map(|at| (at, "tasks have not had their turn"));
-        [deadline, self.next_report(), turn, self.link.next()].into_iter().flatten().min()
+        let end = self.hands_back_at().map(|at| (at, "what was not started is handed back"));
+        [deadline, self.next_report(), turn, end, self.link.next()].into_iter().flatten().min()
     }
 }

@@ -41,6 +41,9 @@ impl AgentCore {
     }
 
     fn on_launch(&mut self, now: Time, launch: Arc<Launch>, allocations: u64, out: &mut Vec<Output>) {
+        if self.ending.is_some() {
+            return self.decline(launch.run);
+        }
         if self.stopping || self.is_full() {
             return;
         }
@@ -57,6 +60,14 @@ impl AgentCore {
             None if new.is_empty() => {}
             None => self.wait_in_line(now, new, launch, allocations),
         }
+    }
+
+    /// Notes what is to be handed back, once.
+    fn decline(&mut self, run: AttemptRun) {
+        let declined: AttemptSet = self.declined.iter().copied().collect();
+        let unseen = self.memory.unseen(run).into_iter().flat_map(|part| declined.missing(part));
+        let new: Vec<AttemptRun> = unseen.collect();
+        self.declined.extend(new);
     }
 
     /// Attempts of an earlier life that take turns with these keep the slots that they have.
@@ -169,7 +180,7 @@ impl AgentCore {
     }
 
     /// Ends attempts that no process was started for, and never will be.
-    fn end_unstarted(
+    pub(crate) fn end_unstarted(
         &mut self,
         now: Time,
         run: AttemptRun,
@@ -183,7 +194,7 @@ impl AgentCore {
         self.note(JournalEntry::Ended { end, held: false }, out);
     }
 
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.memory.outbox().waiting() >= MOST_REPORTS
     }
 

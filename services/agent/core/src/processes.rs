@@ -8,7 +8,7 @@ use crate::hold::StopOrder;
 use crate::journal::{End, JournalEntry, ProcessId};
 use crate::live::{Live, Stop, natural_end};
 use crate::memory::Begun;
-use crate::{AgentCore, Exit, Orphan, Output, Signal};
+use crate::{AgentCore, Ending, Exit, Orphan, Output, Signal};
 
 /// The most processes at once, whatever the resources would allow.
 pub(crate) const MOST_PROCESSES: usize = 16_384;
@@ -164,9 +164,11 @@ impl AgentCore {
         self.waiting.clear();
     }
 
-    /// The agent is to end. What waits is forgotten, so that the dispatcher sends it again to the agent's next life;
-    /// what runs is stopped and reported as gone with the agent, so that it can be tried elsewhere.
+    /// The agent is to end. What waits is handed back once nothing runs any more; what runs is stopped and reported as gone
+    /// with the agent, so that it can be tried elsewhere.
     pub(crate) fn on_stop(&mut self, now: Time, grace: Span, out: &mut Vec<Output>) {
+        self.declined = self.waiting.known(u64::MAX);
+        self.ending = Some(Ending::Stopping);
         self.on_leave();
         let live: Vec<(AttemptId, Span)> =
             self.live.iter().map(|(attempt, live)| (*attempt, live.hold.kill_grace.min(grace))).collect();

@@ -372,7 +372,10 @@ fn an_agent_that_is_to_end_stops_what_runs_and_reports_it_as_gone() {
          0s signal 7.1#1 Terminate",
     );
     story.orders(&[launch("9.0#1"), reconcile(&["7.0-1#1", "9.0#1"])]).told();
-    assert!(story.core.memory().outbox().ended().is_empty(), "what never started is left for the next life");
+    assert!(
+        story.core.memory().outbox().ended().is_empty(),
+        "what never started is handed back once nothing runs"
+    );
     story.exited("7.0#1", 0).pass(3).told();
     story.orders(&[acknowledge(2)]).did(
         "3s journal acknowledged 2
@@ -380,7 +383,16 @@ fn an_agent_that_is_to_end_stops_what_runs_and_reports_it_as_gone() {
          3s report 3: ended 7.0#1 gone agent_restarted",
     );
     assert!(!story.core.runs_nothing());
-    story.exited("7.1#1", 0).orders(&[acknowledge(3)]).orders(&[acknowledge(4)]);
+    story.exited("7.1#1", 0).told();
+    story.orders(&[acknowledge(3), acknowledge(4), launch("9.1#1"), launch("9.0#1")]).told();
+    assert!(!story.core.is_idle(), "what it did not start is on its hands");
+    story.pass(1).did(
+        "3s journal ended 7.2#1 gone handed_back, never ran
+         3s journal ended 9.0#1 gone handed_back, never ran
+         3s journal ended 9.1#1 gone handed_back, never ran
+         4s report 4: ended 7.1#1 gone agent_restarted",
+    );
+    (4..7).for_each(|number| _ = story.orders(&[acknowledge(number)]));
     assert!(story.core.is_idle());
 }
 

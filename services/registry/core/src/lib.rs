@@ -177,6 +177,14 @@ impl RegistryCore {
         let known = self.agents.get(&beat.agent);
         let known = known.filter(|agent| agent.facts.incarnation == beat.incarnation && !agent.gone);
         match (known, reply) {
+            // What it runs has ended, and what is sent to it is lost: nobody is to wait for its silence.
+            (Some(agent), _) if beat.leaving => {
+                let is_there = agent.is_there();
+                self.stop_listening(&beat.agent);
+                if is_there {
+                    self.append(now, RegistryRecord::AgentUnreachable { agent: beat.agent.clone() }, out);
+                }
+            }
             (Some(agent), _) => {
                 if agent.away {
                     self.append(now, RegistryRecord::AgentReturned { agent: beat.agent.clone() }, out);

@@ -36,6 +36,21 @@ fn a_beat_starts_the_timeout_anew_and_brings_a_silent_agent_back() {
 }
 
 #[test]
+fn an_agent_that_says_that_it_leaves_is_not_waited_for() {
+    let mut house = House::new();
+    house.hello(&facts("m1", 1, 1));
+    house.last_beat("m1", 2);
+    assert_eq!(house.wrote(), ["m1 joined"], "another life said so");
+    house.last_beat("m1", 1);
+    house.last_beat("m1", 1);
+    assert_eq!(house.wrote(), ["m1 joined", "m1 unreachable"]);
+    house.pass(Span::from_secs(200));
+    house.hello(&facts("m1", 2, 1));
+    assert_eq!(house.wrote(), ["m1 joined", "m1 unreachable", "m1 joined"]);
+    assert_eq!(house.views()[0].state, AgentState::Ready);
+}
+
+#[test]
 fn saying_hello_again_unchanged_is_no_news_and_with_changes_is() {
     let mut house = House::new();
     house.hello(&facts("m1", 1, 1));

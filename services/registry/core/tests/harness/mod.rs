@@ -141,7 +141,12 @@ impl House {
     }
 
     pub fn beat(&mut self, agent: &str, incarnation: u64) {
-        let beat = Beat { agent: id(agent), incarnation: Incarnation(incarnation) };
+        let beat = Beat { agent: id(agent), incarnation: Incarnation(incarnation), leaving: false };
+        self.give(Input::Beat(Some(reply()), beat));
+    }
+
+    pub fn last_beat(&mut self, agent: &str, incarnation: u64) {
+        let beat = Beat { agent: id(agent), incarnation: Incarnation(incarnation), leaving: true };
         self.give(Input::Beat(Some(reply()), beat));
     }
 

@@ -155,7 +155,7 @@ impl Measure<'_> {
             (Rank::Usage { .. }, Standing::Usage(usage)) => usage.share(weight),
             (Rank::Lottery { .. }, Standing::Ticket(at)) => Share::of(*at, 1, 1),
             (Rank::Karma { .. }, Standing::Account(account)) => {
-                account.share(self.parts(used, karma::BITS), weight)
+                account.share(self.parts(used, karma::WHOLE), weight)
             }
             _ => Share::ZERO,
         }
@@ -180,11 +180,11 @@ impl Measure<'_> {
         Share::of(sum, hdrf::UNIT, weight)
     }
 
-    /// The dominant share in parts of 2 to the power of `bits`, rounded down; all of it where it is more than all.
-    pub(crate) fn parts(&self, used: &impl Amounts, bits: u32) -> u64 {
+    /// The dominant share in parts of `all`, rounded down; all of it where it is more than all.
+    pub(crate) fn parts(&self, used: &impl Amounts, all: u64) -> u64 {
         let (held, whole) = self.dominant(used, 1).parts();
-        let parts = (u128::from(held) << bits).checked_div(whole).unwrap_or(u128::MAX);
-        u64::try_from(parts.min(1 << bits)).unwrap_or(1 << bits)
+        let parts = (u128::from(held) * u128::from(all)).checked_div(whole).unwrap_or(u128::MAX);
+        u64::try_from(parts).unwrap_or(all).min(all)
     }
 
     /// The resource that counts, how much of it is used and how much there is; nothing where none counts.

@@ -197,12 +197,12 @@ impl Queues {
         }
     }
 
-    /// The dominant share of a member, in parts of 2 to the power of `bits`.
-    fn parts(&self, member: Member, capacity: &Vector, bits: u32) -> u64 {
+    /// The dominant share of a member, in parts of `all`.
+    fn parts(&self, member: Member, capacity: &Vector, all: u64) -> u64 {
         let measure = self.measure(capacity);
         match member {
-            Member::Lane(lane) => measure.parts(&self.lane(lane).held.used, bits),
-            Member::Branch(branch) => measure.parts(&self.tree.get(branch).held, bits),
+            Member::Lane(lane) => measure.parts(&self.lane(lane).held.used, all),
+            Member::Branch(branch) => measure.parts(&self.tree.get(branch).held, all),
         }
     }
 
@@ -216,7 +216,7 @@ impl Queues {
     }
 
     fn accrue_member(&mut self, member: Member, capacity: &Vector) {
-        let (held, moment) = (self.parts(member, capacity, usage::BITS), self.clock.moment);
+        let (held, moment) = (self.parts(member, capacity, 1 << usage::BITS), self.clock.moment);
         if let Standing::Usage(usage) = self.standing_mut(member) {
             usage.accrue(held, moment);
         }
@@ -368,7 +368,7 @@ impl Queues {
                 .map(|member| karma::Member {
                     account: self.account(*member).copied().unwrap_or_default(),
                     weight: self.weight(*member),
-                    held: self.parts(*member, capacity, karma::BITS),
+                    held: self.parts(*member, capacity, karma::WHOLE),
                     wants: self.wants(*member),
                 })
                 .collect();

@@ -11,11 +11,12 @@
 use crate::rank::Alpha;
 use crate::share::Share;
 
-/// All of the pool, in the parts that amounts are in here.
-pub(crate) const WHOLE: u64 = 1 << BITS;
+/// All of the pool, in the parts that amounts are in here: a number that can be divided by many, so that parts of round numbers
+/// are whole.
+pub(crate) const WHOLE: u64 = (1 << 7) * 27 * 125 * 7 * 11 * 13 * 17;
 
-/// What is held is counted in parts of 2 to this power.
-pub(crate) const BITS: u32 = 32;
+/// Credits that differ by less than half of this are equal: parts of other numbers are rounded.
+const ROUNDED: i128 = 1 << 10;
 
 /// The most credits, and the most debts, that make a difference.
 const MOST: i128 = 1 << 62;
@@ -62,7 +63,7 @@ impl Account {
             return Share::of(held, self.guaranteed, 1);
         }
         let left = self.credits - per_weight(held - self.guaranteed, weight);
-        let poverty = MOST - left.clamp(-MOST, MOST - 1);
+        let poverty = (MOST - left.clamp(-MOST, MOST - 1) + ROUNDED / 2) / ROUNDED;
         Share::of(u64::try_from(poverty).unwrap_or(u64::MAX), 1, 1)
     }
 
@@ -158,8 +159,10 @@ mod tests {
     fn below_its_guarantee_a_queue_goes_first_then_the_richest() {
         let share = |member: Member| member.account.share(member.held, 1);
         assert!(share(member(-99, 4, true)) < share(member(99, 5, true)));
-        assert!(share(member(2, 5, true)) < share(member(1, 5, true)));
-        assert!(share(member(2, 7, true)) > share(member(1, 5, true)), "it would pay 2 for what it has");
+        let rich = |credits: i128, borrowed: u64| share(member(credits * ROUNDED, 5 + borrowed * (1 << 10), true));
+        assert!(rich(2, 0) < rich(1, 0));
+        assert!(rich(2, 2) > rich(1, 0), "it would pay 2 for what it has");
+        assert_eq!(share(member(2, 5, true)), share(member(1, 5, true)), "that is rounding");
     }
 
     #[test]

@@ -448,3 +448,34 @@ events:
     assert!((slowdown(three, "fifo") - 3.0).abs() < 1e-9);
     assert!((slowdown(stopped, "priority:preempt=priority") - 1.8).abs() < 1e-9);
 }
+
+#[test]
+fn equal_credits_are_equal_in_pools_of_any_round_size() {
+    for slices in [6, 12, 30, 42] {
+        let of = |part: u32| slices / 6 * part;
+        let text = format!(
+            "
+queues: {{A: {{}}, B: {{}}, C: {{}}}}
+events:
+  - {{at: 0, agent: m, resources: {{cpus: {slices}}}}}
+  - {{at: 0, submit: B0, queue: B, tasks: {one}, run: 10}}
+  - {{at: 0, submit: C0, queue: C, tasks: {two}, run: 10}}
+  - {{at: 10, submit: A1, queue: A, tasks: {four}, run: 10}}
+  - {{at: 10, submit: B1, queue: B, tasks: {one}, run: 10}}
+  - {{at: 10, submit: C1, queue: C, tasks: {four}, run: 10}}
+until: 15
+",
+            one = of(1),
+            two = of(2),
+            four = of(4),
+        );
+        // Credits at 10 are 2, 1 and 0 sixths; A borrows two, and is first by name where it has as many as C.
+        let workload = yaml(&text).workload;
+        let granted = grants(&workload, &run(&workload, "karma:alpha=0.5,quantum=10s"));
+        let counts = ["A1", "B1", "C1"]
+            .map(|job| granted.iter().filter(|grant| grant.contains(&format!(" {job}."))).count());
+        let total: usize = counts.iter().sum();
+        assert_eq!((counts[1], total), (of(1) as usize, slices as usize), "{slices}: {counts:?}");
+        assert!(slices > 6 || counts == [4, 1, 1], "{counts:?}");
+    }
+}

@@ -350,11 +350,14 @@ impl Agent {
     }
 }
 
-/// An amount as a part of a whole, in parts of 2^31, rounded down. More than the whole counts as the whole, and of a whole
-/// of 2^32 or more only its 32 highest bits count.
+/// What all of something is in: below 2^31, and divisible by many numbers, so that parts of round numbers are whole and add up.
+const PARTS: u64 = (1 << 7) * 27 * 25 * 7 * 11 * 13 * 17;
+
+/// An amount as a part of a whole, in parts of [`PARTS`], rounded down. More than the whole counts as the whole, and of a
+/// whole of 2^32 or more only its 32 highest bits count.
 pub(crate) fn part_of(amount: u64, whole: u64) -> u64 {
     let excess = (u64::BITS - whole.leading_zeros()).saturating_sub(32);
-    ((amount.min(whole) >> excess) << 31).checked_div(whole >> excess).unwrap_or(0)
+    ((amount.min(whole) >> excess) * PARTS).checked_div(whole >> excess).unwrap_or(0)
 }
 
 /// An amount and the whole it is a part of, both without the bits that make the whole exceed 2^31. The whole is 1 at least.

@@ -159,7 +159,8 @@ mod tests {
     fn below_its_guarantee_a_queue_goes_first_then_the_richest() {
         let share = |member: Member| member.account.share(member.held, 1);
         assert!(share(member(-99, 4, true)) < share(member(99, 5, true)));
-        let rich = |credits: i128, borrowed: u64| share(member(credits * ROUNDED, 5 + borrowed * (1 << 10), true));
+        let rich =
+            |credits: i128, borrowed: u64| share(member(credits * ROUNDED, 5 + borrowed * (1 << 10), true));
         assert!(rich(2, 0) < rich(1, 0));
         assert!(rich(2, 2) > rich(1, 0), "it would pay 2 for what it has");
         assert_eq!(share(member(2, 5, true)), share(member(1, 5, true)), "that is rounding");

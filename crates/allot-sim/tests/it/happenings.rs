@@ -479,3 +479,17 @@ until: 15
         assert!(slices > 6 || counts == [4, 1, 1], "{counts:?}");
     }
 }
+
+#[test]
+fn agents_with_as_much_left_over_in_other_parts_are_equal() {
+    let text = "
+events:
+  - {at: 0, agent: m0, resources: {cpus: 3}}
+  - {at: 0, agent: m1, resources: {cpus: 1, mem: 4GiB}}
+  - {at: 0, agent: z, resources: {mem: 6GiB}}
+  - {at: 0, submit: j}
+";
+    check(text, "fifo:placement=best-fit", &["0 j.0 m0"]);
+    let swapped = text.replace("m0", "m2").replace("m1", "m0").replace("m2", "m1");
+    check(&swapped, "fifo:placement=worst-fit", &["0 j.0 m0"]);
+}

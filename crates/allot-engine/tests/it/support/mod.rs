@@ -79,6 +79,9 @@ pub(crate) struct Cluster {
 pub(crate) const EPOCH: Epoch = Epoch(3);
 pub(crate) const SESSION: Epoch = Epoch(1);
 
+/// What all of something is in, where parts are added up.
+pub(crate) const PARTS: u64 = 1_470_268_800;
+
 /// So many random cases, or as many as `PROPTEST_CASES` says.
 pub(crate) fn cases(count: u32) -> ProptestConfig {
     let config = ProptestConfig::default();

@@ -84,7 +84,7 @@ fn draw(seed: u64, job: JobId, task: u32, agents: usize, fitting: &[usize]) -> O
 }
 
 fn alignment(agent: &AgentTruth, asks: &Request) -> i128 {
-    let part = |amount: u64, whole: u64| i128::from((amount << 31) / whole);
+    let part = |amount: u64, whole: u64| i128::from(amount * super::PARTS / whole);
     let product = |(name, asked): (&ResourceName, u64)| {
         let total = agent.facts.total.total(name);
         part(asked, total) * part(agent.free.total(name), total)
@@ -110,10 +110,10 @@ impl Scene<'_> {
         i128::from(most.unwrap_or(0)).max(1)
     }
 
-    /// What is free beside the largest agent, summed over all resources, in parts of 2^31.
+    /// What is free beside the largest agent, summed over all resources, in [`super::PARTS`].
     fn left_over(&self, agent: &AgentTruth) -> i128 {
         let part = |(name, amount): (&ResourceName, &Amount)| {
-            (i128::from(amount.total()) << 31) / self.most(name.as_str())
+            i128::from(amount.total() * super::PARTS) / self.most(name.as_str())
         };
         agent.free.iter().map(part).sum()
     }

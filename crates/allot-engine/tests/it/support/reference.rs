@@ -428,10 +428,10 @@ impl<'a> State<'a> {
         }
     }
 
-    /// What is free beside the largest agent, summed over all resources, in parts of 2^31.
+    /// What is free beside the largest agent, summed over all resources, in [`PARTS`].
     fn measure(&self, free: &Resources) -> u64 {
         let largest = |name| self.agents.iter().map(|agent| agent.facts.total.total(name)).max().unwrap();
-        free.iter().map(|(name, amount)| (amount.total() << 31) / largest(name)).sum()
+        free.iter().map(|(name, amount)| amount.total() * super::PARTS / largest(name)).sum()
     }
 }
 

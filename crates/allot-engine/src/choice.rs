@@ -88,7 +88,7 @@ impl Fleet {
         }
     }
 
-    /// How much these amounts are beside the largest agent's, summed over all resources, in parts of 2^31.
+    /// How much these amounts are beside the largest agent's, summed over all resources, in [`PARTS`].
     fn left_over(&self, amounts: &Vector) -> u64 {
         let part = |(dim, amount): (Dim, u64)| part_of(amount, self.largest.get(dim));
         amounts.iter().map(part).fold(0, u64::saturating_add)

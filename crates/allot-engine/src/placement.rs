@@ -26,7 +26,7 @@ pub enum Placement {
     WorstFit,
     /// The one whose free resources lie most in the direction of what the task asks for: the largest dot product of the two,
     /// each amount as a part of all that the agent has [Grandl et al.: Multi-Resource Packing for Cluster Schedulers, SIGCOMM
-    /// 2014]. A part is counted in 2^31ths, rounded down.
+    /// 2014]. A part is counted in 1,470,268,800ths, rounded down.
     Alignment,
     /// One drawn anew for each task, all with the same chance.
     Random {

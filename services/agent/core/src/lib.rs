@@ -6,6 +6,7 @@
 //! ([`Memory::fold`]), so that an agent that was killed goes on where it was.
 
 mod attempts;
+mod farewell;
 mod hold;
 mod journal;
 mod link;
@@ -21,9 +22,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allot_model::{
-    AgentFacts, AttemptId, AttemptRun, Beat, Core, Hello, Launch, OrderBatch, Reason, ReportBatch, Resources,
-    Span, TaskState, Time, Welcome,
+    AgentFacts, AttemptId, Beat, Core, Hello, Launch, OrderBatch, ReportBatch, Resources, Span, Time, Welcome,
 };
+
+use farewell::Farewell;
 
 pub use attempts::AttemptSet;
 pub use hold::{Hold, StopOrder};
@@ -200,29 +202,9 @@ pub struct AgentCore {
     schedule: Schedule,
     /// True once the agent is to start nothing any more.
     stopping: bool,
-    /// How far its end has come, where its tasks are to end too.
-    ending: Option<Ending>,
-    /// What it was sent and does not start, as it ends.
-    declined: Vec<AttemptRun>,
-    /// True where it has waited, after saying that it leaves, for what may have been on its way.
-    has_lingered: bool,
+    /// Its end, where its tasks are to end too.
+    farewell: Option<Farewell>,
 }
-
-/// How far the end of an agent has come.
-#[derive(Debug, Clone, Copy)]
-enum Ending {
-    /// Its tasks are being stopped.
-    Stopping,
-    /// It has said that it leaves.
-    Left {
-        /// When it hands back what it did not start: once no more is sent to it.
-        hands_back_at: Time,
-    },
-}
-
-/// How long before an agent that ends hands back what it did not start it says that it leaves, so that this is not sent to
-/// it again.
-const LEAVES_BEFORE: Span = Span::from_millis(200);
 
 impl AgentCore {
     /// An agent that has not read its journal yet.
@@ -239,9 +221,7 @@ impl AgentCore {
             link: Link::Silent,
             schedule: Schedule::default(),
             stopping: false,
-            ending: None,
-            declined: Vec::new(),
-            has_lingered: false,
+            farewell: None,
         }
     }
 
@@ -266,8 +246,8 @@ impl AgentCore {
     /// True where nothing runs and nothing is left to report.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let has_left = self.ending.is_none() || self.has_lingered;
-        self.live.is_empty() && self.memory.outbox().is_empty() && self.declined.is_empty() && has_left
+        let has_left = self.farewell.as_ref().is_none_or(Farewell::is_over);
+        self.live.is_empty() && self.memory.outbox().is_empty() && has_left
     }
 
     /// True where no process is being started, runs, or is being stopped.
@@ -297,7 +277,7 @@ impl AgentCore {
     }
 
     fn on_welcome(&mut self, now: Time, welcome: Welcome, out: &mut Vec<Output>) {
-        if !matches!(self.ending, Some(Ending::Left { .. })) {
+        if !self.farewell.as_ref().is_some_and(Farewell::is_said) {
             self.link.welcome(now, &welcome);
         }
         if let Welcome::Refused { message } = welcome {
@@ -320,35 +300,8 @@ impl AgentCore {
         }
     }
 
-    fn beat(&self, leaving: bool) -> Beat {
+    pub(crate) fn beat(&self, leaving: bool) -> Beat {
         Beat { agent: self.facts.id.clone(), incarnation: self.facts.incarnation, leaving }
-    }
-
-    /// Once an agent that ends runs nothing any more, it says so, and then hands back what it did not start.
-    fn take_leave(&mut self, now: Time, out: &mut Vec<Output>) {
-        match self.ending {
-            Some(Ending::Stopping) if self.live.is_empty() => {
-                out.push(Output::Beat(self.beat(true)));
-                self.link = Link::Silent;
-                self.ending = Some(Ending::Left { hands_back_at: now + LEAVES_BEFORE });
-            }
-            Some(Ending::Left { hands_back_at }) if hands_back_at <= now && !self.is_full() => {
-                self.has_lingered = true;
-                for run in std::mem::take(&mut self.declined) {
-                    self.end_unstarted(now, run, TaskState::Gone, Reason::HandedBack, None, out);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn hands_back_at(&self) -> Option<Time> {
-        match self.ending {
-            Some(Ending::Left { hands_back_at }) if !self.has_lingered || !self.declined.is_empty() => {
-                Some(hands_back_at).filter(|_| !self.is_full())
-            }
-            _ => None,
-        }
     }
 
     /// Panics where the parts of the state do not agree; for tests and simulation.
@@ -405,7 +358,8 @@ impl Core for AgentCore {
     fn next_wake(&self) -> Option<(Time, &'static str)> {
         let deadline = self.deadlines.next().map(|at| (at, "deadline of an attempt"));
         let turn = self.waiting.hand_back_at().map(|at| (at, "tasks have not had their turn"));
-        let end = self.hands_back_at().map(|at| (at, "what was not started is handed back"));
+        let farewell = self.farewell.as_ref().and_then(Farewell::next);
+        let end = farewell.map(|at| (at, "what was not started is handed back"));
         [deadline, self.next_report(), turn, end, self.link.next()].into_iter().flatten().min()
     }
 }

@@ -41,8 +41,8 @@ impl AgentCore {
     }
 
     fn on_launch(&mut self, now: Time, launch: Arc<Launch>, allocations: u64, out: &mut Vec<Output>) {
-        if self.ending.is_some() {
-            return self.decline(launch.run);
+        if let Some(farewell) = &mut self.farewell {
+            return farewell.decline(self.memory.unseen(launch.run).into_iter());
         }
         if self.stopping || self.is_full() {
             return;
@@ -60,14 +60,6 @@ impl AgentCore {
             None if new.is_empty() => {}
             None => self.wait_in_line(now, new, launch, allocations),
         }
-    }
-
-    /// Notes what is to be handed back, once.
-    fn decline(&mut self, run: AttemptRun) {
-        let declined: AttemptSet = self.declined.iter().copied().collect();
-        let unseen = self.memory.unseen(run).into_iter().flat_map(|part| declined.missing(part));
-        let new: Vec<AttemptRun> = unseen.collect();
-        self.declined.extend(new);
     }
 
     /// Attempts of an earlier life that take turns with these keep the slots that they have.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use allot_model::{AttemptId, AttemptRun, Outcome, Reason, Span, TaskState, Time};
 
+use crate::farewell::Farewell;
 use crate::hold::StopOrder;
 use crate::journal::{End, JournalEntry, ProcessId};
 use crate::live::{Live, Stop, natural_end};
 use crate::memory::Begun;
-use crate::{AgentCore, Ending, Exit, Orphan, Output, Signal};
+use crate::{AgentCore, Exit, Orphan, Output, Signal};
 
 /// The most processes at once, whatever the resources would allow.
 pub(crate) const MOST_PROCESSES: usize = 16_384;
@@ -167,8 +168,7 @@ impl AgentCore {
     /// The agent is to end. What waits is handed back once nothing runs any more; what runs is stopped and reported as gone
     /// with the agent, so that it can be tried elsewhere.
     pub(crate) fn on_stop(&mut self, now: Time, grace: Span, out: &mut Vec<Output>) {
-        self.declined = self.waiting.known(u64::MAX);
-        self.ending = Some(Ending::Stopping);
+        self.farewell = Some(Farewell::begin(self.waiting.known(u64::MAX)));
         self.on_leave();
         let live: Vec<(AttemptId, Span)> =
             self.live.iter().map(|(attempt, live)| (*attempt, live.hold.kill_grace.min(grace))).collect();

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use allot_agent_core::{AgentCore, Exit, Input, JournalEntry, Output, Settings};
-use allot_model::{AgentFacts, Core, Span, Time};
+use allot_model::{AgentFacts, Core, Incarnation, Span, Time};
 
 use crate::marks::Mark;
 use crate::message::{Message, To};
@@ -32,11 +32,11 @@ pub(crate) struct AgentProcess {
 }
 
 impl AgentProcess {
-    /// An agent that finds this journal.
-    pub(crate) fn new(facts: Arc<AgentFacts>, journal: Vec<JournalEntry>) -> Self {
+    /// An agent that finds this journal, and knows that these lives before it are over.
+    pub(crate) fn new(facts: Arc<AgentFacts>, ended: Vec<Incarnation>, journal: Vec<JournalEntry>) -> Self {
         let settings = Settings { noop: true, output_wait: Span::from_secs(2) };
         Self {
-            core: AgentCore::new(facts, settings),
+            core: AgentCore::new(facts, settings).after(ended),
             entries: journal.len(),
             journal,
             ready: Vec::new(),

@@ -16,7 +16,7 @@ use crate::candidacy::Candidacy;
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::event::{Event, Fault};
-use crate::machine::Machine;
+use crate::machine::{Machine, STRANGERS};
 use crate::message::{NodeId, Party};
 use crate::process::{Process, Role};
 use crate::services::{Dispatcher, Offers, Registry, Service};
@@ -113,9 +113,9 @@ impl Cluster<'_> {
 
     fn agent(&mut self, node: NodeId) -> Box<dyn Process> {
         let Some(machine) = self.machines.get_mut(&node) else { unreachable!("every agent has a machine") };
-        let (facts, journal) = (machine.facts.clone(), machine.journal.clone());
+        let (facts, ended, journal) = (machine.facts.clone(), machine.ended.clone(), machine.journal.clone());
         machine.stopping = false;
-        Box::new(AgentProcess::new(facts, journal))
+        Box::new(AgentProcess::new(facts, ended, journal))
     }
 }
 
@@ -154,7 +154,7 @@ fn facts(dice: &mut Dice, number: usize) -> AgentFacts {
     let zone = if first || dice.chance(500) { "a" } else { "b" };
     AgentFacts {
         id: AgentId::new(&id).expect("a letter and a number"),
-        incarnation: Incarnation(dice.between(1, u64::MAX / 2)),
+        incarnation: Incarnation(dice.between(1, STRANGERS)),
         host: id,
         resources,
         attributes: [("zone".to_owned(), zone.to_owned())].into(),

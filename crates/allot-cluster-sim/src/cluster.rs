@@ -12,7 +12,7 @@ use crate::clock::{Clock, START};
 use crate::dice::Dice;
 use crate::digest::Digest;
 use crate::event::{Event, Planned};
-use crate::machine::Machine;
+use crate::machine::{Machine, STRANGERS};
 use crate::marks::{Mark, Marks};
 use crate::message::{Message, NodeId, Party, To};
 use crate::options::Options;
@@ -182,6 +182,7 @@ impl<'a> Cluster<'a> {
             Event::Boot(node) => self.boot(node),
             Event::Disk(who) => self.on_disk(who),
             Event::Process { node, attempt, number, deed } => self.on_process(node, attempt, number, deed),
+            Event::Stranger { node, facts } => self.on_stranger(node, facts),
             Event::Fault(fault) => self.on_fault(fault),
             Event::Compare => self.compare(),
             Event::Heal => self.heal(),
@@ -220,7 +221,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// True for the hello of a life that never joined and is over. Nobody could tell that it is late: what is promised
-    /// of restarts supposes that none outlives a restart of its machine.
+    /// of restarts supposes that none outlives a restart of its machine. A stranger is no such life.
     fn is_of_no_life(&self, heard: &Heard) -> bool {
         let Heard::Message(_, message) = heard else { return false };
         let Message::Hello(hello) = &**message else { return false };
@@ -229,7 +230,7 @@ impl<'a> Cluster<'a> {
         let is_over = machine.is_some_and(|machine| machine.facts.incarnation != incarnation);
         let joined =
             self.chronicle.agents.get(id).is_some_and(|line| line.incarnations.contains(&incarnation));
-        is_over && !joined
+        is_over && !joined && incarnation.0 <= STRANGERS
     }
 
     /// Lets a process do something, and does what it wants done.

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use allot_model::{AttemptId, SnapshotHead, Time};
+use allot_model::{AgentFacts, AttemptId, SnapshotHead, Time};
 use allot_writer::Needed;
 
 use crate::message::{NodeId, Party};
@@ -37,6 +37,8 @@ pub(crate) enum Event {
     Disk(Party),
     /// Something happens to the process of an attempt, if it is still that one.
     Process { node: NodeId, attempt: AttemptId, number: u64, deed: Deed },
+    /// Somebody says to be the agent of this machine.
+    Stranger { node: NodeId, facts: Arc<AgentFacts> },
     /// Something breaks.
     Fault(Fault),
     /// Services are compared with what the ledger amounts to.

@@ -95,7 +95,7 @@ impl Cluster<'_> {
 
     fn trouble_agent(&mut self) {
         let Some(node) = self.some(|role| role == Role::Agent) else { return };
-        match self.fate.below(9) {
+        match self.fate.below(10) {
             0 | 8 => self.restart_machine(node),
             1 => {
                 let agent = self.party(node);
@@ -104,6 +104,7 @@ impl Cluster<'_> {
                     self.tell(agent, Heard::Stop);
                 }
             }
+            9 => self.meet_stranger(node),
             2..5 => self.nodes[node.0].doomed = true,
             _ => self.crash(node),
         }

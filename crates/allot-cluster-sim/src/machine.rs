@@ -10,10 +10,15 @@ use crate::dice::Dice;
 use crate::digest::Digest;
 use crate::process::Heard;
 
+/// Incarnations above this are of strangers: agents that say that they are another.
+pub(crate) const STRANGERS: u64 = u64::MAX / 2;
+
 /// A machine.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) facts: Arc<AgentFacts>,
+    /// Its lives before, as far as its disk knows.
+    pub(crate) ended: Vec<Incarnation>,
     /// What is on the disk of the journal.
     pub(crate) journal: Vec<JournalEntry>,
     /// What the agent's process is about to write.
@@ -86,6 +91,7 @@ impl Machine {
     pub(crate) fn new(facts: AgentFacts) -> Self {
         Self {
             facts: Arc::new(facts),
+            ended: Vec::new(),
             journal: Vec::new(),
             writing: None,
             running: BTreeMap::new(),
@@ -95,11 +101,16 @@ impl Machine {
         }
     }
 
-    /// The machine restarts: what ran is gone, and so is what the agent knew.
-    pub(crate) fn restart(&mut self, incarnation: Incarnation) -> Vec<AttemptId> {
+    /// The machine restarts: what ran is gone, and so is what the agent knew of it. With a new disk it does not know either
+    /// that it lived before.
+    pub(crate) fn restart(&mut self, incarnation: Incarnation, has_new_disk: bool) -> Vec<AttemptId> {
         let facts = AgentFacts { incarnation, ..(*self.facts).clone() };
-        let gone = std::mem::replace(self, Self::new(facts)).running;
-        gone.into_keys().collect()
+        let before = std::mem::replace(self, Self::new(facts));
+        if !has_new_disk {
+            self.ended = before.ended;
+            self.ended.push(before.facts.incarnation);
+        }
+        before.running.into_keys().collect()
     }
 
     /// What an agent that is started again is told of an attempt; nothing while its process is still being started.

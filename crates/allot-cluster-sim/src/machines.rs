@@ -1,13 +1,15 @@
 //! What happens on the machines of agents.
 
+use std::sync::Arc;
+
 use allot_agent_core::{JournalEntry, Signal};
-use allot_model::{AttemptId, Incarnation, Launch, Span, TaskState};
+use allot_model::{AgentFacts, AttemptId, Hello, Incarnation, Launch, Span, TaskState};
 
 use crate::cluster::Cluster;
 use crate::event::{Deed, Event};
-use crate::machine::{Plan, Running};
+use crate::machine::{Plan, Running, STRANGERS};
 use crate::marks::Mark;
-use crate::message::{NodeId, Party};
+use crate::message::{Message, NodeId, Party, To};
 use crate::process::Heard;
 
 impl Cluster<'_> {
@@ -141,9 +143,31 @@ impl Cluster<'_> {
     /// The machine restarts, and with it a new life of the agent begins.
     pub(crate) fn restart_machine(&mut self, node: NodeId) {
         self.crash(node);
-        let incarnation = Incarnation(self.fate.between(1, u64::MAX / 2));
+        let incarnation = Incarnation(self.fate.between(1, STRANGERS));
+        let has_new_disk = self.fate.chance(300);
         let Some(machine) = self.machines.get_mut(&node) else { return };
-        let gone = machine.restart(incarnation);
+        let gone = machine.restart(incarnation, has_new_disk);
         self.all_over(gone);
+    }
+
+    /// Somebody says to be the agent of this machine, and goes on to for a while.
+    pub(crate) fn meet_stranger(&mut self, node: NodeId) {
+        let incarnation = Incarnation(self.fate.between(STRANGERS + 1, u64::MAX));
+        let Some(machine) = self.machines.get(&node) else { return };
+        let facts = Arc::new(AgentFacts { incarnation, ..(*machine.facts).clone() });
+        let times = self.fate.between(1, 40);
+        for time in 0..times {
+            let at = self.now + Span::from_secs(1).times(time);
+            self.plan(at, Event::Stranger { node, facts: facts.clone() });
+        }
+    }
+
+    /// What the registry answers a stranger is of no interest.
+    pub(crate) fn on_stranger(&mut self, node: NodeId, facts: Arc<AgentFacts>) {
+        if !self.healed {
+            let nobody = Party { node, life: u64::MAX };
+            let hello = Hello { facts, ended: Vec::new() };
+            self.send(nobody, &To::Registries, Message::Hello(hello));
+        }
     }
 }

@@ -74,6 +74,8 @@ marks! {
     AgentReturned => "agent returned",
     /// It came back as another.
     AgentReborn => "agent joined in another life",
+    /// Another took the place of one that may go on.
+    RebornUnseen => "agent joined in another life while nobody knew that the one before was over",
     /// An agent reported while it counts as unreachable.
     ReportAfterUnreachable => "report after unreachable",
     /// An attempt was given up with its agent and tried elsewhere.

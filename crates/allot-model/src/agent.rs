@@ -39,6 +39,8 @@ pub struct AgentFacts {
 pub struct Hello {
     /// What it is.
     pub facts: Arc<AgentFacts>,
+    /// Lives of this agent before this one that are known to be over: nothing that they started runs any more.
+    pub ended: Vec<Incarnation>,
 }
 
 /// The registry's answer to [`Hello`] or to a [`Beat`] that needs one.

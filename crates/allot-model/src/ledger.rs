@@ -85,7 +85,8 @@ pub struct WriterStarted {
 /// What happened to agents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryRecord {
-    /// An agent joined, or joined again, or changed what it has. One that was unreachable or gone is back.
+    /// An agent joined, or joined again, or changed what it has. One that was unreachable or gone is back. Where it is
+    /// back from having been unreachable in another life, nobody knows that the one before is over.
     AgentJoined {
         /// What it is from now on.
         facts: Arc<AgentFacts>,

@@ -201,6 +201,8 @@ pub struct DispatcherAgentState {
     pub kills: bool,
     /// When it was last missed in this life.
     pub missed_at: Option<Time>,
+    /// Its lives before that nobody knows to be over, oldest first.
+    pub unseen: Vec<Incarnation>,
 }
 
 /// A job as the dispatcher knows it.

@@ -23,7 +23,7 @@ fn resources(amount: v1::amount::Kind) -> Option<v1::Resources> {
 
 #[test]
 fn an_error_names_the_field_by_its_path() {
-    let hello = v1::Hello { facts: Some(facts("a b")) };
+    let hello = v1::Hello { facts: Some(facts("a b")), ended: Vec::new() };
     assert_eq!(
         field_error::<Hello>(&hello),
         "field `facts.id`: \"a b\" is not an agent id: 1 to 64 letters, digits, `-` and `_`"
@@ -50,7 +50,10 @@ fn amounts_that_cannot_be_are_refused() {
         ),
     ];
     for (amount, message) in cases {
-        let hello = v1::Hello { facts: Some(v1::AgentFacts { resources: resources(amount), ..facts("a") }) };
+        let hello = v1::Hello {
+            facts: Some(v1::AgentFacts { resources: resources(amount), ..facts("a") }),
+            ended: Vec::new(),
+        };
         let error = field_error::<Hello>(&hello);
         assert!(error.starts_with(message), "{error}");
     }

@@ -32,7 +32,7 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// How long an answer of the registry is waited for.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an agent that stops waits for its last reports to be acknowledged.
-const LAST_WORDS: Span = Span::from_secs(1);
+pub(crate) const LAST_WORDS: Span = Span::from_secs(1);
 /// How long an agent that stops waits, beyond the grace, for processes that do not go.
 const LAST_KILLS: Span = Span::from_secs(5);
 

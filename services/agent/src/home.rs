@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine;
 
+/// How many lives before the present one are remembered.
+const MOST_ENDED: usize = 16;
+
 /// The agent's directory, locked for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -26,6 +29,9 @@ pub(crate) struct Identity {
     pub(crate) agent: AgentId,
     /// Its life.
     pub(crate) incarnation: Incarnation,
+    /// The lives before it that this directory knows of, oldest first. They are over.
+    #[serde(default)]
+    pub(crate) ended: Vec<Incarnation>,
     /// Changes with each start of the machine. What ran before is gone with it, so the life ends too.
     boot_id: String,
     /// What was free for tasks on the disk when the life began. Kept, for tasks use it up.
@@ -68,9 +74,9 @@ impl Home {
         let boot_id = machine::boot_id().context("cannot read when the machine was started")?;
         let known = fs::read(self.dir.join("identity")).ok();
         let known = known.and_then(|bytes| serde_json::from_slice::<Identity>(&bytes).ok());
-        match known.filter(|known| known.agent == *agent && known.boot_id == boot_id) {
-            Some(known) => Ok(known),
-            None => self.new_identity(agent, boot_id),
+        match known.filter(|known| known.agent == *agent) {
+            Some(known) if known.boot_id == boot_id => Ok(known),
+            known => self.new_identity(agent, boot_id, known.as_ref()),
         }
     }
 
@@ -79,13 +85,21 @@ impl Home {
     /// # Errors
     /// Where the identity cannot be written.
     pub(crate) fn reborn(&self, old: &Identity) -> anyhow::Result<Identity> {
-        self.new_identity(&old.agent, old.boot_id.clone())
+        self.new_identity(&old.agent, old.boot_id.clone(), Some(old))
     }
 
-    fn new_identity(&self, agent: &AgentId, boot_id: String) -> anyhow::Result<Identity> {
+    fn new_identity(
+        &self,
+        agent: &AgentId,
+        boot_id: String,
+        before: Option<&Identity>,
+    ) -> anyhow::Result<Identity> {
         let incarnation = Incarnation(RandomState::new().build_hasher().finish());
+        let lives = before.into_iter().flat_map(|known| known.ended.iter().chain([&known.incarnation]));
+        let mut ended: Vec<Incarnation> = lives.copied().collect();
+        ended.drain(..ended.len().saturating_sub(MOST_ENDED));
         let disk_bytes = machine::disk_bytes(&self.dir);
-        let identity = Identity { agent: agent.clone(), incarnation, boot_id, disk_bytes };
+        let identity = Identity { agent: agent.clone(), incarnation, ended, boot_id, disk_bytes };
         self.set_journal_aside()?;
         write_whole(&self.dir.join("identity"), &serde_json::to_vec(&identity)?)
             .with_context(|| format!("cannot write to {}", self.dir.display()))?;
@@ -136,7 +150,9 @@ mod tests {
         let other_boot = Identity { boot_id: "another".into(), ..first.clone() };
         fs::write(dir.path().join("identity"), serde_json::to_vec(&other_boot).unwrap()).unwrap();
         fs::write(home.journal(), "old").unwrap();
-        assert_ne!(home.identity(&id("a")).unwrap().incarnation, first.incarnation);
+        let second = home.identity(&id("a")).unwrap();
+        assert_ne!(second.incarnation, first.incarnation);
+        assert_eq!(second.ended, [first.incarnation], "which is over, as the machine has restarted since");
         assert!(!home.journal().exists(), "the new life remembers nothing");
     }
 
@@ -144,10 +160,23 @@ mod tests {
     fn another_agent_in_the_same_directory_is_another_life() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(dir.path()).unwrap();
-        assert_ne!(
-            home.identity(&id("a")).unwrap().incarnation,
-            home.identity(&id("b")).unwrap().incarnation
-        );
+        let first = home.identity(&id("a")).unwrap();
+        let other = home.identity(&id("b")).unwrap();
+        assert_ne!(other.incarnation, first.incarnation);
+        assert!(other.ended.is_empty(), "nothing is known of that agent's lives");
+    }
+
+    #[test]
+    fn lives_that_are_over_are_remembered_the_last_of_them_at_least() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let mut lives = vec![home.identity(&id("a")).unwrap()];
+        for _ in 0..MOST_ENDED + 3 {
+            lives.push(home.reborn(lives.last().unwrap()).unwrap());
+        }
+        let last = home.identity(&id("a")).unwrap();
+        let before = lives[..lives.len() - 1].iter().map(|life| life.incarnation);
+        assert_eq!(last.ended, before.skip(3).collect::<Vec<_>>());
     }
 
     #[test]

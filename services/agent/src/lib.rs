@@ -70,7 +70,7 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
     let publisher = Publisher::start(&bus, &dirs, &events, &mut beside);
 
     let settings = Settings { noop: config.noop, output_wait: config.output_wait };
-    let core = recovered(AgentCore::new(Arc::new(facts.clone()), settings), entries);
+    let core = recovered(AgentCore::new(Arc::new(facts.clone()), settings).after(identity.ended), entries);
 
     let (ended, has_ended) = unbounded_channel();
     let running = executor.running().clone();

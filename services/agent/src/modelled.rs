@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use allot_agent_core::{AgentCore, Input, Output, Settings};
 use allot_bus::Subject;
-use allot_model::{AgentFacts, AgentId, Core, Incarnation, OrderBatch, Span, Welcome};
+use allot_model::{AgentFacts, AgentId, Beat, Core, Incarnation, OrderBatch, Span, Welcome};
 use allot_proto::Wire;
 use allot_shell::{Bus, Shutdown, clock};
 use async_nats::connection::State;
@@ -21,6 +21,7 @@ use futures::StreamExt;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::agent::LAST_WORDS;
 use crate::{Config, machine};
 use directed::Directions;
 
@@ -35,6 +36,7 @@ pub(crate) async fn run(bus: Bus, config: &Config, shutdown: Shutdown) -> anyhow
     while let Some(ended) = running.join_next().await {
         ended??;
     }
+    tokio::time::timeout(LAST_WORDS.to_std(), bus.client().flush()).await.unwrap_or(Ok(()))?;
     Ok(())
 }
 
@@ -98,9 +100,19 @@ impl Modelled {
                     None => return Ok(()),
                 },
                 () = tokio::time::sleep(pause) => self.core.wake(clock::now(), &mut self.wanted),
-                () = shutdown.wait() => return Ok(()),
+                () = shutdown.wait() => return self.leave().await,
             }
         }
+    }
+
+    /// What it runs ends with it, and nobody is to wait for its silence.
+    async fn leave(self) -> anyhow::Result<()> {
+        if self.client.connection_state() == State::Connected {
+            let AgentFacts { id, incarnation, .. } = self.core.facts().clone();
+            let beat = Beat { agent: id, incarnation, leaving: true };
+            self.client.publish(self.beat, beat.encode().into()).await?;
+        }
+        Ok(())
     }
 
     fn give(&mut self, input: Input) {

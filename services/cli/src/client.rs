@@ -24,6 +24,10 @@ const ELECTION_WITHIN: Span = Span::from_secs(10);
 const ELECTION_PAUSE: Duration = Duration::from_millis(200);
 /// How long a service may take to answer before it counts as not there.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a standby may take to go on for an active one that stopped or was lost. Nobody answers meanwhile.
+const HANDOVER_WITHIN: Duration = Duration::from_secs(2);
+/// The pause between two tries meanwhile.
+const HANDOVER_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a server that is not there is waited for.
 const CONNECT_WITHIN: Span = Span::from_millis(300);
@@ -33,6 +37,7 @@ const CONNECT_WITHIN: Span = Span::from_millis(300);
 pub struct Client {
     bus: Bus,
     patience: Duration,
+    handover: Duration,
 }
 
 /// What became of a publication to the inbox.
@@ -79,13 +84,13 @@ impl Client {
     /// The cluster behind a connection that is there already.
     #[must_use]
     pub fn new(bus: Bus) -> Self {
-        Self { bus, patience: PATIENCE }
+        Self { bus, patience: PATIENCE, handover: HANDOVER_WITHIN }
     }
 
-    /// The same, which waits only so long for an answer.
+    /// The same, which waits only so long for an answer, and not at all where nobody listens.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+        Self { patience, handover: Duration::ZERO, ..self }
     }
 
     /// The connection itself.
@@ -197,11 +202,28 @@ impl Client {
             && clock::now().since(since) < ELECTION_WITHIN
     }
 
+    /// Asks, again while nobody listens: then nobody has heard it, and a standby may be about to go on.
     async fn request(&self, subject: &Subject, payload: Vec<u8>) -> Result<async_nats::Message, Failure> {
-        let request = async_nats::Request::new().payload(payload.into()).timeout(Some(self.patience));
-        let reply = self.unless_denied(self.bus.client().send_request(subject.to_string(), request));
-        let reply = reply.await.map_err(Failure::Denied)?;
-        reply.map_err(|error| no_answer(subject, &error, self.patience))
+        let payload = Bytes::from(payload);
+        let since = clock::now();
+        loop {
+            let request = async_nats::Request::new().payload(payload.clone()).timeout(Some(self.patience));
+            let reply = self.unless_denied(self.bus.client().send_request(subject.to_string(), request));
+            match reply.await.map_err(Failure::Denied)? {
+                Ok(reply) => return Ok(reply),
+                Err(error) if self.may_be_handed_over(subject, &error, since) => {
+                    tokio::time::sleep(HANDOVER_PAUSE).await;
+                }
+                Err(error) => return Err(no_answer(subject, &error, self.patience)),
+            }
+        }
+    }
+
+    /// True where a standby may be about to take the place of who was asked. No agent has one.
+    fn may_be_handed_over(&self, subject: &Subject, error: &RequestError, since: Time) -> bool {
+        error.kind() == RequestErrorKind::NoResponders
+            && subject.kind().row().to != Party::Agent
+            && clock::now().since(since).to_std() < self.handover
     }
 
     /// What becomes of `work`, unless the server denies something meanwhile: what was denied is never answered.

@@ -38,7 +38,7 @@ impl Running {
     }
 
     async fn hello(&self, facts: &Arc<AgentFacts>) -> Welcome {
-        let hello = Hello { facts: facts.clone() };
+        let hello = Hello { facts: facts.clone(), ended: Vec::new() };
         Welcome::decode(&self.ask(Subject::AgentHello(facts.id.clone()), hello.encode()).await).unwrap()
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct AttemptEnd {
     pub(crate) reason: Reason,
     /// True where its agent was given up since it was placed: called unreachable or gone, or another life of it joined.
     pub(crate) lost: bool,
+    /// True where it may go on unseen, for all that anybody has promised.
+    pub(crate) may_go_on: bool,
 }
 
 /// The ledger so far.
@@ -60,6 +62,10 @@ pub(crate) struct AgentLine {
     draining: bool,
     /// The number of the last record that gave up what was there.
     lost_at: u64,
+    /// The number of the last record by which an operator gave it up.
+    gone_at: u64,
+    /// The number of the last record by which another life began, and nobody knew that the one before was over.
+    unseen_at: u64,
 }
 
 #[derive(Debug)]
@@ -145,6 +151,10 @@ impl Chronicle {
                 if agent.incarnations.last().is_some_and(|last| *last != facts.incarnation) {
                     marks.see(Mark::AgentReborn);
                     agent.lost_at = at;
+                    if agent.away && !agent.gone {
+                        marks.see(Mark::RebornUnseen);
+                        agent.unseen_at = at;
+                    }
                 }
                 agent.incarnations.push(facts.incarnation);
                 agent.total = facts.resources.clone();
@@ -165,7 +175,7 @@ impl Chronicle {
                 if !agent.allocated.is_empty() {
                     marks.see(Mark::DeclaredGone);
                 }
-                (agent.gone, agent.lost_at) = (true, at);
+                (agent.gone, agent.lost_at, agent.gone_at) = (true, at, at);
             }),
         }
     }
@@ -355,9 +365,14 @@ impl Chronicle {
         }
         let is_lost = |agent: &AgentLine| agent.lost_at > placed_at || agent.away || agent.gone;
         let lost = self.agents.get(agent).is_some_and(is_lost);
-        self.ended.insert(attempt, AttemptEnd { state, reason, lost });
+        let later =
+            |number: fn(&AgentLine) -> u64| self.agents.get(agent).is_some_and(|a| number(a) > placed_at);
+        let (unseen, by_operator) = (later(|agent| agent.unseen_at), later(|agent| agent.gone_at));
         let Some(job) = self.jobs.get_mut(&attempt.task.job) else { return Ok(()) };
-        let wanted = job.spec.on_unreachable == OnUnreachable::Retry && lost;
+        let waits = job.spec.on_unreachable == OnUnreachable::Wait;
+        let may_go_on = lost && (by_operator || (reason == Reason::AgentUnreachable && !waits));
+        self.ended.insert(attempt, AttemptEnd { state, reason, lost, may_go_on });
+        let wanted = lost && (!waits || unseen);
         hold(OneRun, reason != Reason::AgentUnreachable || wanted, || {
             format!(
                 "{attempt} was given up with {agent}, which is not unreachable or whose tasks wait for it"

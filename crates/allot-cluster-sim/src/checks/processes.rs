@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use allot_model::{AgentId, AttemptId, Reason, Span, TaskId, TaskState, Time};
 
 use super::Promise::{OneRun, TasksDoNotNotice};
-use super::chronicle::{AttemptEnd, Chronicle};
+use super::chronicle::Chronicle;
 use super::{Check, hold};
 use crate::marks::{Mark, Marks};
 
@@ -40,12 +40,7 @@ impl Processes {
             format!("{attempt} was started twice: on {agent} and as {twice:?}")
         })?;
         hold(OneRun, chronicle.was_placed(attempt), || format!("{attempt} was started and never placed"))?;
-        let lost = |ran: AttemptId| {
-            let given_up = |end: &AttemptEnd| {
-                end.lost && matches!(end.reason, Reason::AgentUnreachable | Reason::AgentGoneByOperator)
-            };
-            chronicle.ended.get(&ran).is_some_and(given_up)
-        };
+        let lost = |ran: AttemptId| chronicle.ended.get(&ran).is_some_and(|end| end.may_go_on);
         for other in others.iter().filter(|ran| ran.alive) {
             marks.see(Mark::TwoTriesAtOnce);
             hold(OneRun, lost(other.attempt) || lost(attempt), || {

@@ -41,7 +41,8 @@ impl TryFrom<v1::AgentFacts> for AgentFacts {
 
 impl From<&Hello> for v1::Hello {
     fn from(hello: &Hello) -> Self {
-        Self { facts: Some((&*hello.facts).into()) }
+        let ended = hello.ended.iter().map(|life| life.0).collect();
+        Self { facts: Some((&*hello.facts).into()), ended }
     }
 }
 
@@ -49,7 +50,8 @@ impl TryFrom<v1::Hello> for Hello {
     type Error = WireError;
 
     fn try_from(message: v1::Hello) -> Result<Self, WireError> {
-        Ok(Self { facts: Arc::new(read::part(message.facts, "facts")?) })
+        let ended = message.ended.into_iter().map(Incarnation).collect();
+        Ok(Self { facts: Arc::new(read::part(message.facts, "facts")?), ended })
     }
 }
 

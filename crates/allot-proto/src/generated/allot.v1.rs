@@ -550,6 +550,10 @@ pub struct Hello {
     /// What the agent is.
     #[prost(message, optional, tag = "1")]
     pub facts: ::core::option::Option<AgentFacts>,
+    /// Incarnations of this agent before this one that are known to be over: nothing that they started runs any more. Where
+    /// another incarnation may still live, this one is not answered until that is silent for the agents' timeout.
+    #[prost(uint64, repeated, tag = "2")]
+    pub ended: ::prost::alloc::vec::Vec<u64>,
 }
 /// The answer to `Hello`, or to a `Beat` of an agent that is not known.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1998,6 +2002,9 @@ pub struct DispatcherAgentState {
     /// When it was last missed in this life, microseconds since 1970.
     #[prost(uint64, optional, tag = "6")]
     pub missed_at_us: ::core::option::Option<u64>,
+    /// Its incarnations before that nobody knows to be over, oldest first.
+    #[prost(uint64, repeated, tag = "7")]
+    pub unseen: ::prost::alloc::vec::Vec<u64>,
 }
 /// A job as the dispatcher knows it.
 #[derive(Clone, PartialEq, ::prost::Message)]

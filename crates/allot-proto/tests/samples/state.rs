@@ -147,7 +147,9 @@ fn dispatcher() -> Vec<(&'static str, StateItem)> {
         gone: true,
         kills: true,
         missed_at: Some(at(6)),
+        unseen: Vec::new(),
     };
+    let reborn = DispatcherAgentState { unseen: vec![Incarnation(4), Incarnation(5)], ..agent.clone() };
     let earlier = EarlierTry { attempt: 1, queued_at: at(1), ended: ended() };
     let job = DispatcherJobState {
         job: JobId(12),
@@ -183,6 +185,7 @@ fn dispatcher() -> Vec<(&'static str, StateItem)> {
     };
     vec![
         ("state.dispatcher_agent", StateItem::DispatcherAgent(agent)),
+        ("state.dispatcher_agent_reborn", StateItem::DispatcherAgent(reborn)),
         ("state.dispatcher_job", StateItem::DispatcherJob(Box::new(job))),
         ("state.dispatcher_job.alike", StateItem::DispatcherJob(Box::new(alike))),
         ("state.rejected", StateItem::Rejected(rejected)),

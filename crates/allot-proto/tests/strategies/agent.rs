@@ -23,7 +23,8 @@ pub fn facts() -> BoxedStrategy<Arc<AgentFacts>> {
 }
 
 pub fn hello() -> impl Strategy<Value = Hello> {
-    facts().prop_map(|facts| Hello { facts })
+    (facts(), vec(any::<u64>(), 0..3))
+        .prop_map(|(facts, ended)| Hello { facts, ended: ended.into_iter().map(Incarnation).collect() })
 }
 
 pub fn welcome() -> impl Strategy<Value = Welcome> {

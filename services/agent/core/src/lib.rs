@@ -22,7 +22,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allot_model::{
-    AgentFacts, AttemptId, Beat, Core, Hello, Launch, OrderBatch, ReportBatch, Resources, Span, Time, Welcome,
+    AgentFacts, AttemptId, Beat, Core, Hello, Incarnation, Launch, OrderBatch, ReportBatch, Resources, Span,
+    Time, Welcome,
 };
 
 use farewell::Farewell;
@@ -186,6 +187,8 @@ pub enum Signal {
 #[derive(Debug)]
 pub struct AgentCore {
     facts: Arc<AgentFacts>,
+    /// Lives before this one that are over.
+    ended: Vec<Incarnation>,
     settings: Settings,
     /// What the journal remembers.
     memory: Memory,
@@ -213,6 +216,7 @@ impl AgentCore {
         Self {
             free: facts.resources.clone(),
             facts,
+            ended: Vec::new(),
             settings,
             memory: Memory::default(),
             waiting: Waiting::default(),
@@ -223,6 +227,12 @@ impl AgentCore {
             stopping: false,
             farewell: None,
         }
+    }
+
+    /// The same, of which it is known that these lives before it are over.
+    #[must_use]
+    pub fn after(self, ended: Vec<Incarnation>) -> Self {
+        Self { ended, ..self }
     }
 
     /// What the agent is.
@@ -292,7 +302,10 @@ impl AgentCore {
 
     fn greet_or_beat(&mut self, now: Time, out: &mut Vec<Output>) {
         match self.link.take_due(now) {
-            Some(Due::Hello) => out.push(Output::Hello(Hello { facts: Arc::clone(&self.facts) })),
+            Some(Due::Hello) => {
+                let (facts, ended) = (Arc::clone(&self.facts), self.ended.clone());
+                out.push(Output::Hello(Hello { facts, ended }));
+            }
             Some(Due::Beat) => {
                 out.push(Output::Beat(self.beat(false)));
             }

@@ -121,7 +121,7 @@ impl Modelled {
             }
             (Direction::Become(facts), Some(directions)) => {
                 directions.facts = Arc::clone(&facts);
-                self.wanted.push(Output::Hello(Hello { facts }));
+                self.wanted.push(Output::Hello(Hello { facts, ended: Vec::new() }));
             }
             (_, None) => {}
         }
@@ -146,7 +146,7 @@ impl Modelled {
     /// The hello as the agent is now.
     pub(super) fn introduced(&self, hello: Hello) -> Hello {
         match &self.directions {
-            Some(directions) => Hello { facts: Arc::clone(&directions.facts) },
+            Some(directions) => Hello { facts: Arc::clone(&directions.facts), ..hello },
             None => hello,
         }
     }

@@ -52,15 +52,15 @@ impl DispatcherCore {
             incarnation,
             away: false,
             missed_at: None,
+            unseen: Vec::new(),
             gone: false,
             kills: false,
             tasks: BTreeMap::new(),
         });
         self.review(&facts.id, |agent| {
             if agent.incarnation != incarnation {
-                agent.missed_at = None;
+                agent.begin_life(incarnation);
             }
-            agent.incarnation = incarnation;
             agent.away = false;
             agent.gone = false;
         });

@@ -97,6 +97,8 @@ struct Agent {
     away: bool,
     /// When it was last missed in this life.
     missed_at: Option<Time>,
+    /// Its last lives that nobody knew to be over when the next one began, oldest first.
+    unseen: Vec<Incarnation>,
     /// Declared gone by an operator.
     gone: bool,
     /// Being drained with its tasks killed.
@@ -105,7 +107,22 @@ struct Agent {
     tasks: BTreeMap<JobId, TaskSet>,
 }
 
+/// How many lives that are not known to be over are remembered of an agent.
+const MOST_UNSEEN: usize = 16;
+
 impl Agent {
+    /// Another life is heard of, perhaps one of before. The registry has an agent return first that knows the last one to be
+    /// over.
+    fn begin_life(&mut self, incarnation: Incarnation) {
+        let before = std::mem::replace(&mut self.incarnation, incarnation);
+        if self.away && !self.gone {
+            self.unseen.push(before);
+            self.unseen.drain(..self.unseen.len().saturating_sub(MOST_UNSEEN));
+        }
+        self.unseen.retain(|life| *life != incarnation);
+        self.missed_at = None;
+    }
+
     /// Tasks of the job hold no allocation on it any more.
     fn forget(&mut self, job: JobId, tasks: TaskRange) {
         if let Some(held) = self.tasks.get_mut(&job) {

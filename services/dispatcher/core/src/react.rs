@@ -114,6 +114,7 @@ impl DispatcherCore {
         };
         match () {
             () if agent.gone => Verdict::End(Reason::AgentGoneByOperator),
+            () if agent.unseen.contains(&placed.incarnation) => Verdict::End(Reason::AgentUnreachable),
             () if agent.incarnation != placed.incarnation => Verdict::End(Reason::AgentRestarted),
             () if agent.away && job.spec.on_unreachable == OnUnreachable::Retry => {
                 Verdict::End(Reason::AgentUnreachable)
@@ -201,11 +202,12 @@ enum Verdict {
 
 /// When tasks whose try ended like this are to be queued again; nothing where it was the last try.
 pub(crate) fn retry_at(now: Time, job: &Job, task: &Task, state: TaskState, reason: Reason) -> Option<Time> {
-    let lost = matches!(reason, Reason::AgentUnreachable | Reason::HandedBack);
+    let may_run_unseen = job.spec.on_unreachable == OnUnreachable::Retry;
     let left = task.spent < job.spec.retries;
     match (state, reason) {
         _ if job.cancelled.is_some() => None,
-        (TaskState::Gone, _) if lost => Some(now),
+        (TaskState::Gone, Reason::AgentUnreachable) => may_run_unseen.then_some(now),
+        (TaskState::Gone, Reason::HandedBack) => Some(now),
         (TaskState::Killed, Reason::AgentDrained) if left => Some(now),
         (TaskState::Killed, reason) if reason.is_preemption() => Some(now),
         (TaskState::Failed | TaskState::Gone, _) if left => {

@@ -75,9 +75,9 @@ impl DispatcherCore {
     }
 
     fn restore_agent(&mut self, state: DispatcherAgentState) {
-        let DispatcherAgentState { agent, incarnation, away, gone, kills, missed_at } = state;
+        let DispatcherAgentState { agent, incarnation, away, gone, kills, missed_at, unseen } = state;
         let tasks = std::collections::BTreeMap::new();
-        self.agents.insert(agent, Agent { incarnation, away, missed_at, gone, kills, tasks });
+        self.agents.insert(agent, Agent { incarnation, away, missed_at, unseen, gone, kills, tasks });
     }
 
     fn restore_job(&mut self, mut state: DispatcherJobState) {
@@ -113,7 +113,7 @@ impl DispatcherCore {
 }
 
 fn save_agent(id: &AgentId, agent: &Agent) -> DispatcherAgentState {
-    let Agent { incarnation, away, missed_at, gone, kills, tasks: _ } = agent;
+    let Agent { incarnation, away, missed_at, unseen, gone, kills, tasks: _ } = agent;
     DispatcherAgentState {
         agent: id.clone(),
         incarnation: *incarnation,
@@ -121,6 +121,7 @@ fn save_agent(id: &AgentId, agent: &Agent) -> DispatcherAgentState {
         gone: *gone,
         kills: *kills,
         missed_at: *missed_at,
+        unseen: unseen.clone(),
     }
 }
 

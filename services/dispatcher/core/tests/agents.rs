@@ -97,6 +97,28 @@ fn the_tasks_of_an_agent_that_has_forgotten_them_are_gone_and_tried_again_where_
 }
 
 #[test]
+fn the_tasks_of_a_silent_agent_that_another_takes_the_place_of_are_tried_again_only_where_two_may_run() {
+    let cases =
+        [(OnUnreachable::Wait, "0#1 gone agent_unreachable"), (OnUnreachable::Retry, "0#2 queued retried")];
+    for (on_unreachable, expected) in cases {
+        let (mut house, job) = running(JobSpec { retries: 3, on_unreachable, ..spec(1) });
+        house.registry(RegistryRecord::AgentUnreachable { agent: agent_id("m1") });
+        house.join("m1", 2);
+        assert_eq!(house.tasks(job), [expected]);
+        let (mut house, job) =
+            running(JobSpec { retries: 3, on_unreachable: OnUnreachable::Wait, ..spec(1) });
+        house.registry(RegistryRecord::AgentUnreachable { agent: agent_id("m1") });
+        house.registry(RegistryRecord::AgentReturned { agent: agent_id("m1") });
+        house.join("m1", 2);
+        assert_eq!(
+            house.tasks(job),
+            ["0#2 queued waits_for_backoff"],
+            "it knows that the life before is over"
+        );
+    }
+}
+
+#[test]
 fn an_agent_that_joins_again_in_the_same_life_keeps_its_tasks() {
     let (mut house, job) = running(spec(1));
     house.join("m1", 1);

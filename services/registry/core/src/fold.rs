@@ -61,6 +61,7 @@ impl RegistryCore {
             agent.away = false;
             agent.gone = false;
         });
+        self.newcomers.remove(&facts.id);
     }
 
     fn change(&mut self, at: Time, id: &AgentId, change: impl FnOnce(&mut Agent)) {

@@ -8,19 +8,20 @@ mod agent;
 mod commands;
 mod fold;
 mod hearing;
+mod lives;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use allot_model::{
-    AgentFacts, AgentId, AgentView, AgentsQuery, Answer, Beat, Core, Done, DrainCommand, Entry, Epoch, Hello,
-    Record, RegistryRecord, ReplyTo, Span, StateItem, Time, Welcome,
+    AgentId, AgentView, AgentsQuery, Answer, Beat, Core, Done, DrainCommand, Entry, Epoch, Hello, Record,
+    RegistryRecord, ReplyTo, Span, StateItem, Time, Welcome,
 };
 
 use agent::Agent;
 pub use hearing::Echo;
 use hearing::Hearing;
+use lives::{Claim, Newcomer};
 
 /// Everything that can happen to the registry.
 #[derive(Debug, Clone)]
@@ -97,6 +98,8 @@ pub struct RegistryCore {
     silences: BTreeSet<(Time, AgentId)>,
     /// Soft: whether agents could be heard.
     hearing: Hearing,
+    /// Soft: lives of agents that want to join while another of the same agent may go on.
+    newcomers: BTreeMap<AgentId, Newcomer>,
 }
 
 impl RegistryCore {
@@ -111,6 +114,7 @@ impl RegistryCore {
             heard: BTreeMap::new(),
             silences: BTreeSet::new(),
             hearing: Hearing::new(options.agent_timeout),
+            newcomers: BTreeMap::new(),
         }
     }
 
@@ -136,7 +140,8 @@ impl RegistryCore {
         }
     }
 
-    fn on_hello(&mut self, now: Time, reply: ReplyTo, facts: &Arc<AgentFacts>, out: &mut Vec<Output>) {
+    fn on_hello(&mut self, now: Time, reply: ReplyTo, hello: &Hello, out: &mut Vec<Output>) {
+        let facts = &hello.facts;
         let id = &facts.id;
         if let Err(fault) = facts.check() {
             let message = format!("agent {id} cannot be as it says: {fault}");
@@ -152,20 +157,25 @@ impl RegistryCore {
             out.push(Output::Welcome(reply, Welcome::Refused { message }));
             return;
         }
-        if known.is_some_and(|agent| agent.is_there() && agent.past.contains(&facts.incarnation)) {
-            let message = format!(
-                "agent {id} has begun another life since this one: if two agents run under this id, give each its own; if \
-                 its data directory was put back from a copy, remove it"
-            );
-            out.push(Output::Welcome(reply, Welcome::Refused { message }));
-            return;
+        match self.claim(now, hello) {
+            Claim::Holds => {}
+            Claim::Waits => return,
+            Claim::Fails(message) => return out.push(Output::Welcome(reply, Welcome::Refused { message })),
         }
-        match known {
+        match self.agents.get(id) {
             Some(agent) if agent.facts == *facts && agent.away && !agent.gone => {
                 self.append(now, RegistryRecord::AgentReturned { agent: id.clone() }, out);
             }
             Some(agent) if agent.facts == *facts && !agent.gone => {}
-            _ => self.append(now, RegistryRecord::AgentJoined { facts: facts.clone() }, out),
+            known => {
+                // That the life before is over is not to be inferred from its silence.
+                if known.is_some_and(|agent| {
+                    agent.away && !agent.gone && hello.ended.contains(&agent.facts.incarnation)
+                }) {
+                    self.append(now, RegistryRecord::AgentReturned { agent: id.clone() }, out);
+                }
+                self.append(now, RegistryRecord::AgentJoined { facts: facts.clone() }, out);
+            }
         }
         self.hear(now, id);
         let beat_every = self.options.beat_every;
@@ -294,7 +304,7 @@ impl Core for RegistryCore {
                 self.react(now, out);
             }
             Input::Resume { epoch } => self.on_resume(now, epoch, out),
-            Input::Hello(reply, hello) => self.on_hello(now, reply, &hello.facts, out),
+            Input::Hello(reply, hello) => self.on_hello(now, reply, &hello, out),
             Input::Beat(reply, beat) => self.on_beat(now, reply, &beat, out),
             Input::Echo(echo) => self.on_echo(now, echo),
             Input::Drain(reply, agent, command) => self.on_drain(now, reply, &agent, command, out),

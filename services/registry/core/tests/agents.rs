@@ -46,7 +46,8 @@ fn an_agent_that_says_that_it_leaves_is_not_waited_for() {
     assert_eq!(house.wrote(), ["m1 joined", "m1 unreachable"]);
     house.pass(Span::from_secs(200));
     house.hello(&facts("m1", 2, 1));
-    assert_eq!(house.wrote(), ["m1 joined", "m1 unreachable", "m1 joined"]);
+    let wrote = house.wrote();
+    assert_eq!(wrote, ["m1 joined", "m1 unreachable", "m1 returned", "m1 joined"], "it knows that 1 is over");
     assert_eq!(house.views()[0].state, AgentState::Ready);
 }
 
@@ -79,6 +80,44 @@ fn a_hello_that_comes_late_from_an_earlier_life_does_not_bring_it_back() {
         ["m1 unreachable", "m1 joined"],
         "unless the present one was no life at all"
     );
+}
+
+#[test]
+fn a_second_agent_under_an_id_waits_until_the_first_is_heard_and_is_refused() {
+    let mut house = House::new();
+    house.hello(&facts("m1", 1, 1));
+    for _ in 0..10 {
+        house.pass(Span::from_secs(1));
+        house.hello_of_a_stranger(&facts("m1", 2, 1));
+    }
+    assert_eq!(house.said().len(), 1, "nothing is known yet");
+    house.beat("m1", 1);
+    house.pass(Span::from_secs(1));
+    house.hello_of_a_stranger(&facts("m1", 2, 1));
+    let said = house.said();
+    assert!(said[1].starts_with("refused: another agent runs under the id m1, on host m1"), "{said:?}");
+    house.beat("m1", 1);
+    assert_eq!((house.wrote().len(), house.said().len()), (1, 2), "the first one notices nothing");
+}
+
+#[test]
+fn a_machine_that_was_set_up_anew_joins_once_what_it_was_is_silent_for_the_timeout() {
+    let mut house = House::new();
+    house.hello(&facts("m1", 1, 1));
+    for _ in 0..74 {
+        house.pass(Span::from_secs(1));
+        house.hello_of_a_stranger(&facts("m1", 2, 1));
+        house.hello_of_a_stranger(&facts("m1", 3, 1));
+    }
+    assert_eq!(house.wrote(), ["m1 joined"]);
+    house.pass(Span::from_secs(1));
+    house.hello_of_a_stranger(&facts("m1", 3, 1));
+    house.hello_of_a_stranger(&facts("m1", 2, 1));
+    assert_eq!(house.wrote(), ["m1 joined", "m1 unreachable", "m1 joined"]);
+    house.pass(Span::from_secs(1));
+    house.beat("m1", 3);
+    house.hello_of_a_stranger(&facts("m1", 2, 1));
+    assert!(house.said().last().unwrap().starts_with("refused: another agent runs"), "{:?}", house.said());
 }
 
 #[test]

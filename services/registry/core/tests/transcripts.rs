@@ -19,6 +19,9 @@ fn act(house: &mut House, line: &str) {
         ["hello", agent, "life", life, "cpus", cpus] => {
             house.hello(&facts(agent, life.parse().unwrap(), cpus.parse().unwrap()));
         }
+        ["hello", agent, "stranger", life] => {
+            house.hello_of_a_stranger(&facts(agent, life.parse().unwrap(), 1));
+        }
         ["beat", agent, "life", life] => house.beat(agent, life.parse().unwrap()),
         ["drain", agent] => house.drain(agent, false),
         ["drain", agent, "kill"] => house.drain(agent, true),

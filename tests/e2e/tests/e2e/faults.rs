@@ -2,6 +2,7 @@
 
 use allot_model::view::AgentState;
 use allot_model::{JobState, Reason, TaskState};
+use allot_testkit::{PATIENCE, eventually};
 use serde_json::json;
 
 use crate::cluster::{Cluster, agent_id, lines, only_run};
@@ -65,4 +66,30 @@ async fn tasks_of_a_silent_agent_wait_or_are_tried_elsewhere_as_their_job_says()
     let waiting = cluster.user.show(stays).await.unwrap();
     let attempt = &only_run(&waiting).attempt;
     assert_eq!((attempt.state, attempt.reason), (TaskState::Unreachable, Reason::AgentUnreachable));
+}
+
+#[tokio::test]
+async fn a_second_agent_under_the_same_id_is_refused_and_takes_no_task_from_the_first() {
+    let mut cluster = Cluster::start().await;
+    cluster.programs.kill("registry");
+    let settings = ["agent_timeout=20s".to_owned(), "beat_every=100ms".to_owned()];
+    cluster.programs.spawn("registry", "allot-registry", &settings).unwrap();
+    let (gate, file) = (cluster.scratch("gate"), cluster.scratch("ran"));
+    let wait =
+        format!("echo ran >> {}; until test -e {}; do sleep 0.01; done", file.display(), gate.display());
+    let job = cluster.shell(&wait, json!({"retries": 3, "backoff": "10ms"})).await;
+    cluster.runs(job, 1).await;
+    let data_dir = cluster.scratch("another");
+    let twin =
+        ["id=a1".to_owned(), format!("data_dir={}", data_dir.display()), "resources.cpus=4".to_owned()];
+    cluster.programs.spawn("twin", "allot-agent", &twin).unwrap();
+    eventually("the second one is refused", PATIENCE, || async {
+        cluster.programs.log("twin").contains("another agent runs under the id a1").then_some(())
+    })
+    .await;
+    std::fs::write(&gate, "").unwrap();
+    let view = cluster.over(job).await;
+    assert_eq!((view.summary.state, only_run(&view).attempt.attempt), (JobState::Finished, 1));
+    assert_eq!(lines(&file).len(), 1);
+    cluster.agent_is("a1", AgentState::Ready).await;
 }

@@ -14,7 +14,7 @@ use crate::v1::{self, task_run_state};
 
 impl From<&DispatcherAgentState> for v1::DispatcherAgentState {
     fn from(agent: &DispatcherAgentState) -> Self {
-        let DispatcherAgentState { agent, incarnation, away, gone, kills, missed_at } = agent;
+        let DispatcherAgentState { agent, incarnation, away, gone, kills, missed_at, unseen } = agent;
         Self {
             agent: agent.to_string(),
             incarnation: incarnation.0,
@@ -22,6 +22,7 @@ impl From<&DispatcherAgentState> for v1::DispatcherAgentState {
             gone: *gone,
             kills: *kills,
             missed_at_us: missed_at.map(Time::as_micros),
+            unseen: unseen.iter().map(|life| life.0).collect(),
         }
     }
 }
@@ -30,9 +31,17 @@ impl TryFrom<v1::DispatcherAgentState> for DispatcherAgentState {
     type Error = WireError;
 
     fn try_from(message: v1::DispatcherAgentState) -> Result<Self, WireError> {
-        let v1::DispatcherAgentState { agent, incarnation, away, gone, kills, missed_at_us } = message;
-        let (incarnation, missed_at) = (Incarnation(incarnation), missed_at_us.map(Time::from_micros));
-        Ok(Self { agent: read::id(&agent, "agent")?, incarnation, away, gone, kills, missed_at })
+        let v1::DispatcherAgentState { agent, incarnation, away, gone, kills, missed_at_us, unseen } =
+            message;
+        Ok(Self {
+            agent: read::id(&agent, "agent")?,
+            incarnation: Incarnation(incarnation),
+            away,
+            gone,
+            kills,
+            missed_at: missed_at_us.map(Time::from_micros),
+            unseen: unseen.into_iter().map(Incarnation).collect(),
+        })
     }
 }
 

@@ -136,8 +136,15 @@ impl House {
         self.wake();
     }
 
+    /// A hello of a life that knows that all with lower numbers are over.
     pub fn hello(&mut self, facts: &Arc<AgentFacts>) {
-        self.give(Input::Hello(reply(), Hello { facts: facts.clone() }));
+        let ended = (0..facts.incarnation.0).map(Incarnation).collect();
+        self.give(Input::Hello(reply(), Hello { facts: facts.clone(), ended }));
+    }
+
+    /// A hello of a life that knows of no other.
+    pub fn hello_of_a_stranger(&mut self, facts: &Arc<AgentFacts>) {
+        self.give(Input::Hello(reply(), Hello { facts: facts.clone(), ended: Vec::new() }));
     }
 
     pub fn beat(&mut self, agent: &str, incarnation: u64) {

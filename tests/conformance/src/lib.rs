@@ -105,7 +105,8 @@ impl Cluster {
         self.start(name, 1, resources);
     }
 
-    /// The agent of this name starts in this life with an empty journal: a new one, or one that has forgotten all.
+    /// The agent of this name starts in this life with an empty journal: a new one, or one that knows nothing of earlier
+    /// lives but that they are over.
     pub fn start(&mut self, name: &str, life: u64, resources: &str) {
         let resources = serde_json::from_str::<Resources>(resources).unwrap();
         let facts = AgentFacts {
@@ -116,7 +117,8 @@ impl Cluster {
             attributes: Attributes::new(),
             program_version: "0".into(),
         };
-        self.machines.insert(id(name), Machine::new(Arc::new(facts)));
+        let before = (0..life).map(Incarnation).collect();
+        self.machines.insert(id(name), Machine::new(Arc::new(facts), before));
         self.send(Mail::Agent(id(name), agent::Input::Resume));
         self.settle();
     }

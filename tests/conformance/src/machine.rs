@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allot_agent_core::{AgentCore, Exit, Input, Output, ProcessId, Settings, Signal};
-use allot_model::{AgentFacts, AttemptId, Span, Time};
+use allot_model::{AgentFacts, AttemptId, Incarnation, Span, Time};
 
 /// A machine with one agent.
 pub struct Machine {
@@ -27,10 +27,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(facts: Arc<AgentFacts>) -> Self {
+    pub(crate) fn new(facts: Arc<AgentFacts>, ended: Vec<Incarnation>) -> Self {
         let settings = Settings { noop: false, output_wait: Span::from_secs(2) };
         Self {
-            core: AgentCore::new(facts, settings),
+            core: AgentCore::new(facts, settings).after(ended),
             hears: true,
             is_heard: true,
             starts: true,

@@ -116,6 +116,8 @@ pub struct JobsQuery {
     pub states: Vec<JobState>,
     /// Only those whose name is meant: the whole of it by a pattern with `*` or `?`, any part of it by a text without.
     pub name: Option<String>,
+    /// Only the job that was submitted with this message id.
+    pub message_id: Option<String>,
     /// Only those submitted at this time or later.
     pub since: Option<Time>,
     /// Only those submitted at this time or earlier.
@@ -132,6 +134,7 @@ impl Default for JobsQuery {
             queue: None,
             states: Vec::new(),
             name: None,
+            message_id: None,
             since: None,
             until: None,
             before: None,

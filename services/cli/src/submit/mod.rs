@@ -6,8 +6,11 @@ mod place;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use allot_bus::Subject;
 use allot_model::job_file::Format;
+use allot_model::view::{JobList, JobsQuery};
 use allot_model::{JobId, JobState};
 use async_nats::jetstream::context::PublishAckFuture;
 use clap::Args;
@@ -23,6 +26,8 @@ pub use flags::{Base, JobFlags, Submission};
 
 /// How many batches are on their way to the inbox at a time.
 const BATCHES: usize = 4;
+/// How long the dispatcher may take to tell of a message id before the job is submitted without its word.
+const KNOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Submit jobs, from files or from flags.
 ///
@@ -118,13 +123,26 @@ struct Outcome {
     state: JobState,
 }
 
+/// The job that was submitted with the same message id, however long ago, as far as the dispatcher can be asked. The inbox
+/// knows the ids of the last minutes by itself.
+async fn known(submission: &Submission, client: &Client) -> Option<JobId> {
+    let message_id = Some(submission.message_id.clone()?);
+    let query = JobsQuery { message_id, ..JobsQuery::default() };
+    let client = client.clone().with_patience(KNOWN_WITHIN);
+    let found: JobList = client.ask(&Subject::JobsList, &query).await.ok()?;
+    found.jobs.first().map(|job| job.job)
+}
+
 async fn submit_one(
     submission: &Submission,
     source: Option<Source>,
     client: &Client,
     output: &Output,
 ) -> Result<(), Failure> {
-    let submitted = submission.send(client).await?;
+    let submitted = match known(submission, client).await {
+        Some(job) => Submitted { job, duplicate: true },
+        None => submission.send(client).await?,
+    };
     if submitted.duplicate && !output.is_json() {
         note("allot: the cluster has a submission with this id already: this is its job");
     }

@@ -176,6 +176,24 @@ async fn the_same_message_id_twice_is_one_job() {
 }
 
 #[tokio::test]
+async fn a_message_id_that_the_inbox_has_forgotten_is_known_to_the_dispatcher() {
+    let world = World::new().await;
+    world
+        .answering_with(&Subject::JobsList, |query| match query["message_id"].as_str() {
+            Some("nightly") => json!({"ok": {"jobs": [{
+                "job": 7, "name": null, "queue": "default", "state": "finished", "reason": null, "tasks": 1,
+                "counts": {"finished": 1}, "submitted_at": 1, "started_at": 2, "ended_at": 3,
+            }], "next": null, "looked_at": 1}}),
+            _ => json!({"ok": {"jobs": [], "next": null, "looked_at": 0}}),
+        })
+        .await;
+    let again = world.allot(&["submit", "-o", "json", "--id", "nightly", "--", "true"]).await;
+    assert_eq!((again.code, again.json()), (0, json!({"job": 7, "duplicate": true})), "{again:?}");
+    let other = world.allot(&["submit", "-o", "json", "--id", "weekly", "--", "true"]).await;
+    assert_eq!((other.code, other.json()), (0, json!({"job": 1, "duplicate": false})), "{other:?}");
+}
+
+#[tokio::test]
 async fn what_is_submitted_is_the_job_as_json_on_the_subject_of_its_queue() {
     let world = World::new().await;
     let dir = tempfile::tempdir().unwrap();

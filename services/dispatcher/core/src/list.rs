@@ -42,6 +42,10 @@ impl DispatcherCore {
 
     /// Jobs older than `end` among which are all that the query is for, newest first.
     fn candidates<'a>(&'a self, query: &JobsQuery, end: JobId) -> Candidates<'a> {
+        if let Some(id) = &query.message_id {
+            let job = self.message_ids.get(id.as_str()).filter(|job| **job < end);
+            return Box::new(job.and_then(|id| Some((*id, Entry::Job(self.jobs.get(id)?)))).into_iter());
+        }
         let jobs = self.jobs.range(..end).rev().map(|(id, job)| (*id, Entry::Job(job)));
         let rejected = self.rejected.range(..end).rev().map(|(id, job)| (*id, Entry::Rejected(job)));
         let only = |states: &[JobState]| {

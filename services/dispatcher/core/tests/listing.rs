@@ -160,6 +160,22 @@ fn house(jobs: &[(u8, u8, u8, u8)]) -> House {
     house
 }
 
+#[test]
+fn a_job_is_found_by_its_message_id_at_once() {
+    let mut house = House::new();
+    let content = || Ok((queue("a"), Arc::new(spec(1))));
+    let job = JobId(house.submit_as(Some("x"), content()));
+    house.submit_as(Some("x"), content());
+    house.submit_as(None, content());
+    let with_id = |id: &str| JobsQuery { message_id: Some(id.into()), ..JobsQuery::default() };
+    let ids = |list: JobList| list.jobs.into_iter().map(|job| job.job).collect::<Vec<_>>();
+    let found = page(&mut house.core, &with_id("x"));
+    assert_eq!((found.looked_at, ids(found)), (1, vec![job]));
+    assert!(page(&mut house.core, &with_id("y")).jobs.is_empty());
+    let finished = JobsQuery { states: vec![JobState::Finished], ..with_id("x") };
+    assert!(page(&mut house.core, &finished).jobs.is_empty());
+}
+
 fn query() -> impl Strategy<Value = JobsQuery> {
     let states = proptest::sample::subsequence(
         vec![JobState::Queued, JobState::Running, JobState::Killing, JobState::Finished, JobState::Rejected],
@@ -174,6 +190,7 @@ fn query() -> impl Strategy<Value = JobsQuery> {
             queue,
             states,
             name: name.map(str::to_owned),
+            message_id: None,
             since,
             until,
             before: before.map(JobId),

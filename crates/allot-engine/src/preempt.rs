@@ -8,6 +8,7 @@
 //! priority has a task of a higher priority in place of lower ones, at no guarantee's cost.
 
 mod claims;
+mod gangs;
 mod incumbents;
 mod outlook;
 mod victims;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 
 use allot_model::{
     AgentId, AllocatorMessage, Epoch, GrantId, JobId, PerMinute, Placement, PoolJob, Preempt, PreemptCause,
-    PreemptRules, Preemption, RefusalCode, RoomMade, Span, TaskRange, Time,
+    PreemptRules, Preemption, RefusalCode, RoomMade, Span, TaskRange, Time, Victim,
 };
 
 use crate::branch::WHOLE;
@@ -28,7 +29,7 @@ use crate::policy::JobKey;
 use crate::pool::Pool;
 use claims::{Claim, ClaimKey, Claims};
 use incumbents::Incumbents;
-use victims::{Ask, Expected, Search};
+use victims::{Ask, Choice, Expected, Search};
 
 /// How soon after a search that found nothing the next one is, where nothing came to wait meanwhile.
 const SEARCH_EVERY: Span = Span::from_secs(1);
@@ -158,8 +159,11 @@ impl Pool {
 
     /// A preemption was refused; false where none of that number is known.
     pub(crate) fn on_preemption_refused(&mut self, now: Time, key: ClaimKey, code: RefusalCode) -> bool {
-        let Some(claim) = self.end_claim(key) else { return false };
-        claim.victims.iter().for_each(|victim| self.preempting.incumbents.spare(victim));
+        let Some(claim) = self.give_up(key) else { return false };
+        // One place less is of no use to a gang.
+        if self.waits_for_gang(claim.job) {
+            self.preempting.claims.keys_of(claim.job).into_iter().for_each(|key| _ = self.end_claim(key));
+        }
         self.preempting.off |= code == RefusalCode::PreemptionOff;
         self.preempting.paused_until = now + REFUSED_FOR;
         self.preempting.fresh = true;
@@ -175,6 +179,13 @@ impl Pool {
     fn end_claim(&mut self, key: ClaimKey) -> Option<Claim> {
         let claim = self.preempting.claims.end(key)?;
         self.fleet.find(&claim.agent).into_iter().for_each(|slot| self.fleet.note_offer(slot));
+        Some(claim)
+    }
+
+    /// As if it had never been asked for.
+    fn give_up(&mut self, key: ClaimKey) -> Option<Claim> {
+        let claim = self.end_claim(key)?;
+        claim.victims.iter().for_each(|victim| self.preempting.incumbents.spare(victim));
         Some(claim)
     }
 
@@ -220,7 +231,7 @@ impl Pool {
         for lane in queues.lanes_in_order(&self.shapes) {
             let assured = |shape| queues.guarantees(lane, &self.shapes.get(shape).need);
             let firsts = queues.firsts_of(lane).into_iter().filter(|(_, _, shape)| assured(*shape));
-            asks.extend(firsts.filter_map(|(_, job, _)| self.ask(PreemptCause::Guarantee, job)));
+            asks.extend(firsts.map(|(_, job, _)| self.ask(PreemptCause::Guarantee, job)));
             if asks.len() >= MOST_ASKS {
                 return;
             }
@@ -241,7 +252,7 @@ impl Pool {
         if queues.is_strict_line() {
             firsts.truncate(1);
         }
-        let asked = firsts.into_iter().filter_map(|(_, job, _)| self.ask(PreemptCause::Priority, job));
+        let asked = firsts.into_iter().map(|(_, job, _)| self.ask(PreemptCause::Priority, job));
         let is_heard = |ask: &Ask| {
             let lane = queues.lane(self.backlog.job(ask.job).lane);
             let own = lane.queue.as_ref().filter(|_| queues.rank());
@@ -250,10 +261,8 @@ impl Pool {
         asks.extend(asked.filter(is_heard).take(MOST_ASKS));
     }
 
-    /// Jobs whose tasks have to be placed together do not ask: one place is of no use to them.
-    fn ask(&self, cause: PreemptCause, job: u32) -> Option<Ask> {
-        let known = self.backlog.job(job);
-        (known.together <= 1).then_some(Ask { cause, job, priority: known.priority })
+    fn ask(&self, cause: PreemptCause, job: u32) -> Ask {
+        Ask { cause, job, priority: self.backlog.job(job).priority }
     }
 }
 
@@ -265,6 +274,12 @@ pub(crate) fn take_places(
     out: &mut Vec<Output>,
 ) {
     for key in pool.preempting.claims.keys() {
+        if let Some(job) =
+            pool.preempting.claims.get(key).map(|claim| claim.job).filter(|job| pool.waits_for_gang(*job))
+        {
+            gangs::take_places(pool, flight, job, (epoch, now), out);
+            continue;
+        }
         match standing(pool, flight, key) {
             Standing::Waits => {}
             Standing::Over => _ = pool.close_claim(key, flight),
@@ -323,7 +338,14 @@ pub(crate) fn ask(pool: &mut Pool, flight: &mut Flight, epoch: Epoch, now: Time,
     // A job may ask for a guarantee and for its priority.
     let mut without: BTreeMap<u32, u64> = BTreeMap::new();
     for ask in pool.asks() {
-        let id = pool.backlog.job(ask.job).key.job();
+        let known = pool.backlog.job(ask.job);
+        let id = known.key.job();
+        if known.together > 1 {
+            let found = gangs::make_places(pool, flight, (epoch, now), ask, MOST_PLACES - made, out);
+            made += found.places;
+            later = [later, found.later].into_iter().flatten().min();
+            continue;
+        }
         let without = without.entry(ask.job).or_default();
         let wanted = |pool: &Pool, without: u64| {
             pool.backlog.job(ask.job).unplaced.count() > pool.preempting.claims.count_of(id) + without
@@ -339,7 +361,6 @@ pub(crate) fn ask(pool: &mut Pool, flight: &mut Flight, epoch: Epoch, now: Time,
             let found = search.best();
             later = [later, search.later].into_iter().flatten().min();
             let Some(choice) = found else { break };
-            let need = search.need().clone();
             match pool.preempting.rate.allows_at(now, choice.tasks()) {
                 Some(at) if at <= now => {}
                 at => {
@@ -349,25 +370,32 @@ pub(crate) fn ask(pool: &mut Pool, flight: &mut Flight, epoch: Epoch, now: Time,
             }
             made += 1;
             pool.preempting.rate.spend(now, choice.tasks());
-            let grant = GrantId(flight.skip());
-            let (agent, victims) = (choice.agent, choice.victims);
-            let asked = Preemption {
-                epoch,
-                grant,
-                job: id,
-                agent: agent.clone(),
-                cause: ask.cause,
-                victims: victims.clone(),
-            };
-            let asked_at = Some(now);
-            pool.begin_claim(
-                (epoch, grant),
-                Claim { job: id, agent, need, victims, asked_at, settled: true },
-            );
+            let Choice { agent, victims, .. } = choice;
+            let grant = pool.claim(flight, (epoch, now), ask, agent.clone(), victims.clone());
+            let asked = Preemption { epoch, grant, job: id, agent, cause: ask.cause, victims };
             out.push(Output::Say(AllocatorMessage::Preempt(asked)));
         }
     }
     pool.preempting.searched(now, later);
     // Whoever was left out is next.
     pool.preempting.stirred |= made == MOST_PLACES;
+}
+
+impl Pool {
+    /// A place on an agent is held for a task of the job that asks, once these have ended.
+    fn claim(
+        &mut self,
+        flight: &mut Flight,
+        (epoch, now): (Epoch, Time),
+        ask: Ask,
+        agent: AgentId,
+        victims: Vec<Victim>,
+    ) -> GrantId {
+        let grant = GrantId(flight.skip());
+        let known = self.backlog.job(ask.job);
+        let (job, need) = (known.key.job(), self.shapes.get(known.shape).need.clone());
+        let asked_at = (!victims.is_empty()).then_some(now);
+        self.begin_claim((epoch, grant), Claim { job, agent, need, victims, asked_at, settled: true });
+        grant
+    }
 }

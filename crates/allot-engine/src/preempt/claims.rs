@@ -101,6 +101,11 @@ impl Claims {
         self.by_agent.get(&claim.agent).is_none_or(|here| here.iter().all(|other| *other >= key))
     }
 
+    /// Those of a job, the first first.
+    pub(crate) fn keys_of(&self, job: JobId) -> Vec<ClaimKey> {
+        self.all.iter().filter(|(_, claim)| claim.job == job).map(|(key, _)| *key).collect()
+    }
+
     /// How many a job has.
     pub(crate) fn count_of(&self, job: JobId) -> u64 {
         self.by_job.get(&job).copied().unwrap_or(0)

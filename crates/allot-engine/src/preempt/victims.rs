@@ -72,6 +72,8 @@ pub(crate) struct Search<'a> {
     shape: &'a Shape,
     /// The branch of the job's lane.
     branch: u32,
+    /// Where the agent has to be, for the attribute that the agents of a gang have in common.
+    value: Option<&'a str>,
     /// The queue whose tasks alone may be stopped, where it is so.
     within: Option<&'a QueueName>,
     /// As things stand, those counted that are being stopped already and those they make room for.
@@ -104,7 +106,37 @@ impl<'a> Search<'a> {
         // Priorities are compared where the policy compares jobs.
         let is_within = ask.cause == PreemptCause::Priority && queues.rank();
         let within = lane.queue.as_ref().filter(|_| is_within);
-        Self { pool, flight, now, ask, expected, shape, branch: lane.branch, within, before, later: None }
+        let (branch, value) = (lane.branch, None);
+        Self { pool, flight, now, ask, expected, shape, branch, value, within, before, later: None }
+    }
+
+    /// The same on agents with this value of the attribute that those of the gang have in common.
+    pub(crate) fn among(self, value: &'a str) -> Self {
+        Self { value: Some(value), ..self }
+    }
+
+    /// An agent where the job's task fits as it is.
+    pub(crate) fn fits(&self) -> Option<u32> {
+        let mut found = None;
+        self.pool.fleet.each_fitting(self.shape, |slot, agent| {
+            let here = agent.facts.as_ref().and_then(|facts| self.suitable(&facts.agent));
+            found = here.filter(|_| {
+                let free = self.pool.free_for(slot, self.flight, None);
+                free.is_some_and(|free| free.holds(self.shape)) && self.is_within_limits()
+            });
+            found.is_some()
+        });
+        found
+    }
+
+    pub(crate) fn agent(&self, slot: u32) -> Option<AgentId> {
+        self.pool.fleet.get(slot).facts.as_ref().map(|facts| facts.agent.clone())
+    }
+
+    fn is_within_limits(&self) -> bool {
+        let mut after = self.before.clone();
+        after.start(self.branch, &self.shape.need);
+        after.is_within_limits(self.branch, &self.shape.need)
     }
 
     /// The least harmful choice.
@@ -146,7 +178,12 @@ impl<'a> Search<'a> {
         let slot = self.pool.fleet.find(agent)?;
         let known = self.pool.fleet.get(slot);
         let takes = known.facts.as_ref().is_some_and(|facts| !facts.draining) && !known.doubted;
-        (takes && known.allows(self.shape.class) && known.total.holds(&self.shape.need)).then_some(slot)
+        let is_where = || {
+            self.value
+                .is_none_or(|value| self.pool.fleet.value(slot, self.shape).is_some_and(|has| *has == *value))
+        };
+        let could = takes && known.allows(self.shape.class) && known.total.holds(&self.shape.need);
+        (could && is_where()).then_some(slot)
     }
 
     /// True where an incumbent may be stopped for this, whoever else is.

@@ -67,6 +67,24 @@ async fn an_urgent_job_gets_its_place_and_who_made_room_runs_again_and_finishes(
 }
 
 #[tokio::test]
+async fn an_urgent_gang_gets_all_of_its_places_on_several_agents() {
+    let mut cluster = cluster("priority").await;
+    cluster.another_agent("a2", 4).await;
+    let (gate, urgent_gate) = (cluster.scratch("gate"), cluster.scratch("urgent"));
+    let patient = cluster.wait_for(&gate, json!({"tasks": 5, "retries": 1, "resources": {"cpus": 1}})).await;
+    cluster.runs(patient, 5).await;
+    let gang = json!({"tasks": 2, "gang": true, "priority": 10, "resources": {"cpus": 4}});
+    let urgent = cluster.wait_for(&urgent_gate, gang).await;
+    cluster.runs(urgent, 2).await;
+    let stopped = cluster.user.show(patient).await.unwrap();
+    assert_eq!((stopped.summary.counts.running, stopped.summary.counts.queued), (0, 5), "{stopped:?}");
+    std::fs::write(&urgent_gate, "").unwrap();
+    assert_eq!(cluster.ends(urgent).await, JobState::Finished);
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(cluster.ends(patient).await, JobState::Finished);
+}
+
+#[tokio::test]
 async fn a_queue_gets_back_what_is_guaranteed_to_it() {
     let cluster = cluster("guarantee").await;
     let gate = cluster.scratch("gate");

@@ -32,6 +32,16 @@ pub(crate) fn step(pool: &mut Pool, pass: Pass<'_>) -> Step {
     if plans.len() >= MOST_PLANNED {
         return Step::Done;
     }
+    // In the order of before each finds its time again, or an earlier one.
+    while let Some(id) = pool.planned_before.pop_front() {
+        let is_planned =
+            |job: &u32| pool.conservative.as_ref().is_some_and(|plans| plans.get(*job).is_some());
+        if let Some(job) =
+            pool.backlog.find(id).filter(|job| pool.backlog.job(*job).queued && !is_planned(job))
+        {
+            return plan(pool, job, pass);
+        }
+    }
     match next_arrival(pool, pass.now) {
         Some(arrival) => plan(pool, arrival.job, pass),
         None => Step::Done,

@@ -2,6 +2,7 @@
 //! rank.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use allot_model::QueueName;
 
@@ -133,6 +134,13 @@ impl Lane {
         self.by_shape.remove(&gone.shape);
         self.mask = Mask::default();
         self.by_shape.keys().for_each(|shape| self.mask.join(&Mask::of(*shape)));
+    }
+
+    /// The waiting job of a shape behind this one.
+    pub(crate) fn behind(&self, shape: u32, key: JobKey) -> Option<(JobKey, u32)> {
+        let cell = &self.cells[self.cell_of(shape)?];
+        let behind = cell.jobs.range((Bound::Excluded(key), Bound::Unbounded)).next();
+        behind.map(|(key, job)| (*key, *job))
     }
 
     /// The cell of the waiting jobs of a shape.

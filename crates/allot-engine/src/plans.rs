@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use allot_model::Time;
+use allot_model::{JobId, Time};
 
 use crate::arrivals::Kind;
 use crate::dims::Need;
@@ -67,6 +67,11 @@ impl Plans {
     /// When the first for which room is kept is to be placed.
     pub(crate) fn next_start(&self) -> Option<Time> {
         self.by_start.first().map(|(start, ..)| *start)
+    }
+
+    /// The jobs for which room is kept, those first that are planned to start first.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = JobId> {
+        self.by_start.iter().map(|(_, key, _)| key.job())
     }
 
     /// When a job is planned to start.

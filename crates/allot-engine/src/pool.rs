@@ -1,5 +1,6 @@
 //! The pool as the feed describes it: what is free, who waits, who has what.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use allot_model::{
@@ -39,6 +40,8 @@ pub(crate) struct Pool {
     pub(crate) easy: Option<Easy>,
     /// For whom room is kept from when on, where it is kept for all.
     pub(crate) conservative: Option<Plans>,
+    /// The jobs for which room was kept before a resync, in the order in which they were planned to start.
+    pub(crate) planned_before: VecDeque<JobId>,
     pub(crate) preempting: Preempting,
     /// True where what there is in all has changed since shares were measured.
     resized: bool,
@@ -63,6 +66,7 @@ impl Pool {
             runs: policy.backfill.looks_ahead().then(Runs::default),
             easy: policy.backfill.is_easy().then(Easy::default),
             conservative: (policy.backfill == Backfill::Conservative).then(Plans::default),
+            planned_before: VecDeque::new(),
             preempting: Preempting::new(policy.preempt),
             resized: false,
             witnesses: (policy.rank == Rank::Hdrf).then(Witnesses::default),
@@ -74,14 +78,18 @@ impl Pool {
         self.backlog.advance(now, self.fleet.capacity());
     }
 
-    /// What is to be remembered across a resync, which tells everything but the past.
-    pub(crate) fn remember(&mut self) -> Memory {
-        self.backlog.queues.remember(self.fleet.capacity())
+    /// What is to be remembered across a resync, which tells everything but the past: of queues, and for which jobs room was
+    /// kept, in order.
+    pub(crate) fn remember(&mut self) -> (Memory, VecDeque<JobId>) {
+        let mut planned = std::mem::take(&mut self.planned_before);
+        planned.extend(self.conservative.iter().flat_map(Plans::in_order));
+        (self.backlog.queues.remember(self.fleet.capacity()), planned)
     }
 
     /// Takes over what was remembered.
-    pub(crate) fn recall(&mut self, memory: Memory) {
+    pub(crate) fn recall(&mut self, (memory, planned): (Memory, VecDeque<JobId>)) {
         self.backlog.queues.recall(memory, self.fleet.capacity());
+        self.planned_before = planned;
     }
 
     /// A queue was set. False where all has to be told from the start, see [`crate::queues::Queues::bound`].

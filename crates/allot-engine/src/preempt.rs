@@ -7,6 +7,7 @@
 //! It comes to an end: what is done for a guarantee has more of the guarantees met and none less, and what is done for
 //! priority has a task of a higher priority in place of lower ones, at no guarantee's cost.
 
+mod asks;
 mod claims;
 mod gangs;
 mod incumbents;
@@ -16,8 +17,8 @@ mod victims;
 use std::collections::BTreeMap;
 
 use allot_model::{
-    AgentId, AllocatorMessage, Epoch, GrantId, JobId, PerMinute, Placement, PoolJob, Preempt, PreemptCause,
-    PreemptRules, Preemption, RefusalCode, RoomMade, Span, TaskRange, Time, Victim,
+    AgentId, AllocatorMessage, Epoch, GrantId, JobId, PerMinute, Placement, PoolJob, Preempt, PreemptRules,
+    Preemption, RefusalCode, RoomMade, Span, TaskRange, Time, Victim,
 };
 
 use crate::branch::WHOLE;
@@ -25,8 +26,8 @@ use crate::dims::Dims;
 use crate::engine::Output;
 use crate::flight::Flight;
 use crate::pass;
-use crate::policy::JobKey;
 use crate::pool::Pool;
+use asks::Asks;
 use claims::{Claim, ClaimKey, Claims};
 use incumbents::Incumbents;
 use victims::{Ask, Choice, Expected, Search};
@@ -37,8 +38,8 @@ const SEARCH_EVERY: Span = Span::from_secs(1);
 /// How long nothing is asked for after a refusal.
 const REFUSED_FOR: Span = Span::from_secs(5);
 
-/// Of so many jobs at most is asked in one pass.
-const MOST_ASKS: usize = 16;
+/// So many jobs at most for which there is nothing to be found are gone through in one pass.
+const MOST_FAILED: usize = 16;
 
 /// So many places at most are made in one pass.
 const MOST_PLACES: usize = 100;
@@ -54,6 +55,8 @@ pub(crate) struct Preempting {
     fresh: bool,
     /// True where something else has changed since then.
     stirred: bool,
+    /// True where that was for what came to wait, while grants were on their way.
+    again: bool,
     /// No search before this, unless something comes to wait.
     quiet_until: Time,
     /// When there may be something to be found that could not be had so far.
@@ -73,6 +76,7 @@ impl Preempting {
             rate: PerMinute::new(rules.rate),
             fresh: false,
             stirred: false,
+            again: false,
             quiet_until: Time::ZERO,
             later: None,
             paused_until: Time::ZERO,
@@ -104,6 +108,7 @@ impl Preempting {
         if !self.is_idle() {
             placements.iter().for_each(|placement| self.incumbents.add(placement, at, dims));
             self.stirred = true;
+            self.fresh |= std::mem::take(&mut self.again);
         }
     }
 
@@ -130,8 +135,10 @@ impl Preempting {
         Some(due.max(self.paused_until))
     }
 
-    /// Nothing was found: the next search is due when something has changed.
-    fn searched(&mut self, now: Time, later: Option<Time>) {
+    /// All was asked for that could be: the next search is due when something has changed. Where what was granted just now
+    /// may be stopped for what has come to wait, it is due as soon as that has its place.
+    fn searched(&mut self, now: Time, later: Option<Time>, some_are_on_their_way: bool) {
+        self.again = self.fresh && some_are_on_their_way;
         self.fresh = false;
         self.stirred = false;
         self.quiet_until = now + SEARCH_EVERY;
@@ -207,63 +214,6 @@ impl Pool {
         };
         ours.map(told).collect()
     }
-
-    /// The jobs that may ask, those first whose turn it is.
-    fn asks(&self) -> Vec<Ask> {
-        let rules = &self.preempting.rules;
-        let mut asks = Vec::new();
-        if rules.preempt.is_for(PreemptCause::Guarantee) {
-            self.guaranteed(&mut asks);
-        }
-        if rules.preempt.is_for(PreemptCause::Priority) {
-            self.more_important(&mut asks);
-        }
-        asks.truncate(MOST_ASKS);
-        asks
-    }
-
-    /// The first jobs that wait for what is guaranteed to their queues.
-    fn guaranteed(&self, asks: &mut Vec<Ask>) {
-        let queues = &self.backlog.queues;
-        if !queues.tree.assures() {
-            return;
-        }
-        for lane in queues.lanes_in_order(&self.shapes) {
-            let assured = |shape| queues.guarantees(lane, &self.shapes.get(shape).need);
-            let firsts = queues.firsts_of(lane).into_iter().filter(|(_, _, shape)| assured(*shape));
-            asks.extend(firsts.map(|(_, job, _)| self.ask(PreemptCause::Guarantee, job)));
-            if asks.len() >= MOST_ASKS {
-                return;
-            }
-        }
-    }
-
-    /// The first jobs that wait while less important ones run: of each queue where queues rank, else of the one line.
-    fn more_important(&self, asks: &mut Vec<Ask>) {
-        let (queues, incumbents) = (&self.backlog.queues, &self.preempting.incumbents);
-        let lanes: Vec<u32> = if queues.rank() {
-            incumbents.queues().filter_map(|queue| queues.lane_of(queue)).collect()
-        } else {
-            queues.lanes().map(|(lane, _)| lane).collect()
-        };
-        let mut firsts: Vec<(JobKey, u32, u32)> =
-            lanes.into_iter().flat_map(|lane| queues.firsts_of(lane)).collect();
-        firsts.sort_unstable();
-        if queues.is_strict_line() {
-            firsts.truncate(1);
-        }
-        let asked = firsts.into_iter().map(|(_, job, _)| self.ask(PreemptCause::Priority, job));
-        let is_heard = |ask: &Ask| {
-            let lane = queues.lane(self.backlog.job(ask.job).lane);
-            let own = lane.queue.as_ref().filter(|_| queues.rank());
-            incumbents.in_order(own, Some(ask.priority)).next().is_some()
-        };
-        asks.extend(asked.filter(is_heard).take(MOST_ASKS));
-    }
-
-    fn ask(&self, cause: PreemptCause, job: u32) -> Ask {
-        Ask { cause, job, priority: self.backlog.job(job).priority }
-    }
 }
 
 /// Gives the places that have become free to those they were made for. To be called before anything else is decided.
@@ -333,52 +283,90 @@ pub(crate) fn ask(pool: &mut Pool, flight: &mut Flight, epoch: Epoch, now: Time,
     if pool.next_search().is_none_or(|at| at > now) {
         return;
     }
-    let (mut later, mut made) = (None, 0);
+    let (mut later, mut made, mut failed) = (None, 0, 0);
     let mut expected = Expected::default();
     // A job may ask for a guarantee and for its priority.
     let mut without: BTreeMap<u32, u64> = BTreeMap::new();
-    for ask in pool.asks() {
-        let known = pool.backlog.job(ask.job);
-        let id = known.key.job();
-        if known.together > 1 {
-            let found = gangs::make_places(pool, flight, (epoch, now), ask, MOST_PLACES - made, out);
-            made += found.places;
-            later = [later, found.later].into_iter().flatten().min();
-            continue;
-        }
-        let without = without.entry(ask.job).or_default();
-        let wanted = |pool: &Pool, without: u64| {
-            pool.backlog.job(ask.job).unplaced.count() > pool.preempting.claims.count_of(id) + without
+    let mut asks = Asks::of(pool);
+    while made < MOST_PLACES
+        && failed < MOST_FAILED
+        && let Some(ask) = asks.next(pool)
+    {
+        let by = (epoch, now);
+        let found = if pool.backlog.job(ask.job).together > 1 {
+            gangs::make_places(pool, flight, by, ask, MOST_PLACES - made, out)
+        } else {
+            let without = without.entry(ask.job).or_default();
+            make_places(pool, flight, by, ask, MOST_PLACES - made, (&mut expected, without), out)
         };
-        while made < MOST_PLACES && wanted(pool, *without) {
-            let mut search = Search::new(pool, flight, now, ask, &expected);
-            if let Some(slot) = search.will_fit() {
-                let need = search.need().clone();
-                expected.entry(slot).or_default().push(need);
-                (*without, made) = (*without + 1, made + 1);
-                continue;
-            }
-            let found = search.best();
-            later = [later, search.later].into_iter().flatten().min();
-            let Some(choice) = found else { break };
-            match pool.preempting.rate.allows_at(now, choice.tasks()) {
-                Some(at) if at <= now => {}
-                at => {
-                    later = [later, at].into_iter().flatten().min();
-                    break;
-                }
-            }
-            made += 1;
-            pool.preempting.rate.spend(now, choice.tasks());
-            let Choice { agent, victims, .. } = choice;
-            let grant = pool.claim(flight, (epoch, now), ask, agent.clone(), victims.clone());
-            let asked = Preemption { epoch, grant, job: id, agent, cause: ask.cause, victims };
-            out.push(Output::Say(AllocatorMessage::Preempt(asked)));
+        made += found.places;
+        later = [later, found.later].into_iter().flatten().min();
+        if found.all {
+            asks.go_on(pool);
+        } else {
+            failed += 1;
         }
     }
-    pool.preempting.searched(now, later);
+    pool.preempting.searched(now, later, failed > 0 && flight.count() > 0);
     // Whoever was left out is next.
-    pool.preempting.stirred |= made == MOST_PLACES;
+    pool.preempting.stirred |= made >= MOST_PLACES;
+}
+
+/// What came of asking for places.
+#[derive(Debug, Default)]
+struct Made {
+    /// How many are being made.
+    places: usize,
+    /// True where these are all that were wanted.
+    all: bool,
+    /// When there may be some that could not be had so far.
+    later: Option<Time>,
+}
+
+/// Has tasks stopped for those of a job one by one, `most` places at most. `without` is how many of its tasks fit on agents
+/// without more being stopped there, and `expected` what they and others take there.
+fn make_places(
+    pool: &mut Pool,
+    flight: &mut Flight,
+    by: (Epoch, Time),
+    ask: Ask,
+    most: usize,
+    (expected, without): (&mut Expected, &mut u64),
+    out: &mut Vec<Output>,
+) -> Made {
+    let (epoch, now) = by;
+    let id = pool.backlog.job(ask.job).key.job();
+    let mut made = Made::default();
+    while made.places < most {
+        if pool.backlog.job(ask.job).unplaced.count() <= pool.preempting.claims.count_of(id) + *without {
+            return Made { all: true, ..made };
+        }
+        let mut search = Search::new(pool, flight, now, ask, expected);
+        if let Some(slot) = search.will_fit() {
+            let need = search.need().clone();
+            expected.entry(slot).or_default().push(need);
+            *without += 1;
+            made.places += 1;
+            continue;
+        }
+        let found = search.best();
+        made.later = [made.later, search.later].into_iter().flatten().min();
+        let Some(choice) = found else { return made };
+        match pool.preempting.rate.allows_at(now, choice.tasks()) {
+            Some(at) if at <= now => {}
+            at => {
+                made.later = [made.later, at].into_iter().flatten().min();
+                return made;
+            }
+        }
+        made.places += 1;
+        pool.preempting.rate.spend(now, choice.tasks());
+        let Choice { agent, victims, .. } = choice;
+        let grant = pool.claim(flight, by, ask, agent.clone(), victims.clone());
+        let asked = Preemption { epoch, grant, job: id, agent, cause: ask.cause, victims };
+        out.push(Output::Say(AllocatorMessage::Preempt(asked)));
+    }
+    made
 }
 
 impl Pool {

@@ -10,21 +10,12 @@ use std::sync::Arc;
 use allot_model::{AgentId, AllocatorMessage, Epoch, GrantId, JobId, Preemption, Time, Victim};
 
 use super::victims::{Ask, Choice, Expected, Search};
-use super::{MOST_PLACES, Standing, standing};
+use super::{MOST_PLACES, Made, Standing, standing};
 use crate::engine::Output;
 use crate::flight::Flight;
 use crate::gang::Seats;
 use crate::pass;
 use crate::pool::Pool;
-
-/// What came of asking for places.
-#[derive(Debug, Default)]
-pub(super) struct Made {
-    /// How many are being made.
-    pub(super) places: usize,
-    /// When there may be some that could not be had so far.
-    pub(super) later: Option<Time>,
-}
 
 /// A place that is held for a task of a gang.
 struct Place {
@@ -47,10 +38,11 @@ pub(super) fn make_places(
     let job = pool.backlog.job(ask.job);
     let (id, together) = (job.key.job(), job.together as usize);
     let has_turn = together <= most || most == MOST_PLACES;
-    let mut later = None;
-    if !has_turn || pool.preempting.claims.count_of(id) > 0 || pool.backlog.as_next(ask.job).is_none() {
-        return Made { places: 0, later };
+    let is_under_way = pool.preempting.claims.count_of(id) > 0;
+    if !has_turn || is_under_way || pool.backlog.as_next(ask.job).is_none() {
+        return Made { all: is_under_way, ..Made::default() };
     }
+    let mut later = None;
     for value in values(pool, ask.job) {
         let places = places_among(pool, flight, by, (ask, together), &value, &mut later);
         if places.is_empty() {
@@ -62,9 +54,9 @@ pub(super) fn make_places(
             pool.preempting.rate.spend(now, asked.tasks());
             out.push(Output::Say(AllocatorMessage::Preempt(asked)));
         }
-        return Made { places: together.min(most), later };
+        return Made { places: together.min(most), all: true, later };
     }
-    Made { places: 0, later }
+    Made { later, ..Made::default() }
 }
 
 /// Places for all of a gang on agents of a value, which are held for it then; none where it takes more than there may be.

@@ -13,6 +13,10 @@ use crate::workload::{Begin, Happening, Workload};
 /// Passes of one instant that grant nothing after which a policy counts as lost.
 const MOST_IDLE_PASSES: u32 = 1_000;
 
+/// So often the policy may wish to decide without anything coming of it, once nothing else is left to happen: as tasks
+/// may be stopped only later, or have outrun their estimates. The times between such wishes grow.
+const MOST_IDLE_WISHES: u32 = 64;
+
 /// Why a simulation did not come to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SimulationError {
@@ -133,19 +137,22 @@ impl<'a> Simulator<'a> {
         }
         // With ageing the order of two jobs may change, and change back, within the time of a step, and not later.
         let restless = self.engine.policy().ageing.unwrap_or(Span::ZERO);
-        let mut quiet_since = self.now;
+        let (mut quiet_since, mut idle) = (self.now, 0);
         while let Some((at, is_event)) = self.timeline.next().filter(|_| !self.is_at_goal()) {
-            let over = !self.timeline.has_events() && at > quiet_since + restless;
+            let is_quiet = at > quiet_since + restless && idle >= MOST_IDLE_WISHES;
+            let over = is_quiet && !self.timeline.has_events();
             if self.workload.until.is_some_and(|until| at > until) || over {
                 break;
             }
             self.now = self.now.max(at);
             self.happen();
             if self.decide()? || is_event {
-                quiet_since = self.now;
+                (quiet_since, idle) = (self.now, 0);
+            } else {
+                idle += 1;
             }
         }
-        self.now = self.workload.until.unwrap_or(self.now).max(self.now);
+        self.now = self.workload.until.unwrap_or(quiet_since).max(quiet_since);
         Ok(())
     }
 

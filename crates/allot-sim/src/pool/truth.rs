@@ -166,7 +166,8 @@ impl<'a> Truth<'a> {
             constraints: asks.constraints.clone(),
             estimate: job.estimate,
             deadline: job.deadline,
-            min_tasks: job.min_tasks,
+            // A gang that was placed once is none any more.
+            min_tasks: if self.jobs[number as usize].fate.start.is_some() { 1 } else { job.min_tasks },
             same: asks.same.clone(),
             preemptible: job.preemptible,
         }))

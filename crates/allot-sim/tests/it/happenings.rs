@@ -491,3 +491,73 @@ events:
     let swapped = text.replace("m0", "m2").replace("m1", "m0").replace("m2", "m1");
     check(&swapped, "fifo:placement=worst-fit", &["0 j.0 m0"]);
 }
+
+#[test]
+fn what_outruns_its_estimate_for_ever_does_not_hold_up_others_for_ever() {
+    for policy in ["fifo:backfill=easy", "fifo:backfill=conservative"] {
+        check(
+            "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 2}}
+  - {at: 0, submit: A, run: forever, estimate: 10s}
+  - {at: 1, submit: H, resources: {cpus: 2}, run: 5s, estimate: 5s}
+  - {at: 2, submit: B, run: 15s, estimate: 15s}
+until: 200
+",
+            policy,
+            &["0 A.0 m1", "25 B.0 m1"],
+        );
+    }
+}
+
+#[test]
+fn a_gang_that_was_placed_is_none_any_more_whatever_is_set_later() {
+    for policy in
+        ["fifo", "fifo:backfill=easy", "fifo:backfill=conservative", "shortest:backfill=none", "drf"]
+    {
+        check(
+            "
+events:
+  - {at: 0, agent: m0, resources: {cpus: 10}}
+  - {at: 0, submit: J1, tasks: 4, resources: {cpus: 3}, run: 1, min_tasks: 3}
+  - {at: 1, queue: other, limit: {cpus: 10}}
+until: 100
+",
+            policy,
+            &["0 J1.0 m0", "0 J1.1 m0", "0 J1.2 m0", "1 J1.3 m0"],
+        );
+    }
+}
+
+#[test]
+fn what_is_planned_stays_planned_when_a_queue_gets_its_first_limit() {
+    check(
+        "
+events:
+  - {at: 0, agent: m1, resources: {cpus: 10}}
+  - {at: 0, submit: R, resources: {cpus: 10}, run: 10, estimate: 10}
+  - {at: 1, submit: L, resources: {cpus: 10}, run: 20, estimate: 20}
+  - {at: 2, submit: S, resources: {cpus: 10}, run: 5, estimate: 5}
+  - {at: 5, queue: other, limit: {cpus: 1}}
+",
+        "shortest:backfill=conservative",
+        &["0 R.0 m1", "10 L.0 m1", "30 S.0 m1"],
+    );
+}
+
+#[test]
+fn where_no_job_may_wait_none_is_taken() {
+    let workload = yaml(
+        "
+queues: {A: {limit: {pending_jobs: 0}}}
+events:
+  - {at: 0, agent: m1, resources: {cpus: 10}}
+  - {at: 0, submit: J1, queue: A, run: 4}
+  - {at: 10, submit: J2, queue: A, run: 4}
+",
+    )
+    .workload;
+    let outcome = run(&workload, "fifo");
+    assert_eq!(starts(&outcome), [None, None]);
+    assert!(outcome.jobs.iter().all(|fate| fate.rejected));
+}

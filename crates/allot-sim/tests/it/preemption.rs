@@ -103,3 +103,95 @@ until: 90
         assert_eq!(stopped, 2, "{policy}: once, to 2 each");
     }
 }
+
+#[test]
+fn tasks_are_stopped_when_they_may_be_and_for_whom_the_policy_says() {
+    let one = "{at: 0, agent: m1, resources: {cpus: 1}}";
+    let two = "{at: 0, agent: m1, resources: {cpus: 2}, attributes: {rack: a}}";
+    let impossible: String = (0..40)
+        .map(|n| format!("\n  - {{at: 1, submit: X{n}, priority: 9, resources: {{cpus: {}}}}}", 100 + n))
+        .collect();
+    let guaranteed = "queues: {A: {guarantee: {cpus: 2}}, B: {}}";
+    let cases = [
+        (
+            "once it has run for long enough, though nothing else happens",
+            "priority:preempt=priority,preempt_min_run=30s",
+            "",
+            format!(
+                "
+  - {one}
+  - {{at: 0, submit: low, run: forever}}
+  - {{at: 5, submit: high, priority: 1, run: 10s}}"
+            ),
+            vec!["0 low.0 m1", "30 high.0 m1", "40 low.0 m1"],
+        ),
+        (
+            "once the rate allows it, though nothing else happens",
+            "priority:preempt=priority,preempt_rate=1",
+            "",
+            format!(
+                "
+  - {two}
+  - {{at: 0, submit: L, tasks: 2, run: forever}}
+  - {{at: 10, submit: H, tasks: 2, priority: 2, run: forever}}"
+            ),
+            vec!["0 L.0 m1", "0 L.1 m1", "10 H.0 m1", "70 H.1 m1"],
+        ),
+        (
+            "one that has had its place for no time at all",
+            "priority:preempt=priority",
+            "",
+            format!(
+                "
+  - {two}
+  - {{at: 0, submit: low1, run: 100s}}
+  - {{at: 5, submit: high, priority: 3, resources: {{cpus: 2}}, run: 10s}}
+  - {{at: 5, submit: low2, run: 100s}}"
+            ),
+            vec!["0 low1.0 m1", "5 low2.0 m1", "5 high.0 m1", "15 low1.0 m1", "15 low2.0 m1"],
+        ),
+        (
+            "for the first in order, also where they ask for the same",
+            "drf:preempt=guarantee",
+            guaranteed,
+            format!(
+                "
+  - {two}
+  - {{at: 0, submit: L, queue: B, tasks: 2, run: 100s}}
+  - {{at: 5, submit: H1, queue: A, priority: 3, run: 50s}}
+  - {{at: 5, submit: H2, queue: A, priority: 3, run: 50s}}
+  - {{at: 5, submit: M, queue: A, priority: 1, run: 50s, constraints: [\"rack == a\"]}}"
+            ),
+            vec!["0 L.0 m1", "0 L.1 m1", "5 H1.0 m1", "5 H2.0 m1", "55 M.0 m1", "55 L.0 m1", "105 L.1 m1"],
+        ),
+        (
+            "for who is behind many that no agent could ever have",
+            "priority:preempt=priority",
+            "",
+            format!(
+                "
+  - {one}
+  - {{at: 0, submit: low, run: 100s}}{impossible}
+  - {{at: 2, submit: high, priority: 5, run: 10s}}"
+            ),
+            vec!["0 low.0 m1", "2 high.0 m1", "12 low.0 m1"],
+        ),
+        (
+            "for a gang on several agents",
+            "priority:preempt=priority",
+            "",
+            format!(
+                "
+  - {one}
+  - {{at: 0, agent: m2, resources: {{cpus: 1}}}}
+  - {{at: 0, submit: low, tasks: 2, run: 100s}}
+  - {{at: 5, submit: gang, tasks: 2, gang: true, priority: 1, run: 10s}}"
+            ),
+            vec!["0 low.0 m1", "0 low.1 m2", "5 gang.0 m1", "5 gang.1 m2", "15 low.0 m1", "15 low.1 m2"],
+        ),
+    ];
+    for (name, policy, queues, events, expected) in cases {
+        let workload = yaml(&format!("{queues}\nevents:{events}\nuntil: 300\n")).workload;
+        assert_eq!(grants(&workload, &run(&workload, policy)), expected, "{name}");
+    }
+}

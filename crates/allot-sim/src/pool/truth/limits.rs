@@ -50,7 +50,7 @@ impl Held {
     pub(super) fn may_wait(&self, queue: &QueueName) -> bool {
         queue.lineage().all(|path| {
             let most = self.limits.get(path).and_then(|limit| limit.pending_jobs);
-            most.is_none_or(|most| self.pending.get(path).is_none_or(|pending| *pending < most))
+            most.is_none_or(|most| self.pending.get(path).copied().unwrap_or(0) < most)
         })
     }
 

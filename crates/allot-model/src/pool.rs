@@ -284,13 +284,29 @@ impl Presence {
 
 /// What an allocator is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 pub enum AllocatorMode {
     /// To decide, when it is its turn.
     #[default]
     Standby,
     /// To be compared: it follows, and never decides.
     Shadow,
+}
+
+/// A word that is no mode of an allocator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no mode of an allocator: choose `standby` or `shadow`")]
+pub struct InvalidMode(String);
+
+impl TryFrom<String> for AllocatorMode {
+    type Error = InvalidMode;
+    fn try_from(text: String) -> Result<Self, InvalidMode> {
+        match text.as_str() {
+            "standby" => Ok(Self::Standby),
+            "shadow" => Ok(Self::Shadow),
+            _ => Err(InvalidMode(text)),
+        }
+    }
 }
 
 /// One thing an allocator says.

@@ -14,7 +14,7 @@ use crate::time::{Span, Time};
 
 /// What tasks may be stopped for: nothing unless set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", try_from = "String")]
 pub enum Preempt {
     /// Nothing.
     #[default]
@@ -150,6 +150,13 @@ impl FromStr for Preempt {
     fn from_str(text: &str) -> Result<Self, InvalidPreempt> {
         let found = Self::ALL.iter().find(|(_, word)| *word == text);
         found.map(|(known, _)| *known).ok_or_else(|| InvalidPreempt(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Preempt {
+    type Error = InvalidPreempt;
+    fn try_from(text: String) -> Result<Self, InvalidPreempt> {
+        text.parse()
     }
 }
 

@@ -15,6 +15,8 @@ use crate::nats_config::NatsConfig;
 
 /// Where the shell's own settings stand beside the service's.
 const NATS: &str = "nats";
+/// The address of NATS among them.
+const NATS_URL: &str = "nats.url";
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +72,8 @@ pub struct Loaded<C> {
     pub nats: NatsConfig,
     /// The service's own settings.
     pub service: C,
+    /// Variables of the environment that begin with the service's name and are no settings of it.
+    pub unknown: Vec<String>,
 }
 
 /// Reads the configuration of the service of this name (`registry`, `allocator-drf`).
@@ -98,7 +102,11 @@ where
     }
     let mut settings = builder.build()?.cache.into_table()?;
     let nats = settings.remove(NATS).unwrap_or_else(|| Value::new(None, Map::<String, Value>::new()));
-    Ok(Loaded { nats: nats.try_deserialize()?, service: Value::new(None, settings).try_deserialize()? })
+    Ok(Loaded {
+        nats: nats.try_deserialize()?,
+        service: Value::new(None, settings).try_deserialize()?,
+        unknown: unknown(service, &defaults, &layers.environment),
+    })
 }
 
 /// A list with a place far beyond its end would be made that long.
@@ -131,11 +139,21 @@ fn from_environment<'a>(
     for prefix in ["ALLOT".to_owned(), format!("ALLOT_{}", shout(service))] {
         for path in paths(defaults) {
             let name = format!("{prefix}_{}", shout(&path));
+            // What the command line calls so is the address.
+            let path = if path == NATS { NATS_URL.to_owned() } else { path };
             let value = environment.iter().find(|(given, _)| *given == name);
             found.extend(value.map(|(_, text)| (path, text.as_str())));
         }
     }
     found
+}
+
+/// The variables that begin with the name of the service, as if they were settings of it, and are none.
+fn unknown(service: &str, defaults: &Json, environment: &[(String, String)]) -> Vec<String> {
+    let prefix = format!("ALLOT_{}_", shout(service));
+    let known: Vec<String> = paths(defaults).iter().map(|path| format!("{prefix}{}", shout(path))).collect();
+    let is_unknown = |name: &&String| name.starts_with(&prefix) && !known.contains(name);
+    environment.iter().map(|(name, _)| name).filter(is_unknown).cloned().collect()
 }
 
 /// The name as it stands in an environment variable.
@@ -304,7 +322,26 @@ mod tests {
 
     #[test]
     fn variables_of_other_services_do_no_harm() {
-        assert!(with(&[("ALLOT_POLICY", "drf"), ("ALLOT_REGISTRY_IMAGE", "x")], &[]).is_ok());
+        let loaded = with(&[("ALLOT_POLICY", "drf"), ("ALLOT_OFFERS_IMAGE", "x")], &[]).unwrap();
+        assert!(loaded.unknown.is_empty());
+    }
+
+    #[test]
+    fn a_variable_that_looks_like_a_setting_and_is_none_is_told() {
+        let loaded =
+            with(&[("ALLOT_REGISTRY_AGENT_TIMEOT", "3s"), ("ALLOT_REGISTRY_LIMIT", "3")], &[]).unwrap();
+        assert_eq!(
+            (loaded.unknown.as_slice(), loaded.service.limit),
+            (&["ALLOT_REGISTRY_AGENT_TIMEOT".to_owned()][..], 3)
+        );
+    }
+
+    #[test]
+    fn the_address_may_have_the_name_that_it_has_for_the_command_line() {
+        let general = ("ALLOT_NATS", "nats://general:1");
+        assert_eq!(with(&[general], &[]).unwrap().nats.url, "nats://general:1");
+        let own = ("ALLOT_NATS_URL", "nats://own:1");
+        assert_eq!(with(&[own, general], &[]).unwrap().nats.url, "nats://own:1");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::bus::Bus;
 use crate::config::{self, Layers, Loaded};
@@ -97,6 +97,9 @@ where
             config = config::describe(&loaded),
             "starting"
         );
+        for name in &loaded.unknown {
+            warn!("{name} is no setting of {}, and nothing comes of it", program.binary);
+        }
         let shutdown = Shutdown::on_signals();
         let Some(bus) = connect(program, &loaded, &shutdown).await? else { return Ok(()) };
         let _listed = health::list(&bus, program.binary, program.version, program.about).await?;

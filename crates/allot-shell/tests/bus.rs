@@ -114,3 +114,25 @@ async fn reading_goes_on_where_it_was_after_a_restart_of_the_server() {
     }
     assert_eq!(within("the new message", none.next()).await.unwrap().sequence, 4);
 }
+
+#[tokio::test]
+async fn a_ledger_that_is_shorter_than_what_was_read_of_it_is_another_one() {
+    let mut server = NatsServer::start().await.unwrap();
+    let bus = server.bus_with_streams().await.unwrap();
+    let subject = Subject::Ledger(Writer::Registry).to_string();
+    for _ in 0..3 {
+        bus.jetstream().publish(subject.clone(), "x".into()).await.unwrap().await.unwrap();
+    }
+    let mut reader = StreamReader::open(&bus, Stream::Ledger, 1).await.unwrap();
+    for sequence in 1..=3 {
+        assert_eq!(within("what is there", reader.next()).await.unwrap().sequence, sequence);
+    }
+    server.kill();
+    std::fs::remove_dir_all(server.jetstream()).unwrap();
+    server.start_again().await.unwrap();
+    server.bus_with_streams().await.unwrap();
+    let error = within("it is noticed", reader.next()).await.unwrap_err().to_string();
+    assert!(error.contains("the ledger has 0 messages, and 3 were read here: it is another one"), "{error}");
+    let refused = StreamReader::open(&bus, Stream::Ledger, 4).await.map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("it is another one"), "{refused}");
+}

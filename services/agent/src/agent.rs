@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use allot_agent_core::{AgentCore, Input, Orphan, Output, ProcessId};
 use allot_bus::Subject;
-use allot_model::{AttemptId, Beat, Core, Hello, OrderBatch, ReportBatch, Span, Time, Welcome};
+use allot_model::{AttemptId, Beat, Core, Epoch, Hello, OrderBatch, ReportBatch, Span, Time, Welcome};
 use allot_proto::{Wire, WireError};
 use allot_shell::{Bus, Shutdown, clock};
 use async_nats::connection::State;
@@ -14,6 +14,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
 use tracing::{debug, error, info, trace, warn};
 
 use crate::event::Event;
@@ -31,6 +32,8 @@ const MOST_AT_ONCE: usize = 256;
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// How long an answer of the registry is waited for.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+/// How long orders of a dispatcher that was replaced have to keep coming until it is told, and between two tellings.
+const OUTDATED_FOR: Span = Span::from_secs(10);
 /// How long an agent that stops waits for its last reports to be acknowledged.
 pub(crate) const LAST_WORDS: Span = Span::from_secs(1);
 /// How long an agent that stops waits, beyond the grace, for processes that do not go.
@@ -54,6 +57,10 @@ pub(crate) struct Agent {
     stopping: Option<Stopping>,
     /// Making way for its successor, which goes on with the tasks.
     leaving: bool,
+    /// True while the registry takes this agent for the one of its id.
+    admitted: watch::Sender<bool>,
+    /// Since when nothing but orders of an earlier dispatcher has come, or when that was told last.
+    outdated_since: Option<Time>,
     /// What the core wants done and is not done yet.
     wanted: Vec<Output>,
 }
@@ -95,6 +102,8 @@ impl Agent {
             orders: Subject::AgentOrders(id).to_string(),
             welcomes: bus.client().new_inbox(),
         };
+        // One that has obeyed a dispatcher was admitted before.
+        let admitted = watch::Sender::new(core.memory().epoch() > Epoch(0));
         Self {
             bus,
             core,
@@ -108,8 +117,15 @@ impl Agent {
             inheritance: Inheritance::default(),
             stopping: None,
             leaving: false,
+            admitted,
+            outdated_since: None,
             wanted: Vec::new(),
         }
+    }
+
+    /// Whether the registry takes this agent for the one of its id.
+    pub(crate) fn admitted(&self) -> watch::Receiver<bool> {
+        self.admitted.subscribe()
     }
 
     /// Goes on where an earlier process of the agent was, with what the guardian has of it. The outputs of ends that are
@@ -188,7 +204,7 @@ impl Agent {
                 if let Welcome::Admitted { beat_every } = &welcome {
                     info!(%beat_every, "admitted");
                 }
-                self.give(Input::Welcome(welcome));
+                self.be_welcomed(welcome);
             }
         }
     }
@@ -214,7 +230,7 @@ impl Agent {
         let mut left = MOST_AT_ONCE;
         while let Some(message) = next {
             match OrderBatch::decode(&message.payload) {
-                Ok(batch) => self.give(Input::Orders(batch)),
+                Ok(batch) => self.be_ordered(batch),
                 Err(error) => unreadable("orders", &error),
             }
             left -= 1;
@@ -230,10 +246,39 @@ impl Agent {
             return Ok(());
         }
         match Welcome::decode(&message.payload) {
-            Ok(welcome) => self.give(Input::Welcome(welcome)),
+            Ok(welcome) => self.be_welcomed(welcome),
             Err(error) => unreadable("an answer of the registry", &error),
         }
         Ok(())
+    }
+
+    fn be_welcomed(&mut self, welcome: Welcome) {
+        match &welcome {
+            Welcome::Admitted { .. } => _ = self.admitted.send_replace(true),
+            Welcome::Refused { .. } => _ = self.admitted.send_replace(false),
+            Welcome::HelloNeeded => {}
+        }
+        self.give(Input::Welcome(welcome));
+    }
+
+    /// Orders of a dispatcher that was replaced are passed over, which is nobody's business unless they keep coming.
+    fn be_ordered(&mut self, batch: OrderBatch) {
+        let newest = self.core.memory().epoch();
+        if batch.incarnation == self.core.facts().incarnation && batch.epoch < newest {
+            let (epoch, now) = (batch.epoch, clock::now());
+            let since = *self.outdated_since.get_or_insert(now);
+            if now.since(since) >= OUTDATED_FOR {
+                self.outdated_since = Some(now);
+                warn!(
+                    %epoch, %newest,
+                    "orders of an earlier dispatcher keep coming and are passed over: where the ledger was lost or put back \
+                     from a backup, stop this agent and remove its data directory before it is started again"
+                );
+            }
+        } else {
+            self.outdated_since = None;
+        }
+        self.give(Input::Orders(batch));
     }
 
     fn on_leave(&mut self) {

@@ -79,19 +79,14 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
     let keeper = Keeper::open(dirs.clone(), strays.clone(), keep, |attempt| {
         core.memory().begun().contains_key(&attempt)
     });
-    let logs = Logs {
-        bus: bus.clone(),
-        agent: facts.id.clone(),
-        dirs: dirs.clone(),
-        running: running.clone(),
-        silent: keeper.silent(),
-    };
+    let silent = keeper.silent();
     beside.spawn(keeper.run(has_ended));
-    beside.spawn(keeper::cap_outputs(dirs.clone(), running, config.output_cap));
-    beside.spawn(serve(logs));
+    beside.spawn(keeper::cap_outputs(dirs.clone(), running.clone(), config.output_cap));
 
-    let mut agent = Agent::new(bus, core, journal, executor, publisher, events, ended);
+    let mut agent = Agent::new(bus.clone(), core, journal, executor, publisher, events, ended);
     agent.go_on(inheritance, &dirs);
+    let (agent_id, admitted) = (facts.id.clone(), agent.admitted());
+    beside.spawn(serve(Logs { bus, agent: agent_id, dirs, running, silent, admitted }));
     let outcome = agent.run(happened, &shutdown, config.stop_grace).await;
     strays.sweep();
     outcome

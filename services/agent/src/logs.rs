@@ -9,6 +9,7 @@ use allot_shell::{Bus, Malformed};
 use async_nats::Message;
 use bytes::Bytes;
 use futures::StreamExt;
+use tokio::sync::watch;
 use tracing::debug;
 
 use crate::executor::Running;
@@ -29,14 +30,28 @@ pub(crate) struct Logs {
     pub(crate) dirs: TaskDirs,
     pub(crate) running: Running,
     pub(crate) silent: Silent,
+    /// True while the registry takes this agent for the one of its id.
+    pub(crate) admitted: watch::Receiver<bool>,
 }
 
 impl Logs {
-    /// Answers for as long as the connection lasts.
+    /// Answers for as long as the connection lasts, while the agent is admitted: a second one under its id would say that it
+    /// has nothing.
     pub(crate) async fn serve(self) -> anyhow::Result<()> {
         let subject = Subject::AgentLogs(self.agent.clone()).to_string();
-        let questions = self.bus.client().subscribe(subject).await?;
-        questions.for_each_concurrent(AT_A_TIME, |question| self.answer(question)).await;
+        let mut admitted = self.admitted.clone();
+        // It fails only where the agent has ended.
+        while admitted.wait_for(|is_admitted| *is_admitted).await.is_ok() {
+            let questions = self.bus.client().subscribe(subject.clone()).await?;
+            let mut until = admitted.clone();
+            let refused = async move { until.wait_for(|is_admitted| !is_admitted).await.is_ok() };
+            tokio::pin!(refused);
+            let answered = questions.take_until(refused);
+            answered.for_each_concurrent(AT_A_TIME, |question| self.answer(question)).await;
+            if *admitted.borrow_and_update() {
+                return Ok(());
+            }
+        }
         Ok(())
     }
 

@@ -196,10 +196,13 @@ impl Client {
     /// True where the servers of a cluster may still be about to agree who leads the stream after one of them was lost.
     /// Nothing was taken meanwhile.
     fn may_be_electing(&self, error: &PublishError, since: Time) -> bool {
+        error.kind() == PublishErrorKind::StreamNotFound && self.may_elect(since)
+    }
+
+    /// True where what has failed since then may come of a cluster's servers having lost one of them.
+    pub(crate) fn may_elect(&self, since: Time) -> bool {
         let is_cluster = self.bus.client().server_info().cluster.is_some();
-        is_cluster
-            && error.kind() == PublishErrorKind::StreamNotFound
-            && clock::now().since(since) < ELECTION_WITHIN
+        is_cluster && clock::now().since(since) < ELECTION_WITHIN
     }
 
     /// Asks, again while nobody listens: then nobody has heard it, and a standby may be about to go on.

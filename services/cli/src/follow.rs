@@ -4,9 +4,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use allot_bus::{Stream, Subject};
 use allot_model::{Batch, Epoch, Time, Writer};
-use allot_shell::ledger;
-use async_nats::jetstream;
+use allot_shell::{clock, ledger};
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use async_nats::jetstream::context::{GetStreamError, GetStreamErrorKind};
+use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind};
+use async_nats::jetstream::{self, ErrorCode};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -62,7 +64,10 @@ impl Client {
         let jetstream = self.bus().jetstream();
         let stream = self.unless_denied(jetstream.get_stream(Stream::Ledger.name())).await;
         let stream = stream.map_err(Failure::Denied)?;
-        stream.map(|stream| stream.cached_info().state.last_sequence).map_err(|error| no_ledger(&error))
+        let missing = |error: &GetStreamError| matches!(error.kind(), GetStreamErrorKind::JetStream(why) if is_missing(&why));
+        stream
+            .map(|stream| stream.cached_info().state.last_sequence)
+            .map_err(|error| no_ledger(&error, missing(&error)))
     }
 
     /// Follows the ledger, only one writer's part of it where one is named.
@@ -78,7 +83,7 @@ impl Client {
     /// # Errors
     /// Where there is no ledger.
     pub async fn follow_writers(&self, from: From, writers: Vec<Writer>) -> Result<Follower, Failure> {
-        let (messages, waiting) = open(self, from, &writers).await?;
+        let (messages, waiting) = open_soon(self, from, &writers).await?;
         let reader = Reader { client: self.clone(), writers, from, messages };
         let (sender, batches) = mpsc::channel(READ_AHEAD);
         let mut running = JoinSet::new();
@@ -152,6 +157,17 @@ impl Reader {
     }
 }
 
+/// Opens it, for a while again where the servers of a cluster may be about to agree who leads the stream.
+async fn open_soon(client: &Client, from: From, writers: &[Writer]) -> Result<(push::Ordered, u64), Failure> {
+    let since = clock::now();
+    loop {
+        match open(client, from, writers).await {
+            Err(Failure::Unreachable(_)) if client.may_elect(since) => tokio::time::sleep(RETRY_EVERY).await,
+            opened => return opened,
+        }
+    }
+}
+
 async fn open(client: &Client, from: From, writers: &[Writer]) -> Result<(push::Ordered, u64), Failure> {
     let config = push::OrderedConfig {
         deliver_subject: client.bus().client().new_inbox(),
@@ -162,9 +178,11 @@ async fn open(client: &Client, from: From, writers: &[Writer]) -> Result<(push::
     let jetstream = client.bus().jetstream();
     let created =
         client.unless_denied(jetstream.create_consumer_on_stream(config, Stream::Ledger.name())).await;
-    let consumer = created.map_err(Failure::Denied)?.map_err(|error| no_ledger(&error))?;
+    let missing =
+        |error: &ConsumerError| matches!(error.kind(), ConsumerErrorKind::JetStream(why) if is_missing(&why));
+    let consumer = created.map_err(Failure::Denied)?.map_err(|error| no_ledger(&error, missing(&error)))?;
     let waiting = consumer.cached_info().num_pending;
-    let messages = consumer.messages().await.map_err(|error| no_ledger(&error))?;
+    let messages = consumer.messages().await.map_err(|error| no_ledger(&error, false))?;
     Ok((messages, waiting))
 }
 
@@ -203,9 +221,15 @@ fn read(message: &jetstream::Message) -> Result<Placed, Failure> {
     Ok(Placed { sequence: info.stream_sequence, behind: info.pending, appended_at, batch })
 }
 
-fn no_ledger(error: &dyn std::fmt::Display) -> Failure {
+/// True where JetStream says that there is no such stream.
+fn is_missing(why: &jetstream::Error) -> bool {
+    why.error_code() == ErrorCode::STREAM_NOT_FOUND
+}
+
+fn no_ledger(error: &dyn std::fmt::Display, is_missing: bool) -> Failure {
+    let hint = if is_missing { "\nhas a cluster ever run on this NATS server?" } else { "" };
     Failure::Unreachable(format!(
-        "the ledger (stream {}) cannot be read: {error}\nhas a cluster ever run on this NATS server?",
+        "the ledger (stream {}) cannot be read: {error}{hint}",
         Stream::Ledger.name()
     ))
 }

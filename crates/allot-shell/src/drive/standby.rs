@@ -1,5 +1,7 @@
 //! The life of a standby: it follows the ledger, and tries to take over when it may.
 
+use std::time::Duration;
+
 use allot_model::{InstanceId, Time};
 use tracing::{debug, info};
 
@@ -11,6 +13,9 @@ use crate::lease::{Candidacy, Found, Holder, Keeper, Lease, StandbyConfig, Writt
 use crate::retry::retry;
 use crate::service::LedgerService;
 use crate::standing::Role;
+
+/// The pause where a try to take the lease came to nothing: without a majority of its servers NATS may say so at once.
+const UNANSWERED_PAUSE: Duration = Duration::from_millis(200);
 
 /// What woke a standby.
 enum Woken {
@@ -90,7 +95,10 @@ async fn stand(lease: &Lease, candidacy: &mut Candidacy, now: Time, holder: &Hol
     match lease.take(candidacy.revision(), holder).await {
         Written::At(revision) => return Some(revision),
         Written::Overtaken => debug!("the lease has been renewed or taken meanwhile"),
-        Written::Unknown(error) => debug!(error, "the lease could not be taken"),
+        Written::Unknown(error) => {
+            debug!(error, "the lease could not be taken");
+            tokio::time::sleep(UNANSWERED_PAUSE).await;
+        }
     }
     match lease.look().await {
         // Our own try may stand there, though no answer came.

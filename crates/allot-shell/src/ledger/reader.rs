@@ -21,6 +21,8 @@ use crate::retry::{Backoff, retry};
 
 /// How often it is looked whether messages are there, where none come.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// So many times it is looked before a ledger that is shorter than what was read of it counts as another one.
+const MOST_LOOKS: u32 = 10;
 /// How long an answer to that is waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -45,6 +47,19 @@ pub(crate) struct Gap {
     pub(crate) from: u64,
     /// The last of them.
     pub(crate) to: u64,
+}
+
+/// The ledger ends before what was read of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the ledger has {last} messages, and {read} were read here: it is another one, as its store was lost or put back from a \
+     backup; stop all services and agents, and begin as docs/operations.md says under Backing up"
+)]
+pub(crate) struct Replaced {
+    /// How many messages were read.
+    pub(crate) read: u64,
+    /// The number of the last message that there is.
+    pub(crate) last: u64,
 }
 
 /// A reader of a stream: of all of it from some sequence number on, or of what is newest on one subject.
@@ -96,6 +111,9 @@ impl StreamReader {
         let reconnected = bus.reconnected().boxed();
         let ordered = retry("read a stream", || consume(bus, stream, newest_of.as_deref(), next)).await;
         let ordered = ordered.with_context(|| format!("cannot read {}", stream.name()))?;
+        if newest_of.is_none() && stream == Stream::Ledger {
+            is_the_same(bus, next).await?;
+        }
         let consumer = Consumer::Open(Box::new(ordered));
         Ok(Self {
             bus: bus.clone(),
@@ -280,10 +298,35 @@ async fn consume_at_last(
     let mut backoff = Backoff::endless();
     loop {
         match consume(&bus, stream, newest_of.as_deref(), from).await {
+            Ok(ordered) if newest_of.is_none() && stream == Stream::Ledger => {
+                is_the_same(&bus, from).await?;
+                return Ok(ordered);
+            }
             Ok(ordered) => return Ok(ordered),
             Err(error) if !bus.is_alive().await => return Err(error),
             Err(error) => backoff.wait("read a stream on", &error).await,
         };
+    }
+}
+
+/// Sees to it that the ledger has what was read of it: all before `from`. A server of a cluster that has just come to lead
+/// may know a little less for a while.
+///
+/// # Errors
+/// [`Replaced`].
+async fn is_the_same(bus: &Bus, from: u64) -> Result<(), Replaced> {
+    let mut looks = 0;
+    loop {
+        let Ok(stream) = bus.jetstream().get_stream(Stream::Ledger.name()).await else { return Ok(()) };
+        let (read, last) = (from - 1, stream.cached_info().state.last_sequence);
+        if last >= read {
+            return Ok(());
+        }
+        looks += 1;
+        if looks == MOST_LOOKS {
+            return Err(Replaced { read, last });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

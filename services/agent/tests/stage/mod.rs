@@ -15,8 +15,9 @@ use allot_model::{
 };
 use allot_proto::Wire;
 use allot_shell::{Bus, Shutdown};
-use allot_testkit::{NatsServer, kill_tasks, within};
+use allot_testkit::{NatsServer, PATIENCE, eventually, kill_tasks, within};
 use async_nats::{Message, Subscriber};
+use bytes::Bytes;
 use futures::StreamExt;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -245,12 +246,15 @@ impl Stage {
         String::from_utf8(std::fs::read(self.task_dir(text).join("stdout")).unwrap()).unwrap()
     }
 
-    /// Asks the agent for output.
+    /// Asks the agent for output, which listens once it is admitted.
     pub async fn logs(&self, text: &str, stream: LogStream, offset: i64, limit: u32) -> Message {
         let query = LogQuery { attempt: attempt(text), stream, offset, limit };
         let subject = Subject::AgentLogs(self.config.id.clone().unwrap()).to_string();
-        let answer = self.bus.client().request(subject, serde_json::to_vec(&query).unwrap().into());
-        within("the agent answers", answer).await.unwrap()
+        let payload = Bytes::from(serde_json::to_vec(&query).unwrap());
+        eventually("the agent answers", PATIENCE, || async {
+            self.bus.client().request(subject.clone(), payload.clone()).await.ok()
+        })
+        .await
     }
 
     /// What the output stream holds of an attempt.

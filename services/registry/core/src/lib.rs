@@ -94,7 +94,9 @@ pub struct RegistryCore {
     unsettled: BTreeSet<AgentId>,
     /// Soft: when each agent that is there was last heard from.
     heard: BTreeMap<AgentId, Time>,
-    /// Soft: the same, by time.
+    /// Soft: when each agent that is away was last heard from.
+    missed: BTreeMap<AgentId, Time>,
+    /// Soft: the same of those that are there, by time.
     silences: BTreeSet<(Time, AgentId)>,
     /// Soft: whether agents could be heard.
     hearing: Hearing,
@@ -112,6 +114,7 @@ impl RegistryCore {
             epoch: None,
             unsettled: BTreeSet::new(),
             heard: BTreeMap::new(),
+            missed: BTreeMap::new(),
             silences: BTreeSet::new(),
             hearing: Hearing::new(options.agent_timeout),
             newcomers: BTreeMap::new(),
@@ -227,6 +230,7 @@ impl RegistryCore {
             self.hearing.begin(now);
         }
         self.stop_listening(id);
+        self.missed.remove(id);
         self.heard.insert(id.clone(), now);
         self.silences.insert((now, id.clone()));
     }
@@ -234,6 +238,7 @@ impl RegistryCore {
     fn stop_listening(&mut self, id: &AgentId) {
         if let Some(before) = self.heard.remove(id) {
             self.silences.remove(&(before, id.clone()));
+            self.missed.insert(id.clone(), before);
         }
     }
 
@@ -264,7 +269,7 @@ impl RegistryCore {
             attributes: agent.facts.attributes.clone(),
             attempts: agent.attempts,
             joined_at: agent.joined_at,
-            heard_at: self.heard.get(id).copied().unwrap_or(agent.changed_at),
+            heard_at: self.heard.get(id).or(self.missed.get(id)).copied().unwrap_or(agent.changed_at),
             program_version: agent.facts.program_version.clone(),
         };
         query.page(&self.agents).map(view).collect()

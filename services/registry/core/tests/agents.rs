@@ -18,6 +18,9 @@ fn n1_an_agent_is_lost_exactly_at_the_timeout_and_not_before() {
     house.pass(Span::from_secs(1));
     assert_eq!(house.wrote(), ["m1 joined", "m1 unreachable"]);
     assert_eq!(house.views()[0].state, AgentState::Unreachable);
+    house.drain("m1", true);
+    let silent_for = house.now.since(house.views()[0].heard_at);
+    assert_eq!(silent_for, Span::from_secs(75), "whatever was said of it since");
 }
 
 #[test]

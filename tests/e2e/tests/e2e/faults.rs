@@ -87,6 +87,10 @@ async fn a_second_agent_under_the_same_id_is_refused_and_takes_no_task_from_the_
         cluster.programs.log("twin").contains("another agent runs under the id a1").then_some(())
     })
     .await;
+    for _ in 0..4 {
+        let said = cluster.allot(&["logs", &job.to_string()]).await;
+        assert_eq!(said.code, 0, "the one that has the output is asked: {said:?}");
+    }
     std::fs::write(&gate, "").unwrap();
     let view = cluster.over(job).await;
     assert_eq!((view.summary.state, only_run(&view).attempt.attempt), (JobState::Finished, 1));

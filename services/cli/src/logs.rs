@@ -19,6 +19,8 @@ use crate::watch::{JobWatch, News, Watch};
 
 /// How often an agent is asked for more while a task runs.
 pub(crate) const POLL_EVERY: Duration = Duration::from_millis(50);
+/// So often it is asked what has become of a try that has ended, until its agent's report is taken: five seconds.
+const MOST_LOOKS: u32 = 100;
 /// How much is asked for at a time; an answer has to fit into one message.
 const CHUNK_BYTES: u32 = 256 * 1024;
 
@@ -39,7 +41,7 @@ pub struct LogsArgs {
     /// The task.
     #[arg(value_name = "JOB.TASK", add = completions::jobs())]
     task: JobOrTask,
-    /// Go on as the task prints, until it ends. Waits for a task that has not started.
+    /// Go on as the task prints, until it ends, with each try at it. Waits for a task that has not started.
     #[arg(long, short)]
     follow: bool,
     /// Standard error rather than standard output.
@@ -80,14 +82,55 @@ impl FromStr for Bytes {
 /// Where there is no such task or try, or what it printed is not there any more.
 pub async fn run(args: LogsArgs, client: &Client, output: &Output) -> Result<(), Failure> {
     let task = TaskId { job: args.task.job, index: args.task.task.unwrap_or(0) };
-    let (agent, attempt) = find(client, task, &args).await?;
+    let (mut agent, mut attempt) = find(client, task, &args).await?;
     let stream = if args.stderr { LogStream::Stderr } else { LogStream::Stdout };
-    let offset = args.tail.map_or(0, |Bytes(bytes)| -i64::from(bytes));
-    let mut tail = Tail::new(client, agent, attempt, stream, offset);
-    if output.is_json() {
-        return print_json(&mut tail, args.follow, output).await;
+    let mut offset = args.tail.map_or(0, |Bytes(bytes)| -i64::from(bytes));
+    loop {
+        let mut tail = Tail::new(client, agent, attempt, stream, offset);
+        if output.is_json() {
+            print_json(&mut tail, args.follow, output).await?;
+        } else {
+            tail.copy(&mut io::stdout(), args.follow).await?;
+        }
+        if !args.follow || args.attempt.is_some() {
+            return Ok(());
+        }
+        let Some(next) = next_try(client, attempt).await? else { return Ok(()) };
+        (agent, attempt) = next;
+        offset = 0;
+        if !output.is_json() {
+            note(&format!("allot: task {task} is tried again: this is try {}", attempt.attempt));
+        }
     }
-    tail.copy(&mut io::stdout(), args.follow).await
+}
+
+/// The try that follows one of which all has been read, if there is one.
+async fn next_try(client: &Client, before: AttemptId) -> Result<Option<(AgentId, AttemptId)>, Failure> {
+    let AttemptId { task, attempt: before } = before;
+    // Opened first, so that a start after the question is not missed.
+    let watch = Watch::open(client).await?;
+    let (mut pause, mut looks) = (poll(), 0);
+    let attempts = loop {
+        let attempts = attempts(client, task).await?;
+        let is_known = attempts.last().is_none_or(|last| last.attempt > before || last.state.is_final());
+        looks += 1;
+        if is_known || looks == MOST_LOOKS {
+            break attempts;
+        }
+        pause.tick().await;
+    };
+    if let Some((agent, attempt)) = attempts.iter().filter(|next| next.attempt > before).find_map(placed) {
+        return Ok(Some((agent, AttemptId { task, attempt })));
+    }
+    if all_over(&attempts)
+        || attempts.last().is_some_and(|last| last.attempt == before && last.retry_at.is_none())
+    {
+        return Ok(None);
+    }
+    match started(&mut watch.job(task.job), task, |attempt| attempt > before).await? {
+        Start::At(agent, attempt) => Ok(Some((agent, attempt))),
+        Start::Never => Ok(None),
+    }
 }
 
 async fn print_json(tail: &mut Tail<'_>, follow: bool, output: &Output) -> Result<(), Failure> {
@@ -130,7 +173,11 @@ async fn find(client: &Client, task: TaskId, args: &LogsArgs) -> Result<(AgentId
     match watch {
         Some(watch) if found.is_none_or(|attempt| !attempt.state.is_final()) && !all_over(&attempts) => {
             note(&format!("task {task} has not started: waiting for it"));
-            started(&mut watch.job(task.job), task, args.attempt).await
+            let is_meant = |attempt| args.attempt.is_none_or(|number| number == attempt);
+            match started(&mut watch.job(task.job), task, is_meant).await? {
+                Start::At(agent, attempt) => Ok((agent, attempt)),
+                Start::Never => Err(Failure::failed(format!("task {task} never ran"))),
+            }
         }
         _ => Err(never_ran(task, args.attempt, &attempts)),
     }
@@ -183,21 +230,27 @@ fn never_ran(task: TaskId, attempt: Option<u32>, attempts: &[AttemptView]) -> Fa
     }
 }
 
-/// Waits until the task starts.
+/// What came of waiting for a start.
+enum Start {
+    At(AgentId, AttemptId),
+    /// The job is over.
+    Never,
+}
+
+/// Waits until a try at the task starts that is meant.
 async fn started(
     watch: &mut JobWatch,
     task: TaskId,
-    attempt: Option<u32>,
-) -> Result<(AgentId, AttemptId), Failure> {
+    is_meant: impl Fn(u32) -> bool,
+) -> Result<Start, Failure> {
     loop {
         match watch.next().await? {
             News::Started { agent, run } | News::Ended { agent, run, .. }
-                if run.tasks.overlap(TaskRange::one(task.index)).is_some()
-                    && attempt.is_none_or(|number| number == run.attempt) =>
+                if run.tasks.overlap(TaskRange::one(task.index)).is_some() && is_meant(run.attempt) =>
             {
-                return Ok((agent, AttemptId { task, attempt: run.attempt }));
+                return Ok(Start::At(agent, AttemptId { task, attempt: run.attempt }));
             }
-            News::Over { .. } => return Err(Failure::failed(format!("task {task} never ran"))),
+            News::Over { .. } => return Ok(Start::Never),
             News::Rejected(rejection) => return Err(crate::watch::rejected(task.job, &rejection)),
             _ => {}
         }

@@ -2,10 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use allot_model::{JobId, JobState, Reason};
-use allot_testkit::{PATIENCE, eventually};
+use allot_testkit::{PATIENCE, built, eventually, within};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::cluster::{Cluster, only_run, reason};
 
@@ -209,6 +211,33 @@ async fn output_of_any_bytes_and_any_length_can_be_read_and_is_bounded() {
     );
     let memory = cluster.programs.peak_memory("a1").unwrap();
     assert!(memory < 200 << 20, "the agent took {memory} bytes");
+}
+
+#[tokio::test]
+async fn a_task_is_followed_from_try_to_try() {
+    let cluster = Cluster::start().await;
+    let gate = cluster.scratch("gate");
+    let line = format!(
+        "echo try $ALLOT_ATTEMPT; until test -e {}$ALLOT_ATTEMPT; do sleep 0.01; done; exit 1",
+        gate.display()
+    );
+    let job = cluster.shell(&line, json!({"retries": 2, "backoff": "300ms"})).await;
+    let mut following = tokio::process::Command::new(built("allot").unwrap())
+        .args(["logs", "-f", &job.to_string()])
+        .env("ALLOT_NATS", cluster.programs.nats.url())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    for attempt in 1..=3 {
+        let line = within("the next try prints", lines.next_line()).await.unwrap();
+        assert_eq!(line, Some(format!("try {attempt}")));
+        std::fs::write(format!("{}{attempt}", gate.display()), "").unwrap();
+    }
+    assert_eq!(within("nothing follows the last try", lines.next_line()).await.unwrap(), None);
+    assert!(within("it ends", following.wait()).await.unwrap().success());
+    assert_eq!(cluster.ends(job).await, JobState::Failed);
 }
 
 /// How much the files below a directory take on the disk, bytes.

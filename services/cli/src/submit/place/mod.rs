@@ -23,13 +23,29 @@ enum Step<'a> {
 /// The place of a field in a text that can be read, as far down the way to it as there is one: of the key of an entry,
 /// or of an item.
 pub(super) fn of_field(text: &str, format: Format, field: &str) -> Option<Place> {
-    let way = way(field);
-    let at = match format {
-        Format::Toml => toml::find(text, &way),
-        Format::Yaml => yaml::find(text, &way),
-        Format::Json => json::find(text, &way),
+    let find = |way: &[Step<'_>]| match format {
+        Format::Toml => toml::find(text, way),
+        Format::Yaml => yaml::find(text, way),
+        Format::Json => json::find(text, way),
     };
+    // Of the ways that may be meant the one that leads furthest.
+    let at = ways(field).iter().filter_map(|way| find(way)).max();
     Some(place(text, at?))
+}
+
+/// The ways that may be meant: in one of them each name between dots is an entry, in the others some are one name, as that of
+/// the queue `a.b` in `queues.a.b.weight`.
+fn ways(field: &str) -> Vec<Vec<Step<'_>>> {
+    let mut dots: Vec<usize> = field.match_indices('.').map(|(at, _)| at).collect();
+    dots.push(field.len());
+    let mut ways = vec![way(field)];
+    for (first, start) in dots.iter().enumerate() {
+        for end in dots.iter().skip(first + 2) {
+            let (before, name, after) = (&field[..*start], &field[start + 1..*end], &field[*end..]);
+            ways.push([way(before), vec![Step::Key(name)], way(after)].concat());
+        }
+    }
+    ways
 }
 
 /// `constraints[1]` is the entry `constraints`, then its item 1.
@@ -81,6 +97,9 @@ mod tests {
             (Format::Yaml, "constraints:\n  - a == b\n  - c ~ d\n", "constraints[1]", (3, 5)),
             (Format::Yaml, "constraints:\n- a == b\n- c ~ d\ntasks: 0", "tasks", (4, 1)),
             (Format::Yaml, "{command: [x], tasks: 0}", "tasks", (1, 16)),
+            (Format::Yaml, "queues:\n  A: {}\n  B.z: {weight: 0}\n", "queues.B.z.weight", (3, 9)),
+            (Format::Json, "{\"queues\": {\"a.b\": {\"weight\": 0}}}", "queues.a.b.weight", (1, 21)),
+            (Format::Toml, "[queues]\n'a.b.c' = {weight = 0}\n", "queues.a.b.c.weight", (2, 12)),
         ];
         for (format, text, field, place) in cases {
             assert_eq!(of_field(text, format, field), Some(place), "{field} in {text}");

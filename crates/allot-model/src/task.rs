@@ -181,7 +181,8 @@ pub struct Outcome {
     pub wall_us: u64,
     /// User and system CPU time, microseconds.
     pub cpu_us: u64,
-    /// Largest resident memory of its largest process, bytes.
+    /// Largest resident memory of its largest process, bytes: as the kernel counts it, no less than its agent had when it
+    /// started it.
     pub peak_mem_bytes: u64,
     /// What went wrong, in words, where there is more to say than the reason.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -121,7 +121,8 @@ pub struct Outcome {
     /// User and system CPU time, microseconds.
     #[prost(uint64, tag = "4")]
     pub cpu_us: u64,
-    /// Largest resident memory of its largest process, bytes.
+    /// Largest resident memory of its largest process, bytes: as the kernel counts it, no less than its agent had when it started
+    /// it.
     #[prost(uint64, tag = "5")]
     pub peak_mem_bytes: u64,
     /// What went wrong, in words, where there is more to say than the reason.

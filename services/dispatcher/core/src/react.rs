@@ -1,5 +1,7 @@
 //! Doing what the folded records call for: empties the work sets into records and orders.
 
+use std::sync::Arc;
+
 use allot_model::{
     AgentId, AttemptRun, DispatcherRecord, JobId, JobState, OnUnreachable, Outcome, Preemptor, Reason,
     TaskRange, TaskState, Time, Victim,
@@ -142,7 +144,15 @@ impl DispatcherCore {
             Some(why) if why.is_preemption() && is_over => (TaskState::Killed, why),
             _ => (TaskState::Gone, reason),
         };
-        let retry_at = self.jobs.get(&run.job).and_then(|job| retry_at(now, job, task, state, reason));
+        let known = self.jobs.get(&run.job);
+        let retry_at = known.and_then(|job| retry_at(now, job, task, state, reason));
+        let waits = known.is_some_and(|job| job.spec.on_unreachable == OnUnreachable::Wait);
+        let message = (reason == Reason::AgentUnreachable && waits).then(|| {
+            format!(
+                "another agent joined as {id} while this one was silent: whether the task has ended is not known, and its job \
+                 says `on_unreachable: wait`"
+            )
+        });
         let record = DispatcherRecord::TasksEnded {
             agent: id.clone(),
             run,
@@ -150,7 +160,7 @@ impl DispatcherCore {
             reason,
             started_at: placed.started_at,
             ended_at: now,
-            outcome: Outcome::default(),
+            outcome: Outcome { message: message.map(Arc::from), ..Outcome::default() },
             retry_at,
         };
         self.append(now, record, out);

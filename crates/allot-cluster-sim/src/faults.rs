@@ -68,6 +68,9 @@ impl Cluster<'_> {
         self.write_of(node, || format!("is cut off for {lasts}"));
         let whole = ways > 1;
         if whole && is_agent {
+            if self.fate.chance(150) {
+                self.meet_stranger(node);
+            }
             let agent = self.party(node);
             self.plan(until, Event::Tell(agent, Heard::Reconnected));
         }

@@ -162,12 +162,16 @@ impl Cluster<'_> {
         }
     }
 
-    /// What the registry answers a stranger is of no interest.
+    /// A stranger is on another machine, that is not cut off; what the registry answers is of no interest.
     pub(crate) fn on_stranger(&mut self, node: NodeId, facts: Arc<AgentFacts>) {
-        if !self.healed {
-            let nobody = Party { node, life: u64::MAX };
-            let hello = Hello { facts, ended: Vec::new() };
-            self.send(nobody, &To::Registries, Message::Hello(hello));
+        if self.healed {
+            return;
+        }
+        let nobody = Party { node, life: u64::MAX };
+        let hello = Arc::new(Message::Hello(Hello { facts, ended: Vec::new() }));
+        for registry in self.listeners(&To::Registries) {
+            let at = self.now + self.hop();
+            self.plan(at, Event::Tell(registry, Heard::Message(nobody, hello.clone())));
         }
     }
 }

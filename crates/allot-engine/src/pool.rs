@@ -81,8 +81,8 @@ impl Pool {
     /// What is to be remembered across a resync, which tells everything but the past: of queues, and for which jobs room was
     /// kept, in order.
     pub(crate) fn remember(&mut self) -> (Memory, VecDeque<JobId>) {
-        let mut planned = std::mem::take(&mut self.planned_before);
-        planned.extend(self.conservative.iter().flat_map(Plans::in_order));
+        let mut planned: VecDeque<JobId> = self.conservative.iter().flat_map(Plans::in_order).collect();
+        planned.append(&mut self.planned_before);
         (self.backlog.queues.remember(self.fleet.capacity()), planned)
     }
 

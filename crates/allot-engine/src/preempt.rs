@@ -14,7 +14,7 @@ mod incumbents;
 mod outlook;
 mod victims;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use allot_model::{
     AgentId, AllocatorMessage, Epoch, GrantId, JobId, PerMinute, Placement, PoolJob, Preempt, PreemptRules,
@@ -41,6 +41,10 @@ const REFUSED_FOR: Span = Span::from_secs(5);
 /// So many jobs at most for which there is nothing to be found are gone through in one pass.
 const MOST_FAILED: usize = 16;
 
+/// How long nobody is stopped for a gang at first once a place of it was refused, and at most.
+const PUT_OFF_FOR: Span = Span::from_secs(60);
+const MOST_PUT_OFF: Span = Span::from_secs(3_600);
+
 /// So many places at most are made in one pass.
 const MOST_PLACES: usize = 100;
 
@@ -57,6 +61,10 @@ pub(crate) struct Preempting {
     stirred: bool,
     /// True where that was for what came to wait, while grants were on their way.
     again: bool,
+    /// True where the next search is for what came to wait before the last one alone.
+    repeats: bool,
+    /// Gangs for which nobody is stopped before then, and for how long that is.
+    off_until: BTreeMap<JobId, (Time, Span)>,
     /// No search before this, unless something comes to wait.
     quiet_until: Time,
     /// When there may be something to be found that could not be had so far.
@@ -77,6 +85,8 @@ impl Preempting {
             fresh: false,
             stirred: false,
             again: false,
+            repeats: false,
+            off_until: BTreeMap::new(),
             quiet_until: Time::ZERO,
             later: None,
             paused_until: Time::ZERO,
@@ -96,19 +106,35 @@ impl Preempting {
     }
 
     pub(crate) fn on_job_ended(&mut self, job: JobId) {
+        self.off_until.remove(&job);
         self.incumbents.on_job_ended(job);
     }
 
     /// Something came to wait, or queues are set otherwise.
     pub(crate) fn on_demand(&mut self) {
-        self.fresh = true;
+        (self.fresh, self.repeats) = (true, false);
+    }
+
+    /// Nobody is stopped for a gang for a while, longer each time: one of its places was refused, so that others were stopped
+    /// in vain.
+    fn put_off(&mut self, job: JobId, now: Time) {
+        let pause =
+            self.off_until.get(&job).map_or(PUT_OFF_FOR, |(_, pause)| pause.times(2).min(MOST_PUT_OFF));
+        self.off_until.insert(job, (now + pause, pause));
+    }
+
+    /// Until when nobody is stopped for a gang.
+    fn is_off_until(&self, job: JobId, now: Time) -> Option<Time> {
+        self.off_until.get(&job).map(|(until, _)| *until).filter(|until| *until > now)
     }
 
     pub(crate) fn on_allocated(&mut self, placements: &[Placement], at: Time, dims: &mut Dims) {
         if !self.is_idle() {
             placements.iter().for_each(|placement| self.incumbents.add(placement, at, dims));
             self.stirred = true;
-            self.fresh |= std::mem::take(&mut self.again);
+            if std::mem::take(&mut self.again) && !self.fresh {
+                (self.fresh, self.repeats) = (true, true);
+            }
         }
     }
 
@@ -138,8 +164,8 @@ impl Preempting {
     /// All was asked for that could be: the next search is due when something has changed. Where what was granted just now
     /// may be stopped for what has come to wait, it is due as soon as that has its place.
     fn searched(&mut self, now: Time, later: Option<Time>, some_are_on_their_way: bool) {
-        self.again = self.fresh && some_are_on_their_way;
-        self.fresh = false;
+        self.again = self.fresh && !self.repeats && some_are_on_their_way;
+        (self.fresh, self.repeats) = (false, false);
         self.stirred = false;
         self.quiet_until = now + SEARCH_EVERY;
         self.later = later;
@@ -169,7 +195,8 @@ impl Pool {
         let Some(claim) = self.give_up(key) else { return false };
         // One place less is of no use to a gang.
         if self.waits_for_gang(claim.job) {
-            self.preempting.claims.keys_of(claim.job).into_iter().for_each(|key| _ = self.end_claim(key));
+            self.preempting.claims.keys_of(claim.job).into_iter().for_each(|key| self.let_go(key));
+            self.preempting.put_off(claim.job, now);
         }
         self.preempting.off |= code == RefusalCode::PreemptionOff;
         self.preempting.paused_until = now + REFUSED_FOR;
@@ -194,6 +221,12 @@ impl Pool {
         let claim = self.end_claim(key)?;
         claim.victims.iter().for_each(|victim| self.preempting.incumbents.spare(victim));
         Some(claim)
+    }
+
+    /// A claim is not wanted any more. Who is stopped for it by now is, and who may yet be counts again once that is known.
+    fn let_go(&mut self, key: ClaimKey) {
+        let is_answered = self.preempting.claims.get(key).is_some_and(|claim| claim.asked_at.is_none());
+        _ = if is_answered { self.end_claim(key) } else { self.give_up(key) };
     }
 
     /// A claim has its place, or came to nothing.
@@ -223,11 +256,14 @@ pub(crate) fn take_places(
     (epoch, now): (Epoch, Time),
     out: &mut Vec<Output>,
 ) {
+    let mut gangs_seen = BTreeSet::new();
     for key in pool.preempting.claims.keys() {
         if let Some(job) =
             pool.preempting.claims.get(key).map(|claim| claim.job).filter(|job| pool.waits_for_gang(*job))
         {
-            gangs::take_places(pool, flight, job, (epoch, now), out);
+            if gangs_seen.insert(job) {
+                gangs::take_places(pool, flight, job, (epoch, now), out);
+            }
             continue;
         }
         match standing(pool, flight, key) {
@@ -294,7 +330,7 @@ pub(crate) fn ask(pool: &mut Pool, flight: &mut Flight, epoch: Epoch, now: Time,
     {
         let by = (epoch, now);
         let found = if pool.backlog.job(ask.job).together > 1 {
-            gangs::make_places(pool, flight, by, ask, MOST_PLACES - made, out)
+            gangs::make_places(pool, flight, by, ask, (MOST_PLACES - made, &expected), out)
         } else {
             let without = without.entry(ask.job).or_default();
             make_places(pool, flight, by, ask, MOST_PLACES - made, (&mut expected, without), out)

@@ -8,12 +8,16 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use allot_model::PreemptCause;
 
+use super::gangs;
 use super::victims::Ask;
 use crate::policy::JobKey;
 use crate::pool::Pool;
 
 /// Of so many lanes with different tasks at most is asked in one pass for what is guaranteed to them.
 const MOST_CELLS: usize = 256;
+
+/// So many kinds of tasks at most are looked at in one pass.
+const MOST_SHAPES: usize = 256;
 
 /// A job that is next of those that ask for the same in a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +105,9 @@ impl Asks {
             let Reverse(next) = self.waiting.pop()?;
             let cause = if next.is_for_priority { PreemptCause::Priority } else { PreemptCause::Guarantee };
             let ask = Ask { cause, job: next.job, priority: pool.backlog.job(next.job).priority };
+            if self.possible.len() == MOST_SHAPES && !self.possible.contains_key(&next.shape) {
+                return None;
+            }
             let is_possible =
                 *self.possible.entry(next.shape).or_insert_with(|| is_possible(pool, next.shape));
             if is_possible && (!next.is_for_priority || is_heard(pool, &ask)) {
@@ -120,9 +127,15 @@ impl Asks {
     }
 }
 
-/// True where some agent could have a task of the shape if nothing else ran there.
+/// True where some agent could have a task of the shape if nothing else ran there, or some agents all of a gang.
 fn is_possible(pool: &Pool, shape: u32) -> bool {
-    let shape = pool.shapes.get(shape);
+    let (number, shape) = (shape, pool.shapes.get(shape));
+    if !pool.fleet.largest.holds(&shape.need) {
+        return false;
+    }
+    if shape.gang.is_some() {
+        return !gangs::values(pool, number).is_empty();
+    }
     pool.fleet.iter().any(|(_, agent)| {
         let takes = agent.facts.as_ref().is_some_and(|facts| !facts.draining);
         takes && agent.allows(shape.class) && agent.total.holds(&shape.need)

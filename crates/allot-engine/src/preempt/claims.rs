@@ -96,9 +96,12 @@ impl Claims {
         earlier.filter_map(|key| self.all.get(key)).map(|claim| &claim.need)
     }
 
-    /// True where no other on its agent comes before it.
+    /// True where none of another job comes before it on its agent.
     pub(crate) fn is_first(&self, key: ClaimKey, claim: &Claim) -> bool {
-        self.by_agent.get(&claim.agent).is_none_or(|here| here.iter().all(|other| *other >= key))
+        let is_ours = |other: &ClaimKey| self.all.get(other).is_some_and(|other| other.job == claim.job);
+        self.by_agent
+            .get(&claim.agent)
+            .is_none_or(|here| here.iter().all(|other| *other >= key || is_ours(other)))
     }
 
     /// Those of a job, the first first.

@@ -4,7 +4,7 @@
 //! those of one value. Places for which nobody has to be stopped are held as well, so that nobody else has them before the
 //! others are free. Once all are, the tasks go there in one grant.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allot_model::{AgentId, AllocatorMessage, Epoch, GrantId, JobId, Preemption, Time, Victim};
@@ -17,6 +17,9 @@ use crate::gang::Seats;
 use crate::pass;
 use crate::pool::Pool;
 
+/// For a gang of more tasks nobody is stopped: how long the search takes grows with their square.
+const MOST_TASKS: usize = 200;
+
 /// A place that is held for a task of a gang.
 struct Place {
     grant: GrantId,
@@ -26,25 +29,29 @@ struct Place {
 }
 
 /// Has tasks stopped for a gang that fits nowhere, if that makes places for all of it, and no more than `most`. One that is
-/// too large for that has its turn where nobody was before it.
+/// too large for that has its turn where nobody was before it, up to [`MOST_TASKS`]. `expected` is what others take of what
+/// becomes free.
 pub(super) fn make_places(
     pool: &mut Pool,
     flight: &mut Flight,
     by: (Epoch, Time),
     ask: Ask,
-    most: usize,
+    (most, expected): (usize, &Expected),
     out: &mut Vec<Output>,
 ) -> Made {
     let job = pool.backlog.job(ask.job);
-    let (id, together) = (job.key.job(), job.together as usize);
-    let has_turn = together <= most || most == MOST_PLACES;
+    let (id, shape, together) = (job.key.job(), job.shape, job.together as usize);
+    let has_turn = together <= most || (most == MOST_PLACES && together <= MOST_TASKS);
     let is_under_way = pool.preempting.claims.count_of(id) > 0;
     if !has_turn || is_under_way || pool.backlog.as_next(ask.job).is_none() {
         return Made { all: is_under_way, ..Made::default() };
     }
-    let mut later = None;
-    for value in values(pool, ask.job) {
-        let places = places_among(pool, flight, by, (ask, together), &value, &mut later);
+    let mut later = pool.preempting.is_off_until(id, by.1);
+    if later.is_some() {
+        return Made { later, ..Made::default() };
+    }
+    for value in values(pool, shape) {
+        let places = places_among(pool, flight, by, (ask, together, expected), &value, &mut later);
         if places.is_empty() {
             continue;
         }
@@ -64,7 +71,7 @@ fn places_among(
     pool: &mut Pool,
     flight: &mut Flight,
     by: (Epoch, Time),
-    (ask, together): (Ask, usize),
+    (ask, together, expected): (Ask, usize, &Expected),
     value: &str,
     later: &mut Option<Time>,
 ) -> Vec<Place> {
@@ -72,8 +79,7 @@ fn places_among(
     let mut note_later = |at: Option<Time>| *later = [*later, at].into_iter().flatten().min();
     let (mut places, mut stopped, mut makes_room): (Vec<Place>, u64, bool) = (Vec::new(), 0, false);
     while places.len() < together {
-        let expected = Expected::new();
-        let mut search = Search::new(pool, flight, now, ask, &expected).among(value);
+        let mut search = Search::new(pool, flight, now, ask, expected).among(value);
         let (agent, victims) = if let Some(slot) = search.fits() {
             (search.agent(slot), Vec::new())
         } else if let Some(slot) = search.will_fit() {
@@ -102,16 +108,21 @@ fn places_among(
     places
 }
 
-/// The values of the attribute that the agents of a gang have to have in common; an empty one where there is none.
-fn values(pool: &Pool, job: u32) -> Vec<Arc<str>> {
-    let shape = pool.shapes.get(pool.backlog.job(job).shape);
-    if shape.same().is_none() {
-        return vec![Arc::default()];
-    }
-    let (mut seen, mut values) = (BTreeSet::new(), Vec::new());
-    for value in pool.fleet.iter().filter_map(|(slot, _)| pool.fleet.value(slot, shape)) {
-        if seen.insert(value.clone()) {
+/// The values of the attribute that the agents of a gang have to have in common, an empty one where there is none: those
+/// whose agents would have room for all of it if nothing else ran there.
+pub(super) fn values(pool: &Pool, shape: u32) -> Vec<Arc<str>> {
+    let shape = pool.shapes.get(shape);
+    let (mut rooms, mut values) = (BTreeMap::<Arc<str>, u64>::new(), Vec::new());
+    for (slot, agent) in pool.fleet.iter() {
+        let here = agent.total.times(&shape.need);
+        let Some(value) = pool.fleet.value(slot, shape).filter(|_| here > 0) else { continue };
+        let room = rooms.entry(value.clone()).or_default();
+        let had = std::mem::replace(room, room.saturating_add(here));
+        if had < shape.count() && *room >= shape.count() {
             values.push(value);
+            if shape.same().is_none() {
+                break;
+            }
         }
     }
     values
@@ -143,7 +154,12 @@ pub(super) fn take_places(
     if waits && next.is_some() {
         return;
     }
-    keys.into_iter().for_each(|key| _ = pool.close_claim(key, flight));
+    for key in keys {
+        let agent = pool.preempting.claims.get(key).map(|claim| claim.agent.clone());
+        pool.let_go(key);
+        agent.into_iter().for_each(|agent| pool.renew(&agent, flight));
+    }
+    pool.preempting.stirred = true;
     if let Some(next) = next {
         let seats = seats(pool, next.shape, slots);
         if let Some(gang) = pass::place_gang(pool, next, seats, by.1) {

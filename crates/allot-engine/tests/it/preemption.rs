@@ -8,7 +8,7 @@ use allot_model::{
 use proptest::prelude::*;
 
 use crate::support::reference::victims as plain;
-use crate::support::{Cluster, EPOCH, cases, job, policy};
+use crate::support::{Cluster, EPOCH, cases, job, policy, resources};
 
 fn second(cluster: &mut Cluster) {
     cluster.now = cluster.now + Span::from_secs(1);
@@ -395,7 +395,7 @@ fn a_gang_that_has_to_be_together_has_its_places_made_where_it_can_be() {
 
 #[test]
 fn a_gang_gets_what_is_guaranteed_to_its_queue_where_that_is_enough_for_all_of_it() {
-    for (least, expected) in [("cpus=3000", "1.0 1.1"), ("cpus=1000", "")] {
+    for (least, expected) in [("cpus=3000", 2), ("cpus=1000", 0)] {
         let mut cluster = Cluster::new(policy("drf:preempt=guarantee"));
         cluster.agent("m", "cpus=2000").agent("n", "cpus=2000").guarantee("a", least, HoldBack::Never);
         cluster.hear();
@@ -403,7 +403,7 @@ fn a_gang_gets_what_is_guaranteed_to_its_queue_where_that_is_enough_for_all_of_i
         cluster.add_job(urgent_gang(2, "a", 2));
         cluster.pass();
         let stopped = cluster.asked.iter().map(allot_model::Preemption::tasks).sum::<u64>();
-        assert_eq!(stopped, if expected.is_empty() { 0 } else { 2 }, "{least}: {}", cluster.victims());
+        assert_eq!(stopped, expected, "{least}: {}", cluster.victims());
         cluster.end_victims().pass();
         assert_eq!(cluster.running(2), stopped, "{least}");
     }
@@ -437,6 +437,50 @@ fn where_one_place_of_a_gang_is_refused_or_lost_nobody_waits_for_the_others() {
         let placed: Vec<u64> = left.iter().map(|placed| placed.job.0).collect();
         assert_eq!(placed, [1], "refused: {is_refused}: the one that was stopped has its place again");
     }
+}
+
+#[test]
+fn where_all_places_of_a_gang_are_refused_nobody_counts_as_stopped_and_it_asks_again_later() {
+    let mut cluster = Cluster::new(policy("priority:preempt=priority"));
+    cluster.agent("m", "cpus=1000").agent("n", "cpus=1000");
+    fill(&mut cluster, vec![soft(1, "q", 1, 1, "cpus=1000"), soft(2, "q", 2, 1, "cpus=1000")]);
+    cluster.add_job(urgent_gang(4, "q", 2));
+    cluster.hear();
+    cluster.decide();
+    for asked in std::mem::take(&mut cluster.asked) {
+        let (epoch, grant, message) = (EPOCH, asked.grant, "no".to_owned());
+        cluster.items.push(FeedItem::Refused { epoch, grant, code: RefusalCode::TooManyPreempted, message });
+    }
+    cluster.hear();
+    cluster.decide();
+    for (seconds, expected) in [(6, ""), (60, "1.0 2.0")] {
+        cluster.now = cluster.now + Span::from_secs(seconds);
+        cluster.renew_offers().hear();
+        cluster.decide();
+        assert_eq!(cluster.victims(), expected, "after {seconds} s more");
+    }
+    assert_eq!(cluster.asked.len(), 2, "each place is asked for again");
+}
+
+#[test]
+fn a_gang_that_no_longer_fits_where_its_places_were_made_lets_them_go() {
+    let mut cluster = Cluster::new(policy("priority:preempt=priority"));
+    cluster.agent("m", "cpus=3000");
+    fill(&mut cluster, vec![soft(1, "q", 1, 2, "cpus=1000"), job(2, "q", 1, "cpus=1000")]);
+    cluster.add_job(urgent_gang(3, "q", 2));
+    cluster.pass();
+    assert_eq!(cluster.victims(), "1.0 1.1");
+    cluster.end_victims();
+    cluster.add_job(PoolJob { priority: 5, ..job(4, "q", 1, "cpus=1000") });
+    let agent = cluster.agents.get_mut(&"m".parse().unwrap()).unwrap();
+    agent.facts = PoolAgent { total: resources("cpus=2000"), ..(*agent.facts).clone() }.into();
+    agent.free = resources("cpus=1000");
+    agent.version += 1;
+    let facts = agent.facts.clone();
+    let offer = crate::support::offer_item(agent);
+    cluster.items.extend([FeedItem::Agent(facts), offer]);
+    let placed: Vec<u64> = cluster.pass().iter().map(|placed| placed.job.0).collect();
+    assert_eq!(placed, [4], "nothing is held for the gang any more");
 }
 
 #[test]

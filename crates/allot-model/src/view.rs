@@ -117,6 +117,7 @@ pub struct JobsQuery {
     /// Only those whose name is meant: the whole of it by a pattern with `*` or `?`, any part of it by a text without.
     pub name: Option<String>,
     /// Only the job that was submitted with this message id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
     /// Only those submitted at this time or later.
     pub since: Option<Time>,

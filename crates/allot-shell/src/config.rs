@@ -15,6 +15,8 @@ use crate::nats_config::NatsConfig;
 
 /// Where the shell's own settings stand beside the service's.
 const NATS: &str = "nats";
+/// Settings of one service that begin with the name of another.
+const OF_OTHERS: &[&str] = &["ALLOT_AGENT_TIMEOUT"];
 /// The address of NATS among them.
 const NATS_URL: &str = "nats.url";
 
@@ -139,9 +141,10 @@ fn from_environment<'a>(
     for prefix in ["ALLOT".to_owned(), format!("ALLOT_{}", shout(service))] {
         for path in paths(defaults) {
             let name = format!("{prefix}_{}", shout(&path));
-            // What the command line calls so is the address.
-            let path = if path == NATS { NATS_URL.to_owned() } else { path };
             let value = environment.iter().find(|(given, _)| *given == name);
+            // What the command line calls so is the address.
+            let is_address = path == NATS && value.is_some_and(|(_, text)| !text.starts_with('{'));
+            let path = if is_address { NATS_URL.to_owned() } else { path };
             found.extend(value.map(|(_, text)| (path, text.as_str())));
         }
     }
@@ -152,7 +155,9 @@ fn from_environment<'a>(
 fn unknown(service: &str, defaults: &Json, environment: &[(String, String)]) -> Vec<String> {
     let prefix = format!("ALLOT_{}_", shout(service));
     let known: Vec<String> = paths(defaults).iter().map(|path| format!("{prefix}{}", shout(path))).collect();
-    let is_unknown = |name: &&String| name.starts_with(&prefix) && !known.contains(name);
+    let is_unknown = |name: &&String| {
+        name.starts_with(&prefix) && !known.contains(name) && !OF_OTHERS.contains(&name.as_str())
+    };
     environment.iter().map(|(name, _)| name).filter(is_unknown).cloned().collect()
 }
 

@@ -98,7 +98,7 @@ where
             "starting"
         );
         for name in &loaded.unknown {
-            warn!("{name} is no setting of {}, and nothing comes of it", program.binary);
+            warn!(name, "a variable that begins with the name of this service is no setting of it");
         }
         let shutdown = Shutdown::on_signals();
         let Some(bus) = connect(program, &loaded, &shutdown).await? else { return Ok(()) };

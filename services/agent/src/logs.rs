@@ -48,9 +48,6 @@ impl Logs {
             tokio::pin!(refused);
             let answered = questions.take_until(refused);
             answered.for_each_concurrent(AT_A_TIME, |question| self.answer(question)).await;
-            if *admitted.borrow_and_update() {
-                return Ok(());
-            }
         }
         Ok(())
     }

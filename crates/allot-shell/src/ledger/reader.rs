@@ -49,10 +49,10 @@ pub(crate) struct Gap {
     pub(crate) to: u64,
 }
 
-/// The ledger ends before what was read of it.
+/// The ledger is not the one that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the ledger has {last} messages, and {read} were read here: it is another one, as its store was lost or put back from a \
+    "the ledger is another one than {read} messages were read of here, and has {last}: its store was lost or put back from a \
      backup; stop all services and agents, and begin as docs/operations.md says under Backing up"
 )]
 pub(crate) struct Replaced {
@@ -62,6 +62,9 @@ pub(crate) struct Replaced {
     pub(crate) last: u64,
 }
 
+/// When a stream was made, nanoseconds since 1970: another one of the same name was made at another time.
+type Made = i128;
+
 /// A reader of a stream: of all of it from some sequence number on, or of what is newest on one subject.
 pub struct StreamReader {
     bus: Bus,
@@ -69,6 +72,8 @@ pub struct StreamReader {
     /// The subject of which only the newest is wanted; nothing where all is.
     newest_of: Option<String>,
     next: u64,
+    /// When the stream was made, where that matters.
+    made: Option<Made>,
     /// When the stream took the last message that was read.
     last_at: Time,
     consumer: Consumer,
@@ -111,15 +116,18 @@ impl StreamReader {
         let reconnected = bus.reconnected().boxed();
         let ordered = retry("read a stream", || consume(bus, stream, newest_of.as_deref(), next)).await;
         let ordered = ordered.with_context(|| format!("cannot read {}", stream.name()))?;
-        if newest_of.is_none() && stream == Stream::Ledger {
-            is_the_same(bus, next).await?;
-        }
+        let made = if newest_of.is_none() && stream == Stream::Ledger {
+            is_the_same(bus, next, None).await?
+        } else {
+            None
+        };
         let consumer = Consumer::Open(Box::new(ordered));
         Ok(Self {
             bus: bus.clone(),
             stream,
             newest_of,
             next,
+            made,
             last_at: Time::ZERO,
             consumer,
             reconnected,
@@ -206,7 +214,8 @@ impl StreamReader {
 
     fn open_anew(&mut self) {
         let (bus, stream, newest_of) = (self.bus.clone(), self.stream, self.newest_of.clone());
-        self.consumer = Consumer::Opening(consume_at_last(bus, stream, newest_of, self.next).boxed());
+        let opening = consume_at_last(bus, stream, newest_of, self.next, self.made);
+        self.consumer = Consumer::Opening(opening.boxed());
     }
 
     /// The message, unless it has been seen: a consumer that is made anew before it has delivered anything begins
@@ -294,12 +303,13 @@ async fn consume_at_last(
     stream: Stream,
     newest_of: Option<String>,
     from: u64,
+    made: Option<Made>,
 ) -> anyhow::Result<Ordered> {
     let mut backoff = Backoff::endless();
     loop {
         match consume(&bus, stream, newest_of.as_deref(), from).await {
             Ok(ordered) if newest_of.is_none() && stream == Stream::Ledger => {
-                is_the_same(&bus, from).await?;
+                is_the_same(&bus, from, made).await?;
                 return Ok(ordered);
             }
             Ok(ordered) => return Ok(ordered),
@@ -309,21 +319,24 @@ async fn consume_at_last(
     }
 }
 
-/// Sees to it that the ledger has what was read of it: all before `from`. A server of a cluster that has just come to lead
-/// may know a little less for a while.
+/// Sees to it that the ledger is the one that was made then, if that is known, and has what was read of it: all before
+/// `from`. A server of a cluster that has just come to lead may know a little less for a while. Returns when it was made.
 ///
 /// # Errors
 /// [`Replaced`].
-async fn is_the_same(bus: &Bus, from: u64) -> Result<(), Replaced> {
+async fn is_the_same(bus: &Bus, from: u64, made: Option<Made>) -> Result<Option<Made>, Replaced> {
     let mut looks = 0;
     loop {
-        let Ok(stream) = bus.jetstream().get_stream(Stream::Ledger.name()).await else { return Ok(()) };
-        let (read, last) = (from - 1, stream.cached_info().state.last_sequence);
-        if last >= read {
-            return Ok(());
+        let Ok(stream) = bus.jetstream().get_stream(Stream::Ledger.name()).await else { return Ok(made) };
+        let info = stream.cached_info();
+        let (read, last) = (from - 1, info.state.last_sequence);
+        let made_at = info.created.unix_timestamp_nanos();
+        let is_another = made.is_some_and(|made| made != made_at);
+        if last >= read && !is_another {
+            return Ok(Some(made_at));
         }
         looks += 1;
-        if looks == MOST_LOOKS {
+        if looks == MOST_LOOKS || is_another {
             return Err(Replaced { read, last });
         }
         tokio::time::sleep(LOOK_EVERY).await;

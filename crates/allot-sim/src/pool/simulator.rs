@@ -13,8 +13,8 @@ use crate::workload::{Begin, Happening, Workload};
 /// Passes of one instant that grant nothing after which a policy counts as lost.
 const MOST_IDLE_PASSES: u32 = 1_000;
 
-/// So often the policy may wish to decide without anything coming of it, once nothing else is left to happen: as tasks
-/// may be stopped only later, or have outrun their estimates. The times between such wishes grow.
+/// So often the policy may wish to decide without anything coming of it, once nothing else is left to happen: as tasks may
+/// be stopped only later, or have outrun their estimates, each time for longer.
 const MOST_IDLE_WISHES: u32 = 64;
 
 /// Why a simulation did not come to its end.

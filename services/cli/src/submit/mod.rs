@@ -123,7 +123,7 @@ struct Outcome {
     state: JobState,
 }
 
-/// The job that was submitted with the same message id, however long ago, as far as the dispatcher can be asked. The inbox
+/// The job that was submitted with the same message id, for as long as it is kept, as far as the dispatcher can be asked. The inbox
 /// knows the ids of the last minutes by itself.
 async fn known(submission: &Submission, client: &Client) -> Option<JobId> {
     let message_id = Some(submission.message_id.clone()?);

@@ -62,6 +62,7 @@ impl RegistryCore {
             agent.gone = false;
         });
         self.newcomers.remove(&facts.id);
+        self.left.remove(&facts.id);
     }
 
     fn change(&mut self, at: Time, id: &AgentId, change: impl FnOnce(&mut Agent)) {

@@ -14,8 +14,8 @@ mod snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 
 use allot_model::{
-    AgentId, AgentView, AgentsQuery, Answer, Beat, Core, Done, DrainCommand, Entry, Epoch, Hello, Record,
-    RegistryRecord, ReplyTo, Span, StateItem, Time, Welcome,
+    AgentFacts, AgentId, AgentView, AgentsQuery, Answer, Beat, Core, Done, DrainCommand, Entry, Epoch, Hello,
+    Incarnation, Record, RegistryRecord, ReplyTo, Span, StateItem, Time, Welcome,
 };
 
 use agent::Agent;
@@ -102,6 +102,8 @@ pub struct RegistryCore {
     hearing: Hearing,
     /// Soft: lives of agents that want to join while another of the same agent may go on.
     newcomers: BTreeMap<AgentId, Newcomer>,
+    /// Soft: lives of agents of which the last word was that they leave: nothing of them runs.
+    left: BTreeMap<AgentId, Incarnation>,
 }
 
 impl RegistryCore {
@@ -118,6 +120,7 @@ impl RegistryCore {
             silences: BTreeSet::new(),
             hearing: Hearing::new(options.agent_timeout),
             newcomers: BTreeMap::new(),
+            left: BTreeMap::new(),
         }
     }
 
@@ -172,9 +175,7 @@ impl RegistryCore {
             Some(agent) if agent.facts == *facts && !agent.gone => {}
             known => {
                 // That the life before is over is not to be inferred from its silence.
-                if known.is_some_and(|agent| {
-                    agent.away && !agent.gone && hello.ended.contains(&agent.facts.incarnation)
-                }) {
+                if known.is_some_and(|agent| agent.away && !agent.gone && self.is_known_over(agent, hello)) {
                     self.append(now, RegistryRecord::AgentReturned { agent: id.clone() }, out);
                 }
                 self.append(now, RegistryRecord::AgentJoined { facts: facts.clone() }, out);
@@ -186,6 +187,12 @@ impl RegistryCore {
         self.react(now, out);
     }
 
+    /// True where the last life of an agent has said that it is over, or the next one says so.
+    fn is_known_over(&self, agent: &Agent, hello: &Hello) -> bool {
+        let AgentFacts { id, incarnation, .. } = &*agent.facts;
+        hello.ended.contains(incarnation) || self.left.get(id) == Some(incarnation)
+    }
+
     fn on_beat(&mut self, now: Time, reply: Option<ReplyTo>, beat: &Beat, out: &mut Vec<Output>) {
         let known = self.agents.get(&beat.agent);
         let known = known.filter(|agent| agent.facts.incarnation == beat.incarnation && !agent.gone);
@@ -193,7 +200,8 @@ impl RegistryCore {
             // What it runs has ended, and what is sent to it is lost: nobody is to wait for its silence.
             (Some(agent), _) if beat.leaving => {
                 let is_there = agent.is_there();
-                self.stop_listening(&beat.agent);
+                self.miss(&beat.agent);
+                self.left.insert(beat.agent.clone(), beat.incarnation);
                 if is_there {
                     self.append(now, RegistryRecord::AgentUnreachable { agent: beat.agent.clone() }, out);
                 }
@@ -219,6 +227,8 @@ impl RegistryCore {
 
     /// Takes every agent that is there as heard now.
     fn hear_all(&mut self, now: Time) {
+        // Nobody has said anything for that.
+        self.newcomers.clear();
         let there: Vec<AgentId> =
             self.agents.iter().filter(|(_, agent)| agent.is_there()).map(|(id, _)| id.clone()).collect();
         there.iter().for_each(|id| self.hear(now, id));
@@ -231,6 +241,7 @@ impl RegistryCore {
         }
         self.stop_listening(id);
         self.missed.remove(id);
+        self.left.remove(id);
         self.heard.insert(id.clone(), now);
         self.silences.insert((now, id.clone()));
     }
@@ -238,8 +249,13 @@ impl RegistryCore {
     fn stop_listening(&mut self, id: &AgentId) {
         if let Some(before) = self.heard.remove(id) {
             self.silences.remove(&(before, id.clone()));
-            self.missed.insert(id.clone(), before);
         }
+    }
+
+    /// Nothing more is expected of it for now.
+    fn miss(&mut self, id: &AgentId) {
+        self.missed.extend(self.heard.get(id).map(|heard_at| (id.clone(), *heard_at)));
+        self.stop_listening(id);
     }
 
     /// When the next agent may have been silent for the timeout, as far as it could have been heard.
@@ -253,7 +269,7 @@ impl RegistryCore {
         while self.next_silence().is_some_and(|silent_at| silent_at <= now)
             && let Some((_, id)) = self.silences.first().cloned()
         {
-            self.stop_listening(&id);
+            self.miss(&id);
             if self.agents.get(&id).is_some_and(Agent::is_there) {
                 self.append(now, RegistryRecord::AgentUnreachable { agent: id }, out);
             }

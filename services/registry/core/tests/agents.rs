@@ -48,9 +48,13 @@ fn an_agent_that_says_that_it_leaves_is_not_waited_for() {
     house.last_beat("m1", 1);
     assert_eq!(house.wrote(), ["m1 joined", "m1 unreachable"]);
     house.pass(Span::from_secs(200));
-    house.hello(&facts("m1", 2, 1));
+    house.hello_of_a_stranger(&facts("m1", 2, 1));
     let wrote = house.wrote();
-    assert_eq!(wrote, ["m1 joined", "m1 unreachable", "m1 returned", "m1 joined"], "it knows that 1 is over");
+    assert_eq!(
+        wrote,
+        ["m1 joined", "m1 unreachable", "m1 returned", "m1 joined"],
+        "1 has said that it is over"
+    );
     assert_eq!(house.views()[0].state, AgentState::Ready);
 }
 

@@ -90,13 +90,19 @@ impl Kept {
         asked.map(lacking).collect()
     }
 
-    /// True where one more task of this takes nothing that is kept once so much more is free. What `own` names is the
-    /// queue's own.
-    pub(crate) fn is_left(&self, need: &Need, own: Option<&Bound>, freed: &Vector) -> bool {
+    /// True where one more task of this takes nothing that is kept once so much more is free, and so much is taken. What `own`
+    /// names is the queue's own.
+    pub(crate) fn is_left(
+        &self,
+        need: &Need,
+        own: Option<&Bound>,
+        (freed, taken): (&[&Vector], &Vector),
+    ) -> bool {
         let asked = need.iter().filter(|(dim, amount)| *amount > 0 && own.is_none_or(|own| !own.names(*dim)));
         { asked }.all(|(dim, amount)| {
-            let free = self.free.get(dim).saturating_add(freed.get(dim));
-            free.saturating_sub(self.missing(dim)) >= amount
+            let freed =
+                freed.iter().fold(self.free.get(dim), |sum, freed| sum.saturating_add(freed.get(dim)));
+            freed.saturating_sub(taken.get(dim)).saturating_sub(self.missing(dim)) >= amount
         })
     }
 

@@ -545,7 +545,7 @@ impl Pool {
     fn hold(&self, slot: u32, claim: Option<(Epoch, GrantId)>, free: &mut Free) {
         if let Some(facts) = &self.fleet.get(slot).facts {
             let held = self.preempting.claims.on(&facts.agent, claim);
-            held.for_each(|need| free.subtract(need, 1, None));
+            held.for_each(|claim| free.set_aside(&claim.need, &claim.named));
         }
     }
 

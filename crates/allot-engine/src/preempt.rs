@@ -59,9 +59,9 @@ pub(crate) struct Preempting {
     fresh: bool,
     /// True where something else has changed since then.
     stirred: bool,
-    /// True where that was for what came to wait, while grants were on their way.
+    /// True where a search was put off until grants have their answers.
     again: bool,
-    /// True where the next search is for what came to wait before the last one alone.
+    /// True where the next search was put off before.
     repeats: bool,
     /// Gangs for which nobody is stopped before then, and for how long that is.
     off_until: BTreeMap<JobId, (Time, Span)>,
@@ -112,7 +112,7 @@ impl Preempting {
 
     /// Something came to wait, or queues are set otherwise.
     pub(crate) fn on_demand(&mut self) {
-        (self.fresh, self.repeats) = (true, false);
+        self.fresh = true;
     }
 
     /// Nobody is stopped for a gang for a while, longer each time: one of its places was refused, so that others were stopped
@@ -132,7 +132,7 @@ impl Preempting {
         if !self.is_idle() {
             placements.iter().for_each(|placement| self.incumbents.add(placement, at, dims));
             self.stirred = true;
-            if std::mem::take(&mut self.again) && !self.fresh {
+            if std::mem::take(&mut self.again) {
                 (self.fresh, self.repeats) = (true, true);
             }
         }
@@ -161,11 +161,19 @@ impl Preempting {
         Some(due.max(self.paused_until))
     }
 
-    /// All was asked for that could be: the next search is due when something has changed. Where what was granted just now
-    /// may be stopped for what has come to wait, it is due as soon as that has its place.
-    fn searched(&mut self, now: Time, later: Option<Time>, some_are_on_their_way: bool) {
-        self.again = self.fresh && !self.repeats && some_are_on_their_way;
-        (self.fresh, self.repeats) = (false, false);
+    /// Puts a search off until grants that are on their way have their answers; once, as there may be some at all times.
+    fn wait_for_answers(&mut self, now: Time) -> bool {
+        if self.repeats {
+            return false;
+        }
+        (self.again, self.fresh, self.stirred) = (true, false, true);
+        self.quiet_until = now + SEARCH_EVERY;
+        true
+    }
+
+    /// All was asked for that could be: the next search is due when something has changed.
+    fn searched(&mut self, now: Time, later: Option<Time>) {
+        (self.again, self.fresh, self.repeats) = (false, false, false);
         self.stirred = false;
         self.quiet_until = now + SEARCH_EVERY;
         self.later = later;
@@ -319,6 +327,10 @@ pub(crate) fn ask(pool: &mut Pool, flight: &mut Flight, epoch: Epoch, now: Time,
     if pool.next_search().is_none_or(|at| at > now) {
         return;
     }
+    // What is granted just now may be what is stopped first.
+    if flight.count() > 0 && pool.preempting.wait_for_answers(now) {
+        return;
+    }
     let (mut later, mut made, mut failed) = (None, 0, 0);
     let mut expected = Expected::default();
     // A job may ask for a guarantee and for its priority.
@@ -330,7 +342,7 @@ pub(crate) fn ask(pool: &mut Pool, flight: &mut Flight, epoch: Epoch, now: Time,
     {
         let by = (epoch, now);
         let found = if pool.backlog.job(ask.job).together > 1 {
-            gangs::make_places(pool, flight, by, ask, (MOST_PLACES - made, &expected), out)
+            gangs::make_places(pool, flight, by, ask, (MOST_PLACES - made, &mut expected), out)
         } else {
             let without = without.entry(ask.job).or_default();
             make_places(pool, flight, by, ask, MOST_PLACES - made, (&mut expected, without), out)
@@ -343,7 +355,7 @@ pub(crate) fn ask(pool: &mut Pool, flight: &mut Flight, epoch: Epoch, now: Time,
             failed += 1;
         }
     }
-    pool.preempting.searched(now, later, failed > 0 && flight.count() > 0);
+    pool.preempting.searched(now, later);
     // Whoever was left out is next.
     pool.preempting.stirred |= made >= MOST_PLACES;
 }
@@ -378,9 +390,9 @@ fn make_places(
             return Made { all: true, ..made };
         }
         let mut search = Search::new(pool, flight, now, ask, expected);
+        let need = search.need().clone();
         if let Some(slot) = search.will_fit() {
-            let need = search.need().clone();
-            expected.entry(slot).or_default().push(need);
+            expected.fits(slot, pool.backlog.job(ask.job).shape, &need);
             *without += 1;
             made.places += 1;
             continue;
@@ -397,7 +409,8 @@ fn make_places(
         }
         made.places += 1;
         pool.preempting.rate.spend(now, choice.tasks());
-        let Choice { agent, victims, .. } = choice;
+        let Choice { agent, victims, freed, .. } = choice;
+        expected.is_made(&need, &freed);
         let grant = pool.claim(flight, by, ask, agent.clone(), victims.clone());
         let asked = Preemption { epoch, grant, job: id, agent, cause: ask.cause, victims };
         out.push(Output::Say(AllocatorMessage::Preempt(asked)));
@@ -417,9 +430,13 @@ impl Pool {
     ) -> GrantId {
         let grant = GrantId(flight.skip());
         let known = self.backlog.job(ask.job);
-        let (job, need) = (known.key.job(), self.shapes.get(known.shape).need.clone());
-        let asked_at = (!victims.is_empty()).then_some(now);
-        self.begin_claim((epoch, grant), Claim { job, agent, need, victims, asked_at, settled: true });
+        let (job, shape) = (known.key.job(), self.shapes.get(known.shape));
+        let (need, request) = (shape.need.clone(), shape.request.clone());
+        victims.iter().for_each(|victim| self.preempting.incumbents.stop(victim));
+        let free = self.fleet.find(&agent).map(|slot| self.free_to_be(slot, flight));
+        let named = free.filter(|free| free.names_any(&request)).and_then(|free| free.take(&request));
+        let (named, asked_at) = (named.unwrap_or_default(), (!victims.is_empty()).then_some(now));
+        self.begin_claim((epoch, grant), Claim { job, agent, need, named, victims, asked_at, settled: true });
         grant
     }
 }

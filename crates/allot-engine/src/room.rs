@@ -133,6 +133,23 @@ impl Free {
         self.pieces.retain_mut(|pieces| pieces.recount(left.get(&pieces.name)));
     }
 
+    /// Takes away what one task would get that asks for this.
+    pub(crate) fn give(&mut self, need: &Need, request: &Request) {
+        let named = if self.names_any(request) { self.take(request) } else { None };
+        self.subtract(need, 1, named.as_ref());
+    }
+
+    /// Takes away what is set aside for a task, as far as it is there: of the items and ranges these, where they are known.
+    pub(crate) fn set_aside(&mut self, need: &Need, named: &Resources) {
+        self.amounts.subtract_need(need, 1);
+        for (name, amount) in named.iter() {
+            let Some(left) = self.named.get(name).map(|has| rest_of(has, amount)) else { continue };
+            self.named.set(name.clone(), left);
+        }
+        let left = &self.named;
+        self.pieces.retain_mut(|pieces| pieces.recount(left.get(&pieces.name)));
+    }
+
     /// Gives back what [`Free::subtract`] took for `count` tasks of the shape.
     pub(crate) fn add(&mut self, shape: &Shape, count: u64, named: Option<&Resources>) {
         self.amounts.add_need(&shape.need, count);
@@ -230,6 +247,26 @@ impl Pieces {
             (Some(_), _) => wanted.is_multiple_of(WHOLE) && self.whole(0) >= wanted,
             (None, _) => wanted.is_multiple_of(WHOLE),
         }
+    }
+}
+
+/// What is left of an amount without another, as far as that is in it.
+fn rest_of(has: &Amount, taken: &Amount) -> Amount {
+    match (has, taken) {
+        (Amount::Items(has), Amount::Items(taken)) => {
+            let left = |(item, amount): (&String, &u64)| {
+                (item.clone(), amount.saturating_sub(taken.get(item).copied().unwrap_or(0)))
+            };
+            Amount::Items(has.iter().map(left).collect())
+        }
+        (Amount::Ranges(has), Amount::Ranges(taken)) => {
+            let mut left = has.clone();
+            // One by one, as some may not be there.
+            let numbers = taken.iter().flat_map(|(first, last)| first..=last);
+            numbers.for_each(|number| _ = left.remove(number, number));
+            Amount::Ranges(left)
+        }
+        _ => has.clone(),
     }
 }
 

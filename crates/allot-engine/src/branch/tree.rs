@@ -428,10 +428,15 @@ impl Tree {
     }
 
     /// True where one more task of this, which is guaranteed by this branch or by none, takes nothing that is kept for others
-    /// once so much more is free.
-    pub(crate) fn leaves_kept(&self, need: &Need, guaranteed_by: Option<u32>, freed: &Vector) -> bool {
+    /// once so much more is free, and so much is taken.
+    pub(crate) fn leaves_kept(
+        &self,
+        need: &Need,
+        guaranteed_by: Option<u32>,
+        changes: (&[&Vector], &Vector),
+    ) -> bool {
         let own = guaranteed_by.and_then(|branch| self.get(branch).kept());
-        self.kept.is_idle() || self.kept.is_left(need, own, freed)
+        self.kept.is_idle() || self.kept.is_left(need, own, changes)
     }
 
     /// The nearest branch that has no room for so many tasks more, going up.

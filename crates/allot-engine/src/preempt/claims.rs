@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use allot_model::{AgentId, Epoch, GrantId, JobId, Preemption, Time, Victim};
+use allot_model::{AgentId, Epoch, GrantId, JobId, Preemption, Resources, Time, Victim};
 
 use crate::dims::Need;
 
@@ -12,6 +12,8 @@ pub(crate) struct Claim {
     pub(crate) job: JobId,
     pub(crate) agent: AgentId,
     pub(crate) need: Need,
+    /// The items and ranges that it is to get, where that is known.
+    pub(crate) named: Resources,
     /// Who is stopped for it.
     pub(crate) victims: Vec<Victim>,
     /// When it was asked for, until there is an answer.
@@ -90,10 +92,10 @@ impl Claims {
     }
 
     /// What claims on an agent hold: all, or those that come before one of them, which has what is left.
-    pub(crate) fn on(&self, agent: &AgentId, before: Option<ClaimKey>) -> impl Iterator<Item = &Need> {
+    pub(crate) fn on(&self, agent: &AgentId, before: Option<ClaimKey>) -> impl Iterator<Item = &Claim> {
         let here = self.by_agent.get(agent).into_iter().flatten();
         let earlier = here.filter(move |key| before.is_none_or(|before| **key < before));
-        earlier.filter_map(|key| self.all.get(key)).map(|claim| &claim.need)
+        earlier.filter_map(|key| self.all.get(key))
     }
 
     /// True where none of another job comes before it on its agent.
@@ -124,6 +126,6 @@ impl Claim {
     /// What was told of a preemption.
     pub(crate) fn told(preemption: Preemption, need: Need) -> Self {
         let Preemption { job, agent, victims, .. } = preemption;
-        Self { job, agent, need, victims, asked_at: None, settled: true }
+        Self { job, agent, need, named: Resources::new(), victims, asked_at: None, settled: true }
     }
 }

@@ -11,6 +11,7 @@ use allot_model::{AgentId, AllocatorMessage, Epoch, GrantId, JobId, Preemption, 
 
 use super::victims::{Ask, Choice, Expected, Search};
 use super::{MOST_PLACES, Made, Standing, standing};
+use crate::dims::Vector;
 use crate::engine::Output;
 use crate::flight::Flight;
 use crate::gang::Seats;
@@ -36,7 +37,7 @@ pub(super) fn make_places(
     flight: &mut Flight,
     by: (Epoch, Time),
     ask: Ask,
-    (most, expected): (usize, &Expected),
+    (most, expected): (usize, &mut Expected),
     out: &mut Vec<Output>,
 ) -> Made {
     let job = pool.backlog.job(ask.job);
@@ -71,26 +72,28 @@ fn places_among(
     pool: &mut Pool,
     flight: &mut Flight,
     by: (Epoch, Time),
-    (ask, together, expected): (Ask, usize, &Expected),
+    (ask, together, expected): (Ask, usize, &mut Expected),
     value: &str,
     later: &mut Option<Time>,
 ) -> Vec<Place> {
     let (epoch, now) = by;
     let mut note_later = |at: Option<Time>| *later = [*later, at].into_iter().flatten().min();
     let (mut places, mut stopped, mut makes_room): (Vec<Place>, u64, bool) = (Vec::new(), 0, false);
+    let mut trial = expected.clone();
     while places.len() < together {
-        let mut search = Search::new(pool, flight, now, ask, expected).among(value);
-        let (agent, victims) = if let Some(slot) = search.fits() {
-            (search.agent(slot), Vec::new())
+        let mut search = Search::new(pool, flight, now, ask, &trial).among(value);
+        let need = search.need().clone();
+        let (agent, victims, freed) = if let Some(slot) = search.fits() {
+            (search.agent(slot), Vec::new(), Vector::default())
         } else if let Some(slot) = search.will_fit() {
             makes_room = true;
-            (search.agent(slot), Vec::new())
+            (search.agent(slot), Vec::new(), Vector::default())
         } else {
             let best = search.best();
             note_later(search.later);
-            let Some(Choice { agent, victims, .. }) = best else { break };
+            let Some(Choice { agent, victims, freed, .. }) = best else { break };
             makes_room = true;
-            (Some(agent), victims)
+            (Some(agent), victims, freed)
         };
         stopped += victims.iter().map(|victim| victim.run.tasks.count()).sum::<u64>();
         let allowed_at = pool.preempting.rate.allows_at(now, stopped);
@@ -98,12 +101,15 @@ fn places_among(
             note_later(allowed_at);
             break;
         };
+        trial.is_made(&need, &freed);
         let grant = pool.claim(flight, by, ask, agent.clone(), victims.clone());
         places.push(Place { grant, agent, victims });
     }
     // Where all of them are free as they are, something else is in its way.
     if places.len() < together || !makes_room {
         places.drain(..).for_each(|place| _ = pool.give_up((epoch, place.grant)));
+    } else {
+        *expected = trial;
     }
     places
 }

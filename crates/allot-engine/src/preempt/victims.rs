@@ -33,11 +33,35 @@ pub(crate) struct Ask {
 pub(crate) struct Choice {
     pub(crate) agent: AgentId,
     pub(crate) victims: Vec<Victim>,
+    /// What they hold on all agents.
+    pub(crate) freed: Vector,
     harm: Harm,
 }
 
-/// What tasks need that will fit on an agent once those have ended that are being stopped there.
-pub(crate) type Expected = BTreeMap<u32, Vec<Need>>;
+/// What comes of the places that were made in a pass.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Expected {
+    /// The shapes of tasks that will fit on an agent once those have ended that are being stopped there.
+    on: BTreeMap<u32, Vec<u32>>,
+    /// What all of them take.
+    taken: Vector,
+    /// What becomes free for them.
+    freed: Vector,
+}
+
+impl Expected {
+    /// A task will fit on an agent.
+    pub(crate) fn fits(&mut self, slot: u32, shape: u32, need: &Need) {
+        self.on.entry(slot).or_default().push(shape);
+        self.taken.add_need(need, 1);
+    }
+
+    /// A place is held for a task, for which so much becomes free.
+    pub(crate) fn is_made(&mut self, need: &Need, freed: &Vector) {
+        self.taken.add_need(need, 1);
+        freed.iter().for_each(|(dim, amount)| self.freed.add(dim, amount));
+    }
+}
 
 /// What a choice costs: the less the better.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,12 +141,15 @@ impl<'a> Search<'a> {
 
     /// An agent where the job's task fits as it is.
     pub(crate) fn fits(&self) -> Option<u32> {
+        if !self.is_within_limits() || !self.leaves_kept(&Vector::default()) {
+            return None;
+        }
         let mut found = None;
         self.pool.fleet.each_fitting(self.shape, |slot, agent| {
             let here = agent.facts.as_ref().and_then(|facts| self.suitable(&facts.agent));
             found = here.filter(|_| {
                 let free = self.pool.free_for(slot, self.flight, None);
-                free.is_some_and(|free| free.holds(self.shape)) && self.is_within_limits()
+                free.is_some_and(|free| free.holds(self.shape))
             });
             found.is_some()
         });
@@ -239,7 +266,7 @@ impl<'a> Search<'a> {
                 chosen.push(unit);
                 if self.suffices(&room) {
                     self.leave_out(&mut room, &mut chosen);
-                    return Some(Choice::of(agent, &chosen));
+                    return Some(Choice::of(agent, &chosen, room.freed));
                 }
             }
         }
@@ -275,7 +302,10 @@ impl<'a> Search<'a> {
     /// An agent as it is, and the job's task as if it had started.
     fn room<'b>(&self, slot: u32, agent: &'b AgentId) -> Room<'a, 'b> {
         let mut free = self.pool.free_to_be(slot, self.flight);
-        self.expected.get(&slot).into_iter().flatten().for_each(|need| free.subtract(need, 1, None));
+        for shape in self.expected.on.get(&slot).into_iter().flatten() {
+            let shape = self.pool.shapes.get(*shape);
+            free.give(&shape.need, &shape.request);
+        }
         let mut after = self.before.clone();
         after.start(self.branch, &self.shape.need);
         Room { pool: self.pool, agent, free, after, freed: Vector::default(), tasks: 0 }
@@ -283,10 +313,17 @@ impl<'a> Search<'a> {
 
     /// True where a task of the job can start then.
     fn suffices(&self, room: &Room<'_, '_>) -> bool {
-        let (tree, need) = (&self.pool.backlog.queues.tree, &self.shape.need);
         room.free.holds(self.shape)
-            && room.after.is_within_limits(self.branch, need)
-            && tree.leaves_kept(need, self.assured_by(), &room.freed)
+            && room.after.is_within_limits(self.branch, &self.shape.need)
+            && self.leaves_kept(&room.freed)
+    }
+
+    /// True where the job's task takes nothing that is kept for others, once so much is free beside what becomes free for
+    /// others.
+    fn leaves_kept(&self, freed: &Vector) -> bool {
+        let (tree, expected) = (&self.pool.backlog.queues.tree, self.expected);
+        let changes = (&[freed, &expected.freed][..], &expected.taken);
+        tree.leaves_kept(&self.shape.need, self.assured_by(), changes)
     }
 
     /// The branch by which the job's next task is guaranteed, if it is.
@@ -342,7 +379,7 @@ impl Room<'_, '_> {
 }
 
 impl Choice {
-    fn of(agent: &AgentId, chosen: &[Unit<'_>]) -> Self {
+    fn of(agent: &AgentId, chosen: &[Unit<'_>], freed: Vector) -> Self {
         let parts = || chosen.iter().flat_map(|unit| &unit.parts);
         let harm = Harm {
             priority: parts().map(|(incumbent, _)| incumbent.priority).max().unwrap_or(i32::MIN),
@@ -358,7 +395,7 @@ impl Choice {
                 None => victims.push(next),
             }
         }
-        Self { agent: agent.clone(), victims, harm }
+        Self { agent: agent.clone(), victims, freed, harm }
     }
 
     pub(crate) fn tasks(&self) -> u64 {

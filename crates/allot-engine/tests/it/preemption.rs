@@ -765,7 +765,8 @@ proptest! {
             cluster.add_job(read(id, (of, priority, tasks, 1, true)));
             let began = stopped;
             loop {
-                cluster.pass();
+                // What is granted is known to have its place before others are stopped.
+                while !cluster.pass().is_empty() && cluster.asked.is_empty() {}
                 if cluster.asked.is_empty() {
                     break;
                 }

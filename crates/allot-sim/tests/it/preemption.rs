@@ -190,6 +190,109 @@ fn tasks_are_stopped_when_they_may_be_and_for_whom_the_policy_says() {
             vec!["0 low.0 m1", "0 low.1 m2", "5 gang.0 m1", "5 gang.1 m2", "15 low.0 m1", "15 low.1 m2"],
         ),
     ];
+    check_all(cases);
+}
+
+#[test]
+fn what_is_made_free_is_for_whom_it_was_made() {
+    let priority = "priority:preempt=priority";
+    let kept =
+        |cpus: u32| format!("queues: {{G: {{guarantee: {{cpus: {cpus}}}, hold_back: always}}, Q: {{}}}}");
+    let (kept_one, kept_two) = (kept(1), kept(2));
+    let cases = [
+        (
+            "each place has devices of its own",
+            priority,
+            "",
+            "
+  - {at: 0, agent: m1, resources: {gpus: 2}}
+  - {at: 0, submit: a, tasks: 2, resources: {gpus: 0.6}, run: 100}
+  - {at: 1, submit: g, tasks: 2, gang: true, priority: 5, resources: {gpus: 0.6}, run: 10}"
+                .to_owned(),
+            vec!["0 a.0 m1", "0 a.1 m1", "1 g.0 m1", "1 g.1 m1", "11 a.0 m1", "11 a.1 m1"],
+        ),
+        (
+            "nobody is stopped where too few whole devices can be made free",
+            priority,
+            "",
+            "
+  - {at: 0, agent: m1, resources: {gpus: 4}}
+  - {at: 0, submit: y, priority: 9, resources: {gpus: 0.4}, run: 100}
+  - {at: 0, submit: z, tasks: 2, priority: 8, resources: {gpus: 0.7}, run: 100}
+  - {at: 0, submit: x, priority: 1, resources: {gpus: 0.5}, run: 100}
+  - {at: 1, submit: g, tasks: 2, gang: true, priority: 5, resources: {gpus: 1}, run: 10}"
+                .to_owned(),
+            vec!["0 y.0 m1", "0 z.0 m1", "0 z.1 m1", "0 x.0 m1", "100 g.0 m1", "100 g.1 m1"],
+        ),
+        (
+            "two places leave what is held back",
+            priority,
+            &kept_one,
+            "
+  - {at: 0, agent: m1, resources: {cpus: 5}}
+  - {at: 0, submit: low, queue: Q, tasks: 3, run: 100}
+  - {at: 1, submit: high, queue: Q, tasks: 2, resources: {cpus: 2}, priority: 5, run: 400}
+  - {at: 2, submit: g, queue: G, run: 10}"
+                .to_owned(),
+            vec!["0 low.0 m1", "0 low.1 m1", "0 low.2 m1", "1 high.0 m1", "1 high.1 m1", "2 g.0 m1"],
+        ),
+        (
+            "a gang leaves what is held back",
+            priority,
+            &kept_two,
+            "
+  - {at: 0, agent: m1, resources: {cpus: 4}}
+  - {at: 0, submit: low, queue: Q, run: 300}
+  - {at: 1, submit: high, queue: Q, tasks: 4, gang: true, priority: 5, run: 50}
+  - {at: 2, submit: g, queue: G, tasks: 2, run: 300}"
+                .to_owned(),
+            vec!["0 low.0 m1", "2 g.0 m1", "2 g.1 m1"],
+        ),
+        (
+            "a gang leaves alone what a job before it is about to get",
+            priority,
+            "",
+            "
+  - {at: 0, agent: m1, resources: {cpus: 2}}
+  - {at: 0, agent: m2, resources: {cpus: 1}}
+  - {at: 0, submit: L, tasks: 2, gang: true, priority: 0, run: 100}
+  - {at: 0, submit: X, tasks: 1, priority: 1, run: 100}
+  - {at: 1, submit: s, tasks: 2, priority: 5, run: 10}
+  - {at: 1, submit: g, tasks: 2, gang: true, priority: 4, run: 10}"
+                .to_owned(),
+            vec![
+                "0 X.0 m2",
+                "0 L.0 m1",
+                "0 L.1 m1",
+                "1 s.0 m1",
+                "1 s.1 m1",
+                "11 g.0 m1",
+                "11 g.1 m1",
+                "21 L.0 m1",
+                "21 L.1 m1",
+            ],
+        ),
+        (
+            "who has just got a place is the first to lose it, and at once",
+            priority,
+            "",
+            "
+  - {at: 0, agent: m1, resources: {cpus: 2}}
+  - {at: 0, submit: X, priority: 5, run: 10}
+  - {at: 0, submit: Y, priority: 5, run: 20}
+  - {at: 1, submit: J, priority: 2, resources: {cpus: 2}, run: 10}
+  - {at: 2, submit: L, tasks: 2, priority: 0, run: 50}"
+                .to_owned(),
+            vec!["0 X.0 m1", "0 Y.0 m1", "10 L.0 m1", "20 L.1 m1", "20 J.0 m1", "30 L.0 m1", "30 L.1 m1"],
+        ),
+    ];
+    check_all(cases);
+}
+
+/// What each is about, the policy, the queues, the events, and the grants that come of them.
+type Case<'a> = (&'a str, &'a str, &'a str, String, Vec<&'a str>);
+
+fn check_all<'a>(cases: impl IntoIterator<Item = Case<'a>>) {
     for (name, policy, queues, events, expected) in cases {
         let workload = yaml(&format!("{queues}\nevents:{events}\nuntil: 300\n")).workload;
         assert_eq!(grants(&workload, &run(&workload, policy)), expected, "{name}");

@@ -68,7 +68,7 @@ impl Cluster<'_> {
         self.write_of(node, || format!("is cut off for {lasts}"));
         let whole = ways > 1;
         if whole && is_agent {
-            if self.fate.chance(150) {
+            if self.fate.chance(500) {
                 self.meet_stranger(node);
             }
             let agent = self.party(node);

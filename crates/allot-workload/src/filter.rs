@@ -68,6 +68,8 @@ pub struct Selection {
     pub jobs: Vec<LogJob>,
     /// How many processors the machine of the log had, where the log says so.
     pub machine_procs: Option<u64>,
+    /// How many were left out for nothing but that a smaller machine was given than they need.
+    pub too_large: usize,
 }
 
 impl Selection {
@@ -77,12 +79,15 @@ impl Selection {
     /// # Errors
     /// [`InvalidLog`], which names the line.
     pub fn read(bytes: &[u8], filter: Filter, machine_procs: Option<u64>) -> Result<Self, InvalidLog> {
-        let mut jobs: Vec<LogJob> = Vec::new();
+        let (mut jobs, mut too_large) = (Vec::<LogJob>::new(), 0);
         let said = swf::read(bytes, |row, said| {
-            jobs.extend(filter.choose(&row, machine_procs.or(said).unwrap_or(u64::MAX)));
+            let own = said.unwrap_or(u64::MAX);
+            let chosen = filter.choose(&row, machine_procs.unwrap_or(own));
+            too_large += usize::from(chosen.is_none() && filter.choose(&row, own).is_some());
+            jobs.extend(chosen);
         })?;
         jobs.sort_by_key(|job| job.submit_s);
-        Ok(Self { jobs, machine_procs: said })
+        Ok(Self { jobs, machine_procs: said, too_large })
     }
 }
 

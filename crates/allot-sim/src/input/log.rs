@@ -76,7 +76,7 @@ impl Workload {
         let mut builder = Builder::default();
         let given = join(&mut builder, &settings.agents)?;
         let machine = (!settings.agents.is_empty()).then_some(given.total);
-        let Selection { jobs, machine_procs } = Selection::read(bytes, settings.filter, machine)?;
+        let Selection { jobs, machine_procs, too_large } = Selection::read(bytes, settings.filter, machine)?;
         let processors = match machine {
             Some(_) => given,
             None => join(&mut builder, &[whole_machine(machine_procs.ok_or(UnusableLog::NoMachine)?)])?,
@@ -91,7 +91,7 @@ impl Workload {
             }
         }
         let workload = reader.builder.finish();
-        let left_out = before - workload.jobs.len();
+        let left_out = too_large + before - workload.jobs.len();
         Ok((workload, left_out))
     }
 }
@@ -220,7 +220,7 @@ mod tests {
         };
         assert_eq!(tasks("1x{cpus: 8}"), (vec![(2, 1, 1), (1, 1, 1)], 0));
         assert_eq!(tasks("4x{cpus: 1}"), (vec![(2, 1, 1), (1, 4, 4)], 0));
-        assert_eq!(tasks("3x{cpus: 1}").0, [(2, 1, 1)], "the machine has three processors");
+        assert_eq!(tasks("3x{cpus: 1}"), (vec![(2, 1, 1)], 1), "the machine has three processors");
     }
 
     #[test]

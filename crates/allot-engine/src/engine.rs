@@ -157,8 +157,10 @@ impl Engine {
             return Vec::new();
         }
         self.pool.advance(now);
-        let mut out = Vec::new();
+        let (mut out, rate) = (Vec::new(), self.pool.preempting.rate.clone());
         crate::pass::run(&mut self.pool, &mut self.flight, &self.limits, REHEARSAL, now, &mut out);
+        self.pool.give_up_all(REHEARSAL);
+        self.pool.preempting.rate = rate;
         let mut grants = Vec::new();
         for output in out {
             let Output::Say(AllocatorMessage::Grant(grant)) = output else { continue };

@@ -231,6 +231,12 @@ impl Pool {
         Some(claim)
     }
 
+    /// The same of all that were asked for in an epoch.
+    pub(crate) fn give_up_all(&mut self, epoch: Epoch) {
+        let keys = self.preempting.claims.keys().into_iter();
+        keys.filter(|key| key.0 == epoch).for_each(|key| _ = self.give_up(key));
+    }
+
     /// A claim is not wanted any more. Who is stopped for it by now is, and who may yet be counts again once that is known.
     fn let_go(&mut self, key: ClaimKey) {
         let is_answered = self.preempting.claims.get(key).is_some_and(|claim| claim.asked_at.is_none());

@@ -309,6 +309,22 @@ fn whole_gangs_are_stopped_or_none_of_it() {
     assert_eq!(cluster.running(3), 1);
 }
 
+#[test]
+fn who_only_rehearses_stops_nobody_and_holds_nothing() {
+    let mut cluster = Cluster::new(policy("priority:preempt=priority"));
+    cluster.agent("m", "cpus=1000").agent("n", "cpus=2000");
+    fill(&mut cluster, vec![soft(1, "q", 1, 2, "cpus=1000")]);
+    cluster.add_job(PoolJob { priority: 10, ..job(3, "q", 1, "cpus=2000") });
+    cluster.add_job(urgent_gang(4, "q", 2)).hear();
+    for _ in 0..2 {
+        second(&mut cluster);
+        assert!(cluster.engine.rehearse(cluster.now).is_empty());
+        for id in [3, 4] {
+            assert!(cluster.engine.explain(JobId(id)).unwrap().room_made.is_empty(), "{id}");
+        }
+    }
+}
+
 /// A gang of so many tasks of one cpu each, of priority 10.
 fn urgent_gang(id: u64, of: &str, tasks: u32) -> PoolJob {
     PoolJob { priority: 10, min_tasks: tasks, ..job(id, of, tasks, "cpus=1000") }

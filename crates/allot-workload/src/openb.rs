@@ -53,6 +53,9 @@ pub struct InvalidList {
     pub message: String,
 }
 
+/// The most GPUs that a node may have.
+const MOST_GPUS: u64 = 1_024;
+
 /// Reads a list of nodes: CSV with the columns `sn`, `cpu_milli`, `memory_mib`, `gpu`, `model`, in any order, among
 /// others, plain or gzip.
 ///
@@ -67,7 +70,7 @@ pub fn parse_nodes(bytes: &[u8]) -> Result<Vec<Node>, InvalidList> {
             name: row.text(name).to_owned(),
             cpu_milli: row.number(cpu)?,
             memory_mib: row.number(memory)?,
-            gpus: row.number(gpus)?,
+            gpus: row.devices(gpus)?,
             model: row.text(model).to_owned(),
         })
     };
@@ -255,6 +258,17 @@ impl Row<'_> {
             let given: String = text.chars().take(40).collect();
             self.wrong(format!("{}: {given:?} is not a whole number, or too large", column.name))
         })
+    }
+
+    /// The GPUs of a node, each of which is a device of its own.
+    fn devices(&self, column: Column) -> Result<u64, InvalidList> {
+        match self.number(column)? {
+            count @ ..=MOST_GPUS => Ok(count),
+            count => {
+                Err(self
+                    .wrong(format!("{}: {count} is given, and a node has {MOST_GPUS} at most", column.name)))
+            }
+        }
     }
 
     /// `count` whole GPUs, or the `share` of one.

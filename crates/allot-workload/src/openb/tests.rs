@@ -46,6 +46,8 @@ fn errors_name_the_line_and_the_column() {
         let error = parse_pods(text.as_bytes()).expect_err(message).to_string();
         assert!(error.starts_with(message), "{error}");
     }
+    let many = parse_nodes(NODES.replace(",2,P100", ",24424342,P100").as_bytes()).unwrap_err();
+    assert_eq!(many.to_string(), "line 2: gpu: 24424342 is given, and a node has 1024 at most");
     assert!(parse_nodes(&[0x1f, 0x8b, 0]).unwrap_err().to_string().starts_with("line 0: the file cannot be"));
 }
 

@@ -54,8 +54,12 @@ impl Cluster<'_> {
                 self.plan(at, Event::Boot(node));
             }
         }
-        let end = self.now + self.options.safety;
+        let end = self.now + self.options.until_healed();
         self.plan(end, Event::Heal);
+        if self.options.outage.is_some() {
+            let at = self.now + self.fate.span(Span::from_secs(10), self.options.safety);
+            self.plan(at, Event::Outage);
+        }
         for fault in [Fault::Cut, Fault::Crash, Fault::Agent, Fault::Disk] {
             self.plan_fault(fault);
         }

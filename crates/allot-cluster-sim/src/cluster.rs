@@ -15,7 +15,7 @@ use crate::event::{Event, Planned};
 use crate::machine::{Machine, STRANGERS};
 use crate::marks::{Mark, Marks};
 use crate::message::{Message, NodeId, Party, To};
-use crate::options::Options;
+use crate::options::{HOUR, Options};
 use crate::process::{Act, Ending, Heard, Process, Role, name_of};
 use crate::snapshots::Kept;
 use crate::streams::{Inbox, Lease, Ledger};
@@ -69,6 +69,8 @@ pub(crate) struct Cluster<'a> {
     pub(crate) snapshots: Vec<Kept>,
     pub(crate) leases: BTreeMap<Role, Lease>,
     pub(crate) healed: bool,
+    /// Until when nobody reaches the bus.
+    pub(crate) outage_until: Time,
     /// When the last message on each way arrives, so that none overtakes it.
     pub(crate) ways: BTreeMap<(NodeId, NodeId), Time>,
     pub(crate) chronicle: Chronicle,
@@ -103,6 +105,7 @@ impl<'a> Cluster<'a> {
             snapshots: Vec::new(),
             leases: BTreeMap::new(),
             healed: false,
+            outage_until: Time::ZERO,
             ways: BTreeMap::new(),
             chronicle: Chronicle::of(preempt),
             processes: Processes::default(),
@@ -184,6 +187,7 @@ impl<'a> Cluster<'a> {
             Event::Process { node, attempt, number, deed } => self.on_process(node, attempt, number, deed),
             Event::Stranger { node, facts } => self.on_stranger(node, facts),
             Event::Fault(fault) => self.on_fault(fault),
+            Event::Outage => self.begin_outage(),
             Event::Compare => self.compare(),
             Event::Heal => self.heal(),
             Event::Revive => self.revive(),
@@ -397,7 +401,11 @@ impl<'a> Cluster<'a> {
         if self.nodes[id.0].process.is_some() || self.nodes[id.0].retired {
             return;
         }
-        let skew = self.options.skew;
+        let jumps = self.fate.chance(self.options.jumps);
+        let skew = if jumps { HOUR } else { self.options.skew };
+        if jumps {
+            self.marks.see(Mark::ClockJumped);
+        }
         let clock = Clock::drawn(&mut self.fate, skew);
         let node = &mut self.nodes[id.0];
         node.life += 1;
@@ -430,7 +438,11 @@ impl<'a> Cluster<'a> {
         self.after_crash(id);
     }
 
+    /// While nobody reaches the bus there is nothing new to compare with.
     fn compare(&mut self) {
+        if self.is_in_an_outage() {
+            return;
+        }
         let now = self.now;
         let differences: Vec<String> = self
             .nodes

@@ -41,6 +41,8 @@ pub(crate) enum Event {
     Stranger { node: NodeId, facts: Arc<AgentFacts> },
     /// Something breaks.
     Fault(Fault),
+    /// Nobody reaches the bus for a while.
+    Outage,
     /// Services are compared with what the ledger amounts to.
     Compare,
     /// Faults stop.

@@ -7,7 +7,29 @@ use crate::event::{Event, Fault};
 use crate::message::NodeId;
 use crate::process::{Heard, Role};
 
+/// How much rarer all else is that breaks while nobody reaches the bus: that lasts for hours.
+const RARER_IN_AN_OUTAGE: u64 = 60;
+
 impl Cluster<'_> {
+    /// True while nobody reaches the bus.
+    pub(crate) fn is_in_an_outage(&self) -> bool {
+        self.outage_until > self.now
+    }
+
+    /// The bus is away for all: nothing leaves anybody, and nothing arrives.
+    pub(crate) fn begin_outage(&mut self) {
+        let Some(lasts) = self.options.outage.filter(|_| !self.healed) else { return };
+        self.write(|| format!("the bus is away for {lasts}"));
+        self.outage_until = self.now + lasts;
+        for id in (0..self.nodes.len()).map(NodeId) {
+            self.nodes[id.0].cut = [self.outage_until; 2];
+            if self.nodes[id.0].role == Role::Agent {
+                let agent = self.party(id);
+                self.plan(self.outage_until, Event::Tell(agent, Heard::Reconnected));
+            }
+        }
+    }
+
     /// About how often this kind of fault happens.
     fn every(&self, fault: Fault) -> Option<Span> {
         match fault {
@@ -21,6 +43,7 @@ impl Cluster<'_> {
     /// Plans the next fault of this kind.
     pub(crate) fn plan_fault(&mut self, fault: Fault) {
         if let Some(every) = self.every(fault) {
+            let every = if self.is_in_an_outage() { every.times(RARER_IN_AN_OUTAGE) } else { every };
             let at = self.now + self.fate.span(Span::from_millis(1), every.times(2));
             self.plan(at, Event::Fault(fault));
         }

@@ -113,6 +113,9 @@ impl Cluster<'_> {
                 let state = if exit_code == Some(0) { TaskState::Finished } else { TaskState::Failed };
                 let heard = exit_code.is_some() && self.is_alive(agent);
                 self.processes.over(attempt, heard.then_some(state));
+                if self.is_in_an_outage() {
+                    self.marks.see(Mark::EndedInOutage);
+                }
                 let has_output = plan.has_output;
                 self.tell(agent, Heard::Exited { attempt, exit_code, signal, has_output });
                 if let Some(after) = plan.stored_after.filter(|_| has_output) {

@@ -96,6 +96,10 @@ marks! {
     JournalRewritten => "journal rewritten",
     /// A disk that took nothing.
     DiskFull => "agent waited for its disk",
+    /// Nobody reached the bus for hours, and tasks ended meanwhile.
+    EndedInOutage => "task ended while NATS was away for hours",
+    /// The clock of a process is off by much.
+    ClockJumped => "process began with a clock that is off by up to an hour",
     /// What an earlier life left behind ran on.
     TakenBack => "process of an agent's earlier life taken back",
     /// An attempt that did not have its turn.

@@ -37,7 +37,7 @@ pub struct Options {
     pub agents: usize,
     /// How many submissions come.
     pub jobs: usize,
-    /// How long faults go on.
+    /// How long faults go on, apart from an outage.
     pub safety: Span,
     /// The longest a message takes.
     pub delay: Span,
@@ -63,6 +63,10 @@ pub struct Options {
     pub disks: Option<Span>,
     /// How far clocks are apart at most.
     pub skew: Span,
+    /// Of a thousand processes that begin, how many do so with a clock that is off by hours.
+    pub jumps: u32,
+    /// How long nobody reaches the bus, once; never where absent.
+    pub outage: Option<Span>,
     /// About how often an operator does something.
     pub operators: Option<Span>,
     /// How long an agent may be silent.
@@ -81,6 +85,8 @@ pub struct Options {
 pub(crate) const SELDOM: u32 = 3;
 
 const MINUTE: Span = Span::from_secs(60);
+/// How far off a clock is at most that is off by much, and how long an outage takes at least.
+pub(crate) const HOUR: Span = MINUTE.times(60);
 
 /// Something that tasks are stopped for.
 fn any(dice: &mut Dice) -> Preempt {
@@ -112,12 +118,19 @@ impl Options {
             wanted: if dice.chance(300) { Preempt::None } else { any(&mut dice) },
             ..options
         };
+        options.jumps = if dice.chance(100) { u32::try_from(dice.between(20, 300)).unwrap_or(20) } else { 0 };
+        options.outage = dice.chance(50).then(|| dice.span(HOUR, HOUR.times(4)));
         options.lag = if dice.chance(300) { u32::try_from(dice.between(1, 500)).unwrap_or(1) } else { 0 };
         // Nobody is stopped where there is room for all.
         if options.preempt.preempt != Preempt::None && dice.chance(400) {
             (options.agents, options.jobs) = (options.agents.min(2), options.jobs.max(80));
         }
         options
+    }
+
+    /// How long faults go on, with the time in which nobody reaches the bus.
+    pub(crate) fn until_healed(&self) -> Span {
+        self.safety + self.outage.unwrap_or_default()
     }
 
     fn drawn_with(dice: &mut Dice, seed: u64, style: Style) -> Self {
@@ -153,6 +166,8 @@ impl Options {
             agent_crashes: every(dice, 4, 60),
             disks: every(dice, 4, 60),
             skew: if dice.chance(likely) { Span::from_secs(dice.between(0, 20)) } else { Span::ZERO },
+            jumps: 0,
+            outage: None,
             operators: every(dice, 2, 60),
             agent_timeout: Span::from_secs(dice.between(3, 15)),
             wire: dice.chance(125),
@@ -182,7 +197,7 @@ impl fmt::Display for Options {
         )?;
         write!(f, " safety {} delay {} loss {} twice {}", self.safety, self.delay, self.loss, self.twice)?;
         write!(f, " reorder {} late {} lag {}", self.reorder, self.late, self.lag)?;
-        write!(f, " skew {} timeout {}", self.skew, self.agent_timeout)?;
+        write!(f, " skew {} jumps {} timeout {}", self.skew, self.jumps, self.agent_timeout)?;
         write!(f, " crash_at_append {} wire {}", self.crash_at_append, self.wire)?;
         if let Some(SnapshotConfig { every_records, at_least_every, keep_ledger }) = self.snapshots {
             write!(
@@ -198,6 +213,7 @@ impl fmt::Display for Options {
             ("agent_crashes", self.agent_crashes),
             ("disks", self.disks),
             ("operators", self.operators),
+            ("outage", self.outage),
         ];
         kinds.iter().try_for_each(|(name, every)| match every {
             Some(every) => write!(f, " {name} {every}"),

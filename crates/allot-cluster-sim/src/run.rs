@@ -72,7 +72,7 @@ fn play(mut cluster: Cluster<'_>) -> Outcome {
 }
 
 fn play_through(cluster: &mut Cluster<'_>) {
-    let healed_at = START + cluster.options.safety;
+    let healed_at = START + cluster.options.until_healed();
     cluster.until(healed_at, |_| false);
     let ended = cluster.until(healed_at + LIVENESS, Cluster::all_ended);
     if !ended {

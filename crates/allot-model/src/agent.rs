@@ -69,6 +69,8 @@ pub struct Beat {
     pub incarnation: Incarnation,
     /// True in the last one: its process ends, and nothing that is sent to it arrives any more.
     pub leaving: bool,
+    /// What keeps it from working, for people; nothing where nothing does.
+    pub trouble: Option<String>,
 }
 
 /// A run of attempts at tasks of one job: attempt `attempt` at each task of `tasks`.

@@ -306,6 +306,9 @@ pub struct AgentView {
     pub heard_at: Time,
     /// The version of its program.
     pub program_version: String,
+    /// What keeps it from working, as it last said; absent where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// Where an agent stands.

@@ -354,7 +354,15 @@ impl Agent {
                 was_full = true;
             }
             let facts = self.core.facts();
-            let beat = Beat { agent: facts.id.clone(), incarnation: facts.incarnation, leaving: false };
+            let beat = Beat {
+                agent: facts.id.clone(),
+                incarnation: facts.incarnation,
+                leaving: false,
+                trouble: Some(format!(
+                    "its journal {} cannot be written: {error}",
+                    self.journal.path().display()
+                )),
+            };
             if self.is_connected() {
                 said("beat", self.beat(&beat).await);
             }

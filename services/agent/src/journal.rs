@@ -101,6 +101,11 @@ impl Journal {
         }
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Adds an entry to those that the next [`Journal::write`] writes.
     pub(crate) fn push(&mut self, entry: &JournalEntry) {
         // Writing to memory what has only texts for keys cannot fail.

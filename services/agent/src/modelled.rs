@@ -109,7 +109,7 @@ impl Modelled {
     async fn leave(self) -> anyhow::Result<()> {
         if self.client.connection_state() == State::Connected {
             let AgentFacts { id, incarnation, .. } = self.core.facts().clone();
-            let beat = Beat { agent: id, incarnation, leaving: true };
+            let beat = Beat { agent: id, incarnation, leaving: true, trouble: None };
             self.client.publish(self.beat, beat.encode().into()).await?;
         }
         Ok(())

@@ -185,12 +185,16 @@ async fn agents(client: &Client) -> Result<Vec<Agent>, Failure> {
 }
 
 fn table(agents: &[Agent], output: &Output) -> String {
-    let mut table = Table::new(&[
+    const COLUMNS: [&str; 11] = [
         "AGENT", "HOST~", "STATE", "TASKS#", "CPUS#", "MEM#", "GPUS#", "JOINED", "HEARD", "VERSION",
-    ]);
+        "TROUBLE~",
+    ];
+    let is_any_in_trouble = agents.iter().any(|agent| agent.view.trouble.is_some());
+    let columns = COLUMNS.len() - usize::from(!is_any_in_trouble);
+    let mut table = Table::new(&COLUMNS[..columns]);
     for agent in agents {
         let view = &agent.view;
-        table.row([
+        let cells = [
             (&view.agent).into(),
             (&view.host).into(),
             states::agent(view.state),
@@ -201,7 +205,9 @@ fn table(agents: &[Agent], output: &Output) -> String {
             output.clock.show(view.joined_at).into(),
             output.clock.show(view.heard_at).into(),
             (&view.program_version).into(),
-        ]);
+            view.trouble.as_deref().unwrap_or("-").into(),
+        ];
+        table.row(cells.into_iter().take(columns));
     }
     if table.is_empty() { String::new() } else { output.draw(&table) }
 }
@@ -237,7 +243,8 @@ fn facts(agent: &Agent, output: &Output) -> String {
         ("heard", output.clock.show(view.heard_at)),
         ("version", view.program_version.clone()),
     ];
-    for (name, value) in facts {
+    let trouble = view.trouble.clone().map(|trouble| ("trouble", trouble));
+    for (name, value) in facts.into_iter().chain(trouble) {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{name:<15} {value}");
     }
@@ -273,6 +280,7 @@ mod tests {
                 joined_at: NOW - Span::from_secs(7200),
                 heard_at: NOW - Span::from_secs(1),
                 program_version: "0.1.0".into(),
+                trouble: None,
             },
         }
     }
@@ -287,6 +295,21 @@ AGENT  HOST   STATE        TASKS   CPUS      MEM  GPUS  JOINED  HEARD   VERSION
 a1     node7  ready            3  2.5/8  0/16GiB     -  2h ago  1s ago  0.1.0
 a2     node7  unreachable      3    ?/8  ?/16GiB     -  2h ago  1s ago  0.1.0"
         );
+    }
+
+    #[test]
+    fn what_keeps_an_agent_from_working_is_told() {
+        let mut agents = [agent("a1", AgentState::Ready, true), agent("a2", AgentState::Ready, true)];
+        agents[1].view.trouble = Some("its disk is full".into());
+        let output = Output::plain(Format::Text, false, NOW);
+        let listed = table(&agents, &output);
+        let lines: Vec<&str> = listed.lines().collect();
+        assert!(lines[0].ends_with("VERSION  TROUBLE"), "{listed}");
+        assert!(
+            lines[1].ends_with("0.1.0    -") && lines[2].ends_with("0.1.0    its disk is full"),
+            "{listed}"
+        );
+        assert!(facts(&agents[1], &output).contains("trouble         its disk is full\n"));
     }
 
     #[test]

@@ -95,7 +95,7 @@ async fn an_agent_joins_is_listed_and_is_still_known_after_a_restart_of_the_regi
 async fn a_beat_of_an_unknown_agent_is_answered_and_one_for_another_agent_is_refused() {
     let server = NatsServer::start().await.unwrap();
     let registry = Running::start(&server, Config::default()).await;
-    let beat = Beat { agent: id("m1"), incarnation: Incarnation(1), leaving: false }.encode();
+    let beat = Beat { agent: id("m1"), incarnation: Incarnation(1), leaving: false, trouble: None }.encode();
     let answer = registry.ask(Subject::AgentBeat(id("m1")), beat.clone()).await;
     assert_eq!(Welcome::decode(&answer).unwrap(), Welcome::HelloNeeded);
     let answer = String::from_utf8(registry.ask(Subject::AgentBeat(id("m2")), beat).await).unwrap();

@@ -11,15 +11,36 @@ use rustix::time::{ClockId, clock_gettime};
 /// Seeds that once showed a fault, one a line, each with what it was.
 const COMMITTED: &str = include_str!("../seeds.txt");
 
+/// A rare situation may take this many times as many seeds as are to be run, before it counts as never seen.
+const MORE_FOR_MARKS: u64 = 5;
+/// With fewer seeds nobody asks for rare situations.
+const LEAST_FOR_MARKS: u64 = 200;
+
 /// Seeds to run.
 pub(crate) struct Campaign {
     from: u64,
     count: u64,
     twice: bool,
     fail_fast: bool,
-    next: AtomicU64,
     stopped: AtomicBool,
     seen: Mutex<Seen>,
+}
+
+/// Seeds, each taken by one thread.
+struct Seeds {
+    list: Vec<u64>,
+    next: AtomicU64,
+}
+
+impl Seeds {
+    fn of(seeds: impl Iterator<Item = u64>) -> Self {
+        Self { list: seeds.collect(), next: AtomicU64::new(0) }
+    }
+
+    fn take(&self) -> Option<u64> {
+        let place = usize::try_from(self.next.fetch_add(1, Ordering::Relaxed)).ok()?;
+        self.list.get(place).copied()
+    }
 }
 
 /// What all runs together have shown.
@@ -39,7 +60,6 @@ impl Campaign {
             count,
             twice,
             fail_fast,
-            next: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             seen: Mutex::default(),
         }
@@ -53,27 +73,44 @@ impl Campaign {
             self.from + self.count - 1,
             committed().count()
         );
-        let seeds: Vec<u64> = committed().chain(self.from..self.from + self.count).collect();
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
+        let end = self.from + self.count;
+        self.run_all(&Seeds::of(committed().chain(self.from..end)));
+        let asks_for_marks = self.twice && self.count >= LEAST_FOR_MARKS;
+        if asks_for_marks {
+            self.look_for_marks(end);
+        }
+        std::panic::set_hook(hook);
+        self.seen.into_inner().unwrap_or_default().tell(asks_for_marks)
+    }
+
+    fn run_all(&self, seeds: &Seeds) {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| self.work(&seeds));
+                scope.spawn(|| self.work(seeds));
             }
         });
-        std::panic::set_hook(hook);
-        let seen = self.seen.into_inner().unwrap_or_default();
-        let asks_for_marks = self.twice && self.count >= 200;
-        seen.tell(asks_for_marks)
     }
 
-    fn work(&self, seeds: &[u64]) {
+    /// Goes on with more seeds while a rare situation was not seen: some are so in one of a hundred runs.
+    fn look_for_marks(&self, mut from: u64) {
+        let last = self.from + self.count * MORE_FOR_MARKS;
+        let is_missing = || self.seen.lock().is_ok_and(|seen| seen.marks.missing().next().is_some());
+        while from < last && is_missing() {
+            let end = last.min(from + self.count / 4);
+            println!("seeds {from} to {}, for what was not seen yet", end - 1);
+            self.run_all(&Seeds::of(from..end));
+            from = end;
+        }
+    }
+
+    fn work(&self, seeds: &Seeds) {
         while !self.stopped.load(Ordering::Relaxed)
-            && let Some(seed) =
-                seeds.get(usize::try_from(self.next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX))
+            && let Some(seed) = seeds.take()
         {
-            let (took, result) = timed(|| self.run_one(*seed));
+            let (took, result) = timed(|| self.run_one(seed));
             let Ok(mut seen) = self.seen.lock() else { return };
             seen.busy += took;
             match result {
@@ -85,7 +122,7 @@ impl Campaign {
                 }
                 Err(fault) => {
                     println!("{fault}\n  repeat with: cargo xtask simulate --seed {seed}");
-                    seen.failures.push((*seed, fault));
+                    seen.failures.push((seed, fault));
                     self.stopped.fetch_or(self.fail_fast, Ordering::Relaxed);
                 }
             }

@@ -86,7 +86,9 @@ impl TryFrom<v1::Welcome> for Welcome {
 
 impl From<&Beat> for v1::Beat {
     fn from(beat: &Beat) -> Self {
-        Self { agent: beat.agent.to_string(), incarnation: beat.incarnation.0, leaving: beat.leaving }
+        let Beat { agent, incarnation, leaving, trouble } = beat;
+        let trouble = trouble.clone().unwrap_or_default();
+        Self { agent: agent.to_string(), incarnation: incarnation.0, leaving: *leaving, trouble }
     }
 }
 
@@ -94,8 +96,9 @@ impl TryFrom<v1::Beat> for Beat {
     type Error = WireError;
 
     fn try_from(message: v1::Beat) -> Result<Self, WireError> {
-        let v1::Beat { agent, incarnation, leaving } = message;
-        Ok(Self { agent: read::id(&agent, "agent")?, incarnation: Incarnation(incarnation), leaving })
+        let v1::Beat { agent, incarnation, leaving, trouble } = message;
+        let (agent, incarnation) = (read::id(&agent, "agent")?, Incarnation(incarnation));
+        Ok(Self { agent, incarnation, leaving, trouble: Some(trouble).filter(|trouble| !trouble.is_empty()) })
     }
 }
 

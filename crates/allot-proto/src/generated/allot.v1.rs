@@ -608,6 +608,9 @@ pub struct Beat {
     /// True in the last one: its process ends, and it is unreachable from now on, until it says hello again.
     #[prost(bool, tag = "3")]
     pub leaving: bool,
+    /// What keeps it from working, for people, such as a disk that is full; empty where nothing does.
+    #[prost(string, tag = "4")]
+    pub trouble: ::prost::alloc::string::String,
 }
 /// On `allot.v1.agent.<agent>.orders`: a set of orders, carried out in order. Orders for another incarnation are ignored,
 /// and so are orders of an older epoch than the newest that the agent has seen.

@@ -145,6 +145,10 @@ fn facts() -> Arc<AgentFacts> {
     })
 }
 
+fn beat(leaving: bool, trouble: Option<&str>) -> Beat {
+    Beat { agent: id("node-1"), incarnation: Incarnation(7), leaving, trouble: trouble.map(str::to_owned) }
+}
+
 fn failed() -> Outcome {
     Outcome {
         exit_code: Some(3),
@@ -166,8 +170,9 @@ fn agent() -> Vec<Sample> {
         sample("welcome.admitted", Welcome::Admitted { beat_every: Span::from_secs(1) }),
         sample("welcome.hello_needed", Welcome::HelloNeeded),
         sample("welcome.refused", Welcome::Refused { message: "draining".to_owned() }),
-        sample("beat", Beat { agent: id("node-1"), incarnation: Incarnation(7), leaving: false }),
-        sample("beat_leaving", Beat { agent: id("node-1"), incarnation: Incarnation(7), leaving: true }),
+        sample("beat", beat(false, None)),
+        sample("beat_leaving", beat(true, None)),
+        sample("beat_in_trouble", beat(false, Some("No space left on device"))),
         sample("order_batch", orders()),
         sample("order_batch.known", OrderBatch { allocations: 9, ..orders() }),
         sample("order_batch.turns", turns()),

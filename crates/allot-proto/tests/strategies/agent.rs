@@ -36,10 +36,12 @@ pub fn welcome() -> impl Strategy<Value = Welcome> {
 }
 
 pub fn beat() -> impl Strategy<Value = Beat> {
-    (id(), number(), any::<bool>()).prop_map(|(agent, incarnation, leaving)| Beat {
+    let trouble = prop::option::of("[a-z ]{1,20}");
+    (id(), number(), any::<bool>(), trouble).prop_map(|(agent, incarnation, leaving, trouble)| Beat {
         agent,
         incarnation: Incarnation(incarnation),
         leaving,
+        trouble,
     })
 }
 

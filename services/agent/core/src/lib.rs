@@ -314,7 +314,8 @@ impl AgentCore {
     }
 
     pub(crate) fn beat(&self, leaving: bool) -> Beat {
-        Beat { agent: self.facts.id.clone(), incarnation: self.facts.incarnation, leaving }
+        let (agent, incarnation) = (self.facts.id.clone(), self.facts.incarnation);
+        Beat { agent, incarnation, leaving, trouble: None }
     }
 
     /// Panics where the parts of the state do not agree; for tests and simulation.

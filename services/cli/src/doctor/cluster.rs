@@ -30,6 +30,7 @@ pub(super) async fn checks(client: &Client, user: &User) -> Vec<Check> {
     if let Ok(views) = client.agents().await {
         let now = clock::now();
         checks.push(agents(&views, now));
+        checks.extend(troubles(&views));
         checks.extend(registry_clock(&views, now));
     }
     // Agents' clocks are compared with that of NATS, by which submissions are timed.
@@ -87,20 +88,39 @@ fn agents(views: &[AgentView], now: Time) -> Check {
         None => Check::ok("agents", found),
         Some(silent) => Check::warning(
             "agents",
-            format!("{found}\nunreachable: {}", named(silent, now)),
+            format!(
+                "{found}\nunreachable: {}",
+                named(silent, ", ", |view| format!("{} for {}", view.agent, silence(view, now)))
+            ),
             "see that the agent runs and reaches NATS; `allot agent gone ID` gives one up for good",
         ),
     }
 }
 
-fn named(silent: &[&AgentView], now: Time) -> String {
-    let named = silent.iter().take(MOST_NAMED);
-    let mut names: Vec<String> =
-        named.map(|view| format!("{} for {}", view.agent, length(now.since(view.heard_at)))).collect();
-    if silent.len() > MOST_NAMED {
-        names.push(format!("and {} more", silent.len() - MOST_NAMED));
+/// Agents that say that something keeps them from working.
+fn troubles(views: &[AgentView]) -> Option<Check> {
+    let in_trouble: Vec<&AgentView> = views.iter().filter(|view| view.trouble.is_some()).collect();
+    let told = |view: &AgentView| format!("{}: {}", view.agent, view.trouble.as_deref().unwrap_or_default());
+    (!in_trouble.is_empty()).then(|| {
+        Check::error(
+            "what agents say",
+            named(&in_trouble, "\n", told),
+            "mend it on that machine: until then the agent starts and reports nothing; what runs goes on",
+        )
+    })
+}
+
+fn silence(view: &AgentView, now: Time) -> String {
+    length(now.since(view.heard_at))
+}
+
+/// The first of these, as `told` tells each.
+fn named(views: &[&AgentView], between: &str, told: impl Fn(&AgentView) -> String) -> String {
+    let mut names: Vec<String> = views.iter().take(MOST_NAMED).map(|view| told(view)).collect();
+    if views.len() > MOST_NAMED {
+        names.push(format!("and {} more", views.len() - MOST_NAMED));
     }
-    names.join(", ")
+    names.join(between)
 }
 
 /// An agent cannot have been heard from in the future.
@@ -171,6 +191,7 @@ mod tests {
             joined_at: NOW,
             heard_at: NOW - Span::from_secs(heard_ago),
             program_version: "0.1.0".into(),
+            trouble: None,
         }
     }
 
@@ -186,6 +207,15 @@ mod tests {
         );
         assert_eq!(agents(&[silent], NOW).state, State::Error);
         assert_eq!(agents(&[], NOW).state, State::Error);
+    }
+
+    #[test]
+    fn what_keeps_agents_from_working_is_an_error_that_names_them() {
+        let well = view("a", AgentState::Ready, 1);
+        assert_eq!(troubles(std::slice::from_ref(&well)), None);
+        let full = AgentView { trouble: Some("no space is left".into()), ..view("b", AgentState::Ready, 1) };
+        let check = troubles(&[well, full]).unwrap();
+        assert_eq!((check.state, check.found.as_str()), (State::Error, "b: no space is left"));
     }
 
     #[test]

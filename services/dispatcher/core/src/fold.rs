@@ -9,7 +9,7 @@ use allot_model::{
 };
 
 use crate::job::{Apart, Dependencies, Earlier, Ended, Job, Killing, Phase, Placed, Task};
-use crate::{Agent, DispatcherCore, QueueSettings, Rejected};
+use crate::{Agent, DispatcherCore, Pause, QueueSettings, Rejected};
 
 impl DispatcherCore {
     pub(crate) fn fold(&mut self, entry: &Entry) {
@@ -262,7 +262,7 @@ impl DispatcherCore {
         }
         self.pending.note(job);
         if let Some(at) = retry_at {
-            self.backoffs.insert((*at, run.job));
+            self.backoffs.insert(Pause::as_recorded(*at, run.job));
         }
         self.work.done.insert(run.job);
     }

@@ -184,6 +184,22 @@ impl Work {
     }
 }
 
+/// Tasks of a job wait for their next try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Pause {
+    /// When they are queued, by the clock of this instance.
+    over_at: Time,
+    job: JobId,
+    /// When that is by the record.
+    until: Time,
+}
+
+impl Pause {
+    fn as_recorded(until: Time, job: JobId) -> Self {
+        Self { over_at: until, job, until }
+    }
+}
+
 /// The dispatcher.
 #[derive(Debug, Clone)]
 pub struct DispatcherCore {
@@ -205,8 +221,8 @@ pub struct DispatcherCore {
     pending: Pending,
     /// Who waits for a job.
     dependents: BTreeMap<JobId, BTreeSet<JobId>>,
-    /// Jobs with tasks that wait for their next try, by when.
-    backoffs: BTreeSet<(Time, JobId)>,
+    /// Jobs with tasks that wait for their next try.
+    backoffs: BTreeSet<Pause>,
     /// Ended jobs in the order of their end, and how many tasks each has.
     ended: VecDeque<(JobId, u64)>,
     ended_tasks: u64,
@@ -264,6 +280,7 @@ impl DispatcherCore {
         let open = || self.jobs.iter().filter(|(_, job)| job.ended.is_none()).map(|(id, _)| *id);
         self.work.done = open().collect();
         self.work.unblocked = open().collect();
+        self.shorten_pauses(now);
         self.react(now, out);
     }
 
@@ -352,7 +369,7 @@ impl Core for DispatcherCore {
             return Some((Time::ZERO, "send orders"));
         }
         let timers = [
-            self.backoffs.first().map(|(at, _)| (*at, "a pause is over")),
+            self.backoffs.first().map(|pause| (pause.over_at, "a pause is over")),
             self.repeats.values().map(|(at, _)| (*at, "an agent has not confirmed")).min(),
         ];
         timers.into_iter().flatten().min()

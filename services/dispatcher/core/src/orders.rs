@@ -150,8 +150,9 @@ impl DispatcherCore {
             .collect();
         for (id, pause) in due {
             self.repeats.remove(&id);
-            let placed_before = now - pause;
-            let late = |placed: &Placed| is_unconfirmed(placed) && placed.allocated_at <= placed_before;
+            // By whichever clock it was said when that was.
+            let is_recent = |at: Time| now.since(at) < pause && at.since(now) < pause;
+            let late = |placed: &Placed| is_unconfirmed(placed) && !is_recent(placed.allocated_at);
             let placed = self.placed_on(&id);
             if !placed.iter().any(|one| is_unconfirmed(&one.3)) {
                 continue;

@@ -8,7 +8,7 @@ use allot_model::{
 };
 
 use crate::job::{Job, Phase, Placed, Task};
-use crate::{DispatcherCore, Output};
+use crate::{DispatcherCore, Output, Pause};
 
 impl DispatcherCore {
     pub(crate) fn react(&mut self, now: Time, out: &mut Vec<Output>) {
@@ -185,14 +185,27 @@ impl DispatcherCore {
         found
     }
 
+    /// The clock by which an instance before this one said when pauses are over may have been far ahead: by the present one no
+    /// pause is longer than its job has it.
+    pub(crate) fn shorten_pauses(&mut self, now: Time) {
+        let shortened = |pause: Pause| {
+            let job = self.jobs.get(&pause.job)?;
+            let waits = job.tasks.iter().filter(|(_, task)| task.phase == Phase::Backoff(pause.until));
+            let longest = waits.map(|(_, task)| job.spec.backoff_after(task.spent)).max()?;
+            Some(Pause { over_at: pause.over_at.min(now + longest), ..pause })
+        };
+        self.backoffs = std::mem::take(&mut self.backoffs).into_iter().filter_map(shortened).collect();
+    }
+
     /// Queues the tasks whose pause is over.
     pub(crate) fn queue_again(&mut self, now: Time, out: &mut Vec<Output>) {
-        while let Some((at, id)) = self.backoffs.first().copied()
-            && at <= now
+        while let Some(Pause { over_at, job: id, until: recorded }) = self.backoffs.first().copied()
+            && over_at <= now
         {
             self.backoffs.pop_first();
             let Some(job) = self.jobs.get(&id) else { continue };
-            let due = |task: &Task| matches!(task.phase, Phase::Backoff(until) if until <= now);
+            let due =
+                |task: &Task| matches!(task.phase, Phase::Backoff(until) if until <= now || until == recorded);
             let parts = job.tasks.iter().filter(|(_, task)| due(task));
             let runs: Vec<_> =
                 parts.map(|(tasks, task)| AttemptRun { job: id, tasks, attempt: task.attempt }).collect();

@@ -9,7 +9,7 @@ use allot_model::{
 };
 
 use crate::job::{Apart, Dependencies, Earlier, Ended, Job, Killing, Phase, Placed, Task};
-use crate::{Agent, DispatcherCore, QueueSettings, Rejected};
+use crate::{Agent, DispatcherCore, Pause, QueueSettings, Rejected};
 
 impl DispatcherCore {
     /// All that it knows from the ledger, in items: a new core that is given them is as if it had folded every record.
@@ -98,7 +98,7 @@ impl DispatcherCore {
         for (tasks, task) in job.tasks.iter() {
             match &task.phase {
                 Phase::Backoff(until) => {
-                    self.backoffs.insert((*until, id));
+                    self.backoffs.insert(Pause::as_recorded(*until, id));
                 }
                 Phase::Placed(placed) => {
                     if let Some(agent) = self.agents.get_mut(&placed.agent) {

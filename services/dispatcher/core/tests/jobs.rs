@@ -95,6 +95,28 @@ fn a_failed_task_is_tried_again_after_a_pause_that_doubles_until_its_tries_are_u
 }
 
 #[test]
+fn a_pause_that_was_noted_by_a_clock_far_ahead_takes_no_longer_than_any_under_the_next_dispatcher() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let job = house.submit(JobSpec { retries: 2, backoff: Span::from_secs(5), ..spec(2) });
+    house.allocate("m1", run(job, 0, 1, 1));
+    house.now = house.now + Span::from_secs(3_600);
+    house.ended("m1", run(job, 0, 0, 1), BAD);
+    house.now = house.now - Span::from_secs(3_600);
+    house.restart();
+    house.pass(Span::from_millis(4_999));
+    assert_ne!(house.last(), "queued 1.0#2");
+    house.pass(Span::from_millis(1));
+    assert_eq!(house.last(), "queued 1.0#2");
+    // One that begins under it takes its whole time.
+    house.ended("m1", run(job, 1, 1, 1), BAD);
+    house.pass(Span::from_millis(4_999));
+    assert_ne!(house.last(), "queued 1.1#2");
+    house.pass(Span::from_millis(1));
+    assert_eq!(house.last(), "queued 1.1#2");
+}
+
+#[test]
 fn a_task_without_retries_fails_once_and_for_all() {
     let mut house = House::new();
     house.join("m1", 1);

@@ -68,6 +68,9 @@ pub enum Output {
     Agents(ReplyTo, Answer<Vec<AgentView>>),
 }
 
+/// Of what an agent says of its trouble, so many letters are kept.
+const LONGEST_TROUBLE: usize = 300;
+
 /// What may be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -102,6 +105,8 @@ pub struct RegistryCore {
     hearing: Hearing,
     /// Soft: lives of agents that want to join while another of the same agent may go on.
     newcomers: BTreeMap<AgentId, Newcomer>,
+    /// Soft: what keeps agents from working, as they last said.
+    troubles: BTreeMap<AgentId, String>,
     /// Soft: lives of agents of which the last word was that they leave: nothing of them runs.
     left: BTreeMap<AgentId, Incarnation>,
 }
@@ -120,6 +125,7 @@ impl RegistryCore {
             silences: BTreeSet::new(),
             hearing: Hearing::new(options.agent_timeout),
             newcomers: BTreeMap::new(),
+            troubles: BTreeMap::new(),
             left: BTreeMap::new(),
         }
     }
@@ -211,6 +217,9 @@ impl RegistryCore {
                     self.append(now, RegistryRecord::AgentReturned { agent: beat.agent.clone() }, out);
                 }
                 self.hear(now, &beat.agent);
+                let trouble =
+                    beat.trouble.as_ref().map(|trouble| trouble.chars().take(LONGEST_TROUBLE).collect());
+                self.troubles.extend(trouble.map(|trouble: String| (beat.agent.clone(), trouble)));
                 self.react(now, out);
             }
             (None, Some(reply)) => out.push(Output::Welcome(reply, Welcome::HelloNeeded)),
@@ -242,6 +251,7 @@ impl RegistryCore {
         self.stop_listening(id);
         self.missed.remove(id);
         self.left.remove(id);
+        self.troubles.remove(id);
         self.heard.insert(id.clone(), now);
         self.silences.insert((now, id.clone()));
     }
@@ -287,6 +297,7 @@ impl RegistryCore {
             joined_at: agent.joined_at,
             heard_at: self.heard.get(id).or(self.missed.get(id)).copied().unwrap_or(agent.changed_at),
             program_version: agent.facts.program_version.clone(),
+            trouble: self.troubles.get(id).cloned(),
         };
         query.page(&self.agents).map(view).collect()
     }

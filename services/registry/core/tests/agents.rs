@@ -327,6 +327,18 @@ fn take(house: &mut House, step: &Step) {
     }
 }
 
+#[test]
+fn what_keeps_an_agent_from_working_is_told_until_it_says_no_more_of_it() {
+    let mut house = House::new();
+    house.hello(&facts("m1", 1, 1));
+    house.beat_in_trouble("m1", 1, "its disk is full");
+    assert_eq!(house.views()[0].trouble.as_deref(), Some("its disk is full"));
+    house.beat_in_trouble("m1", 1, &"x".repeat(1_000));
+    assert_eq!(house.views()[0].trouble.as_ref().map(String::len), Some(300));
+    house.beat("m1", 1);
+    assert_eq!(house.views()[0].trouble, None);
+}
+
 proptest! {
     #[test]
     fn replay_equals_life(steps in proptest::collection::vec(step(), 0..80)) {

@@ -89,7 +89,8 @@ fn facts(id: &str, incarnation: u64) -> AgentFacts {
 fn nonsense() -> Vec<(Subject, Vec<u8>)> {
     let ghost = || agent_id("ghost");
     let run = "1.0-4294967295#1".parse().unwrap();
-    let beat = |agent: AgentId| Beat { agent, incarnation: Incarnation(7), leaving: false }.encode();
+    let beat =
+        |agent: AgentId| Beat { agent, incarnation: Incarnation(7), leaving: false, trouble: None }.encode();
     let hello = |facts: AgentFacts| Hello { facts: facts.into(), ended: Vec::new() }.encode();
     let mut wild = facts("ghost", 1);
     wild.resources.set(ResourceName::cpus(), Amount::Scalar(u64::MAX));

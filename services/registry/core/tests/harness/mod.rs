@@ -148,12 +148,19 @@ impl House {
     }
 
     pub fn beat(&mut self, agent: &str, incarnation: u64) {
-        let beat = Beat { agent: id(agent), incarnation: Incarnation(incarnation), leaving: false };
-        self.give(Input::Beat(Some(reply()), beat));
+        self.beat_of(agent, incarnation, false, None);
     }
 
     pub fn last_beat(&mut self, agent: &str, incarnation: u64) {
-        let beat = Beat { agent: id(agent), incarnation: Incarnation(incarnation), leaving: true };
+        self.beat_of(agent, incarnation, true, None);
+    }
+
+    pub fn beat_in_trouble(&mut self, agent: &str, incarnation: u64, trouble: &str) {
+        self.beat_of(agent, incarnation, false, Some(trouble.to_owned()));
+    }
+
+    fn beat_of(&mut self, agent: &str, incarnation: u64, leaving: bool, trouble: Option<String>) {
+        let beat = Beat { agent: id(agent), incarnation: Incarnation(incarnation), leaving, trouble };
         self.give(Input::Beat(Some(reply()), beat));
     }
 

@@ -1,8 +1,9 @@
 //! The cluster: every process, the bus between them, and what happens next.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 use allot_model::{AgentId, AgentOrder, AttemptId, AttemptRun, Span, Time};
+use smallvec::{SmallVec, smallvec};
 
 use crate::checks::chronicle::Chronicle;
 use crate::checks::effects::Effects;
@@ -11,7 +12,7 @@ use crate::checks::{Broken, Check, Promise};
 use crate::clock::{Clock, START};
 use crate::dice::Dice;
 use crate::digest::Digest;
-use crate::event::{Event, Planned};
+use crate::event::{Agenda, Event};
 use crate::machine::{Machine, STRANGERS};
 use crate::marks::{Mark, Marks};
 use crate::message::{Message, NodeId, Party, To};
@@ -19,6 +20,7 @@ use crate::options::{HOUR, Options};
 use crate::process::{Act, Ending, Heard, Process, Role, name_of};
 use crate::snapshots::Kept;
 use crate::streams::{Inbox, Lease, Ledger};
+use crate::writer::Rebuilt;
 
 /// After every so many events a process is asked whether its parts agree: it takes as long as all else together.
 const SANITY_EVERY: u64 = 8;
@@ -43,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) doomed: bool,
     /// Where nobody starts it again.
     pub(crate) retired: bool,
+    /// When the last message from each node arrives, so that none overtakes it.
+    pub(crate) last_from: Vec<Time>,
 }
 
 /// Who writes down what happens, where anyone does.
@@ -52,8 +56,7 @@ pub(crate) type Scribe<'a> = &'a mut dyn FnMut(&str);
 pub(crate) struct Cluster<'a> {
     pub(crate) options: Options,
     pub(crate) now: Time,
-    queue: BinaryHeap<Planned>,
-    planned: u64,
+    agenda: Agenda,
     pub(crate) steps: u64,
     /// For the bus, for faults, and for all else.
     pub(crate) net: Dice,
@@ -64,6 +67,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) machines: BTreeMap<NodeId, Machine>,
     pub(crate) processes_started: u64,
     pub(crate) ledger: Ledger,
+    pub(crate) rebuilt: Rebuilt,
     pub(crate) inbox: Inbox,
     /// The newest first.
     pub(crate) snapshots: Vec<Kept>,
@@ -71,14 +75,14 @@ pub(crate) struct Cluster<'a> {
     pub(crate) healed: bool,
     /// Until when nobody reaches the bus.
     pub(crate) outage_until: Time,
-    /// When the last message on each way arrives, so that none overtakes it.
-    pub(crate) ways: BTreeMap<(NodeId, NodeId), Time>,
     pub(crate) chronicle: Chronicle,
     pub(crate) processes: Processes,
     pub(crate) effects: Effects,
     pub(crate) marks: Marks,
     pub(crate) digest: Digest,
     pub(crate) broken: Option<Broken>,
+    /// Empty, and has room for what processes want.
+    acts: Vec<Act>,
     scribe: Option<Scribe<'a>>,
 }
 
@@ -90,8 +94,7 @@ impl<'a> Cluster<'a> {
         let mut cluster = Self {
             options,
             now: START,
-            queue: BinaryHeap::new(),
-            planned: 0,
+            agenda: Agenda::default(),
             steps: 0,
             net: dice.fork(),
             fate: dice.fork(),
@@ -101,18 +104,19 @@ impl<'a> Cluster<'a> {
             machines: BTreeMap::new(),
             processes_started: 0,
             ledger: Ledger::default(),
+            rebuilt: Rebuilt::default(),
             inbox: Inbox::default(),
             snapshots: Vec::new(),
             leases: BTreeMap::new(),
             healed: false,
             outage_until: Time::ZERO,
-            ways: BTreeMap::new(),
             chronicle: Chronicle::of(preempt),
             processes: Processes::default(),
             effects: Effects::default(),
             marks: Marks::default(),
             digest: Digest::new(),
             broken: None,
+            acts: Vec::new(),
             scribe,
         };
         cluster.build();
@@ -131,13 +135,13 @@ impl<'a> Cluster<'a> {
             reading: false,
             doomed: false,
             retired: false,
+            last_from: Vec::new(),
         });
         NodeId(self.nodes.len() - 1)
     }
 
     pub(crate) fn plan(&mut self, at: Time, event: Event) {
-        self.planned += 1;
-        self.queue.push(Planned { at, order: self.planned, event });
+        self.agenda.plan(at, event);
     }
 
     /// Writes down, where anyone reads it.
@@ -166,7 +170,7 @@ impl<'a> Cluster<'a> {
 
     /// Lets the next thing happen; false where nothing is going to.
     pub(crate) fn step(&mut self) -> bool {
-        let Some(Planned { at, event, .. }) = self.queue.pop() else { return false };
+        let Some((at, event)) = self.agenda.next() else { return false };
         self.now = self.now.max(at);
         self.steps += 1;
         self.digest.mix(self.now.as_micros());
@@ -241,18 +245,20 @@ impl<'a> Cluster<'a> {
     pub(crate) fn run(&mut self, node: NodeId, work: impl FnOnce(&mut dyn Process, Time, &mut Vec<Act>)) {
         let now = self.local(node);
         let Some(mut process) = self.nodes[node.0].process.take() else { return };
-        let mut acts = Vec::new();
+        let mut acts = std::mem::take(&mut self.acts);
         work(process.as_mut(), now, &mut acts);
         if self.steps.is_multiple_of(SANITY_EVERY) {
             process.sanity_check();
         }
         self.nodes[node.0].process = Some(process);
         self.digest.mix((node.0 as u64) << 32 | acts.len() as u64);
-        self.carry_out(node, acts);
+        self.carry_out(node, &mut acts);
+        acts.clear();
+        self.acts = acts;
         self.agree(node);
     }
 
-    fn carry_out(&mut self, node: NodeId, mut acts: Vec<Act>) {
+    fn carry_out(&mut self, node: NodeId, acts: &mut Vec<Act>) {
         let party = self.party(node);
         let effects = acts.iter().filter(|act| !matches!(act, Act::Saw(_))).count();
         let dies = effects > 1 && std::mem::take(&mut self.nodes[node.0].doomed);
@@ -260,7 +266,7 @@ impl<'a> Cluster<'a> {
             let done = self.fate.count(1, acts.len() - 1);
             acts.truncate(done);
         }
-        for act in acts {
+        for act in acts.drain(..) {
             self.carry_out_one(party, act);
             if !self.is_alive(party) {
                 return;
@@ -433,7 +439,7 @@ impl<'a> Cluster<'a> {
         self.write_of(id, || "is no more".to_owned());
         process.sanity_check();
         let now = self.local(id);
-        let compared = process.compare(&self.ledger, now);
+        let compared = process.compare(&self.ledger, &mut self.rebuilt, now);
         self.check(compared.map_err(|how| Broken { promise: Promise::ReplayEqualsLife, how }));
         self.after_crash(id);
     }
@@ -444,10 +450,10 @@ impl<'a> Cluster<'a> {
             return;
         }
         let now = self.now;
-        let differences: Vec<String> = self
-            .nodes
+        let Self { nodes, ledger, rebuilt, .. } = self;
+        let differences: Vec<String> = nodes
             .iter()
-            .filter_map(|node| node.process.as_ref()?.compare(&self.ledger, now).err())
+            .filter_map(|node| node.process.as_ref()?.compare(ledger, rebuilt, now).err())
             .collect();
         for how in differences {
             self.check(Err(Broken { promise: Promise::ReplayEqualsLife, how }));
@@ -455,32 +461,32 @@ impl<'a> Cluster<'a> {
     }
 
     /// The processes to which a subject goes.
-    pub(crate) fn listeners(&self, to: &To) -> Vec<Party> {
-        let all = |role: Role| {
-            let nodes = (0..self.nodes.len()).map(NodeId);
-            let matching = |id: &NodeId| self.nodes[id.0].role == role && self.nodes[id.0].process.is_some();
-            nodes.filter(matching).map(|id| self.party(id)).collect::<Vec<_>>()
+    pub(crate) fn listeners(&self, to: &To) -> SmallVec<[Party; 4]> {
+        let all = |is_meant: fn(Role) -> bool| {
+            let nodes = self.nodes.iter().enumerate();
+            let there = nodes.filter(|(_, node)| is_meant(node.role) && node.process.is_some());
+            there.map(|(id, node)| Party { node: NodeId(id), life: node.life }).collect()
         };
         match to {
-            To::Party(party) => vec![*party],
+            To::Party(party) => smallvec![*party],
             To::Agent(agent) => self.agents.get(agent).map(|node| self.party(*node)).into_iter().collect(),
-            To::Registries => all(Role::Registry),
-            To::Offers => all(Role::Offers),
-            To::Dispatchers => all(Role::Dispatcher),
-            To::Allocators => [all(Role::Allocator), all(Role::Adversary)].concat(),
+            To::Registries => all(|role| role == Role::Registry),
+            To::Offers => all(|role| role == Role::Offers),
+            To::Dispatchers => all(|role| role == Role::Dispatcher),
+            To::Allocators => all(|role| matches!(role, Role::Allocator | Role::Adversary)),
         }
     }
 
     /// Looks at what a process is about to be told.
     fn before_telling(&mut self, to: Party, heard: &Heard) {
         let Heard::Message(_, message) = heard else { return };
-        let agent = self.machines.get(&to.node).map(|machine| machine.facts.clone());
-        match (&**message, agent) {
-            (Message::Welcome(welcome), Some(facts)) => {
+        match &**message {
+            Message::Welcome(welcome) => {
+                let Some(facts) = self.machines.get(&to.node).map(|machine| &machine.facts) else { return };
                 let check = self.effects.welcomed(&facts.id, facts.incarnation, welcome, &self.chronicle);
                 self.check(check);
             }
-            (Message::Orders(batch), Some(_)) => {
+            Message::Orders(batch) => {
                 let launched = batch.orders.iter().filter_map(|order| match order {
                     AgentOrder::Launch(launch) => Some(launch.run),
                     _ => None,
@@ -489,7 +495,7 @@ impl<'a> Cluster<'a> {
                     self.marks.see(Mark::LaunchTwice);
                 }
             }
-            (Message::Reports(batch), _) => {
+            Message::Reports(batch) => {
                 let away = self.chronicle.agents.get(&batch.agent).is_some_and(|agent| agent.away);
                 if away {
                     self.marks.see(Mark::ReportAfterUnreachable);

@@ -1,10 +1,12 @@
 //! What is going to happen.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use allot_model::{AgentFacts, AttemptId, SnapshotHead, Time};
 use allot_writer::Needed;
+use slab::Slab;
 
 use crate::message::{NodeId, Party};
 use crate::process::Heard;
@@ -68,31 +70,25 @@ pub(crate) enum Fault {
     Disk,
 }
 
-/// An event in the queue: the earlier first, then in the order of being planned.
-#[derive(Debug)]
-pub(crate) struct Planned {
-    pub(crate) at: Time,
-    pub(crate) order: u64,
-    pub(crate) event: Event,
+/// What is going to happen: the earlier first, then in the order of being planned.
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    /// When, which of all that was planned, and where in `events` it stands: a heap moves these about, and not the events.
+    heap: BinaryHeap<Reverse<(Time, u64, usize)>>,
+    events: Slab<Event>,
+    planned: u64,
 }
 
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+impl Agenda {
+    pub(crate) fn plan(&mut self, at: Time, event: Event) {
+        self.planned += 1;
+        let place = self.events.insert(event);
+        self.heap.push(Reverse((at, self.planned, place)));
     }
-}
 
-impl Eq for Planned {}
-
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Planned {
-    /// The greatest is the next: a heap gives that out first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.order).cmp(&(self.at, self.order))
+    /// The next event and when it is due.
+    pub(crate) fn next(&mut self) -> Option<(Time, Event)> {
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        Some((at, self.events.remove(place)))
     }
 }

@@ -9,6 +9,7 @@ use allot_model::{AttemptId, Launch, SnapshotHead, Time};
 use crate::marks::Mark;
 use crate::message::{Message, NodeId, Party, To};
 use crate::streams::{Fate, Lease, Ledger, Publication, Stored};
+use crate::writer::Rebuilt;
 
 /// Something that a process is told.
 #[derive(Debug, Clone)]
@@ -127,7 +128,7 @@ pub(crate) trait Process {
     ///
     /// # Errors
     /// Where anything is.
-    fn compare(&self, _ledger: &Ledger, _now: Time) -> Result<(), String> {
+    fn compare(&self, _ledger: &Ledger, _rebuilt: &mut Rebuilt, _now: Time) -> Result<(), String> {
         Ok(())
     }
 

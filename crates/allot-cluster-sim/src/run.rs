@@ -154,7 +154,7 @@ impl Cluster<'_> {
             let node = &self.nodes[id.0];
             let Some(process) = &node.process else { continue };
             let rest = process.at_rest().map_err(|how| Broken { promise: Promise::Liveness, how });
-            let same = process.compare(&self.ledger, self.now);
+            let same = process.compare(&self.ledger, &mut self.rebuilt, self.now);
             let same = same.map_err(|how| Broken { promise: Promise::ReplayEqualsLife, how });
             self.check(rest);
             self.check(same);

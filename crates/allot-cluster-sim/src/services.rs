@@ -18,7 +18,7 @@ pub(crate) enum Effect {
 
 /// A service that writes to the ledger.
 pub(crate) trait Service {
-    type Core: Core + Clone + Debug;
+    type Core: Core + Clone + Debug + 'static;
     type Options: Debug + Clone;
     const WRITER: Writer;
 

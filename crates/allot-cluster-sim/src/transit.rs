@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use allot_model::{FeedItem, RefusalCode, Span, Time};
+use smallvec::SmallVec;
 
 use crate::checks::{Broken, Promise};
 use crate::cluster::Cluster;
@@ -35,13 +36,13 @@ impl Cluster<'_> {
     }
 
     /// When the copies of a message arrive that is sent now; none where it is lost.
-    fn arrivals(&mut self, from: NodeId, to: NodeId) -> Vec<Time> {
+    fn arrivals(&mut self, from: NodeId, to: NodeId) -> SmallVec<[Time; 2]> {
         if self.is_cut(from, 0) || self.nodes[to.0].cut[1] > self.now {
-            return Vec::new();
+            return SmallVec::new();
         }
         let (loss, twice) = if self.healed { (0, 0) } else { (self.options.loss, self.options.twice) };
         if self.net.chance(loss) {
-            return Vec::new();
+            return SmallVec::new();
         }
         let copies = if self.net.chance(twice) { 2 } else { 1 };
         let overtakes = self.options.reorder && !self.healed;
@@ -52,9 +53,10 @@ impl Cluster<'_> {
                 if (overtakes || copy > 0) && self.net.chance(late) {
                     at = at + self.net.span(Span::from_millis(10), VERY_LATE);
                 } else if !overtakes {
-                    let last = self.ways.entry((from, to)).or_insert(at);
-                    at = at.max(*last);
-                    *last = at;
+                    let last_from = &mut self.nodes[to.0].last_from;
+                    last_from.resize(last_from.len().max(from.0 + 1), Time::ZERO);
+                    at = at.max(last_from[from.0]);
+                    last_from[from.0] = at;
                 }
                 at
             })

@@ -3,7 +3,8 @@
 
 mod snapshots;
 
-use std::collections::VecDeque;
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use allot_model::{Batch, Core, Entry, Epoch, InstanceId, Record, Span, Time, Writer, WriterStarted};
@@ -78,8 +79,8 @@ pub(crate) struct Instance<S: Service> {
     read_at: Time,
     /// How many records it has read in its life.
     records: usize,
-    /// All that it appended, durable or not.
-    own: Vec<Entry>,
+    /// What it has decided since what it has read of its own.
+    own: VecDeque<Entry>,
     /// The next message of the inbox.
     inbox: Option<u64>,
     /// True once it has ended, whatever else it had to do.
@@ -121,7 +122,7 @@ impl<S: Service> Instance<S> {
             read: ledger_sequence,
             read_at: Time::ZERO,
             records: 0,
-            own: Vec::new(),
+            own: VecDeque::new(),
             inbox: None,
             ended: false,
             may_lead: candidacy.is_none(),
@@ -272,6 +273,8 @@ impl<S: Service> Instance<S> {
             } else if *epoch != self.epoch {
                 acts.push(Act::Saw(Mark::FencedByReading));
                 self.end(Ending::Fenced, acts);
+            } else {
+                self.own.drain(..decisions_in(entries));
             }
             return;
         }
@@ -296,7 +299,7 @@ impl<S: Service> Instance<S> {
                     let entry = Entry { at: now, record };
                     self.outbox.append(&entry);
                     self.snapshots.iter_mut().for_each(Snapshots::wrote);
-                    self.own.push(entry);
+                    self.own.push_back(entry);
                 }
                 Effect::Send(to, message) => {
                     let ready = self.outbox.send(Outgoing { to, message });
@@ -305,6 +308,25 @@ impl<S: Service> Instance<S> {
                 Effect::None => {}
             }
         }
+    }
+}
+
+/// How many decisions these are: that a writer begins is none.
+fn decisions_in(entries: &[Entry]) -> usize {
+    entries.iter().filter(|entry| !matches!(entry.record, Record::Writer(_))).count()
+}
+
+/// What the ledger amounts to for each service: what was added since is all that it takes to know it anew.
+#[derive(Default)]
+pub(crate) struct Rebuilt(BTreeMap<Writer, (u64, Box<dyn Any>)>);
+
+impl Rebuilt {
+    fn of<S: Service>(&mut self, options: &S::Options, ledger: &Ledger, now: Time) -> &S::Core {
+        let (next, core) = self.0.entry(S::WRITER).or_insert_with(|| (1, Box::new(S::core(options))));
+        let Some(core) = core.downcast_mut() else { unreachable!("there is one kind of core for a writer") };
+        ledger.from(*next).iter().for_each(|stored| fold::<S>(core, now, &stored.batch.entries));
+        *next = ledger.end() + 1;
+        core
     }
 }
 
@@ -444,14 +466,14 @@ impl<S: Service> Process for Instance<S> {
 
     /// An instance that goes on living until it has read everything, and one that is built from the ledger and from what
     /// the first has decided since, have to be the same.
-    fn compare(&self, ledger: &Ledger, now: Time) -> Result<(), String> {
+    fn compare(&self, ledger: &Ledger, rebuilt: &mut Rebuilt, now: Time) -> Result<(), String> {
         let is_own = |stored: &Stored| stored.batch.writer == S::WRITER;
         let replaced = |stored: &Arc<Stored>| is_own(stored) && stored.batch.epoch != self.epoch;
         if self.lead != Lead::Taken || ledger.from(self.last + 1).iter().any(replaced) {
             return Ok(());
         }
         let mut lived = self.core.clone();
-        let mut decided = self.own.clone();
+        let mut decided = Vec::from(self.own.clone());
         let unread = ledger.from(self.read + 1).iter().filter(|stored| !is_own(stored));
         for entry in unread.flat_map(|stored| &stored.batch.entries) {
             let mut outputs = Vec::new();
@@ -461,14 +483,9 @@ impl<S: Service> Process for Instance<S> {
                 _ => None,
             }));
         }
-        let mut rebuilt = S::core(&self.options);
-        let mut durable = 0;
-        for stored in ledger.from(1) {
-            fold::<S>(&mut rebuilt, now, &stored.batch.entries);
-            let counts = is_own(stored) && stored.batch.epoch == self.epoch;
-            let announces = |entry: &Entry| matches!(entry.record, Record::Writer(_));
-            durable += stored.batch.entries.iter().filter(|entry| counts && !announces(entry)).count();
-        }
+        let own = ledger.from(self.read + 1).iter().filter(|stored| is_own(stored));
+        let durable: usize = own.map(|stored| decisions_in(&stored.batch.entries)).sum();
+        let mut rebuilt = rebuilt.of::<S>(&self.options, ledger, now).clone();
         fold::<S>(&mut rebuilt, now, decided.get(durable..).unwrap_or_default());
         S::sanity_check(&rebuilt);
         if S::same_state(&lived, &rebuilt) {

@@ -81,6 +81,8 @@ impl Default for Limits {
 pub struct Engine {
     me: InstanceId,
     policy: Policy,
+    /// The policy in words: it is said in every beat.
+    described: String,
     limits: Limits,
     session: Session,
     pub(crate) pool: Pool,
@@ -111,6 +113,7 @@ impl Engine {
         let (session, pool, flight) = (Session::new(), Pool::new(&policy, false), Flight::new());
         Self {
             me,
+            described: policy.to_string(),
             policy,
             limits,
             session,
@@ -140,7 +143,7 @@ impl Engine {
     /// What it says of itself.
     #[must_use]
     pub fn presence(&self) -> Presence {
-        let described = Some(self.policy.to_string());
+        let described = Some(self.described.clone());
         let mode = if self.heard.is_some() { AllocatorMode::Shadow } else { AllocatorMode::Standby };
         Presence { policy: self.policy.name.clone(), mode, described }
     }

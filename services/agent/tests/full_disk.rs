@@ -6,7 +6,8 @@ mod program;
 mod stage;
 
 use allot_bus::Subject;
-use allot_model::Span;
+use allot_model::{Beat, Span};
+use allot_proto::Wire;
 use allot_testkit::within;
 use futures::StreamExt;
 use program::Program;
@@ -42,14 +43,18 @@ async fn an_agent_whose_disk_is_full_lives_on_and_goes_on_once_there_is_room() {
     let last = format!("9.{}#1", (UNKNOWN - 1) * 2);
     let mut before = 0;
     // It says that it lives, and notes nothing any more.
-    loop {
-        within("the agent says that it lives", beats.next()).await.unwrap();
+    let trouble = loop {
+        let message = within("the agent says that it lives", beats.next()).await.unwrap();
         let size = noted().len();
         if size == before && size > 1 << 20 {
-            break;
+            break Beat::decode(&message.payload).unwrap().trouble.unwrap_or_default();
         }
         before = size;
-    }
+    };
+    assert!(
+        trouble.contains("journal") && trouble.contains("No space left"),
+        "operators hear why: {trouble}"
+    );
     assert!(!noted().contains(&last), "the disk took all of it");
     std::fs::remove_file(&fill).unwrap();
     std::fs::write(data_dir.join("tasks/1.0.1/go"), "").unwrap();

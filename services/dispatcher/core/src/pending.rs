@@ -25,11 +25,13 @@ impl Pending {
         }
     }
 
-    /// Counts all jobs anew: for checking.
-    pub(crate) fn counted<'a>(jobs: impl Iterator<Item = &'a Box<Job>>) -> Self {
-        let mut pending = Self::default();
-        jobs.filter(|job| job.has_waiting()).for_each(|job| pending.count(&job.queue, true));
-        pending
+    /// True where counting all jobs anew comes to the same.
+    pub(crate) fn counts<'a>(&self, jobs: impl Iterator<Item = &'a Box<Job>>) -> bool {
+        let mut counted: BTreeMap<&str, u64> = BTreeMap::new();
+        let waiting = jobs.filter(|job| job.has_waiting());
+        waiting.flat_map(|job| job.queue.lineage()).for_each(|path| *counted.entry(path).or_default() += 1);
+        let known = self.0.iter().map(|(path, count)| (path.as_str(), *count));
+        known.eq(counted)
     }
 
     fn count(&mut self, queue: &QueueName, one_more: bool) {

@@ -204,8 +204,7 @@ impl DispatcherCore {
         {
             self.backoffs.pop_first();
             let Some(job) = self.jobs.get(&id) else { continue };
-            let due =
-                |task: &Task| matches!(task.phase, Phase::Backoff(until) if until <= now || until == recorded);
+            let due = |task: &Task| matches!(task.phase, Phase::Backoff(until) if until <= now || until == recorded);
             let parts = job.tasks.iter().filter(|(_, task)| due(task));
             let runs: Vec<_> =
                 parts.map(|(tasks, task)| AttemptRun { job: id, tasks, attempt: task.attempt }).collect();

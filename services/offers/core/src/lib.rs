@@ -377,13 +377,13 @@ impl OffersCore {
             assert_eq!(agent.sum_of_held().as_ref(), Some(&agent.allocated), "allocations of {id}");
             assert!(agent.facts.resources.contains(&agent.free), "{id} has more free than it has");
             for (_, _, held, slots) in agent.runs() {
-                *running.entry(held.queue.clone()).or_insert(0) += slots;
+                *running.entry(&held.queue).or_insert(0) += slots;
             }
             let offerable = agent.standing == Standing::Ready || self.dirty.contains(id);
             assert!(agent.offered_until.is_none() || offerable, "{id} is on offer");
         }
         for job in self.demand.jobs.values() {
-            *pending.entry(job.pool.queue.clone()).or_insert(0) += job.pending.count();
+            *pending.entry(&job.pool.queue).or_insert(0) += job.pending.count();
         }
         for (queue, held) in self.demand.limits.iter() {
             assert_eq!(*held, self.demand.holding(queue), "what {queue} and those below it hold");

@@ -17,6 +17,8 @@ use crate::nats_config::NatsConfig;
 const NATS: &str = "nats";
 /// Settings of one service that begin with the name of another.
 const OF_OTHERS: &[&str] = &["ALLOT_AGENT_TIMEOUT"];
+/// On how many servers a stream may be kept.
+const POSSIBLE_REPLICAS: [usize; 3] = [1, 3, 5];
 /// The address of NATS among them.
 const NATS_URL: &str = "nats.url";
 
@@ -40,6 +42,12 @@ pub enum ConfigError {
     /// The file cannot be read, or a setting is not known or has a value that it cannot have.
     #[error("the configuration cannot be used")]
     Invalid(#[from] config::ConfigError),
+    /// NATS keeps no stream on so many servers that could outvote the rest.
+    #[error("nats.replicas = {given} is not possible: each stream is kept on 1, 3 or 5 servers")]
+    Replicas {
+        /// The number as given.
+        given: usize,
+    },
     /// The defaults cannot be written down, which is a mistake in the program.
     #[error("the defaults of the configuration cannot be written down")]
     Defaults(#[from] serde_json::Error),
@@ -104,8 +112,12 @@ where
     }
     let mut settings = builder.build()?.cache.into_table()?;
     let nats = settings.remove(NATS).unwrap_or_else(|| Value::new(None, Map::<String, Value>::new()));
+    let nats: NatsConfig = nats.try_deserialize()?;
+    if !POSSIBLE_REPLICAS.contains(&nats.replicas) {
+        return Err(ConfigError::Replicas { given: nats.replicas });
+    }
     Ok(Loaded {
-        nats: nats.try_deserialize()?,
+        nats,
         service: Value::new(None, settings).try_deserialize()?,
         unknown: unknown(service, &defaults, &layers.environment),
     })
@@ -268,6 +280,19 @@ mod tests {
                 tags: Vec::new(),
                 inner: Inner::default(),
             }
+        }
+    }
+
+    #[test]
+    fn streams_are_kept_on_as_many_servers_as_have_a_majority() {
+        let replicas = |number: usize| with(&[], &[&format!("nats.replicas={number}")]);
+        assert_eq!(replicas(3).unwrap().nats.replicas, 3);
+        for number in [0, 2, 4, 7] {
+            let error = replicas(number).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("nats.replicas = {number}")) && error.contains("1, 3 or 5"),
+                "{error}"
+            );
         }
     }
 

@@ -2,9 +2,10 @@
 
 use allot_bus::{Discard, Stream, StreamSettings};
 use allot_model::Span;
+use async_nats::jetstream;
 use async_nats::jetstream::context::{CreateStreamError, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
-use tracing::info;
+use tracing::{error, info, warn};
 
 use crate::bus::Bus;
 use crate::retry::retry;
@@ -16,7 +17,8 @@ const STREAM_NOT_FOUND: u64 = 10_059;
 
 impl Bus {
     /// Creates the streams that are missing and updates those whose settings have changed. Harmless however often and
-    /// by however many services it is done.
+    /// by however many services it is done. An inbox that is missing beside a ledger was lost: where it has to go on counting only
+    /// the dispatcher knows ([`Bus::ensure_inbox`]).
     ///
     /// # Errors
     /// Where JetStream does not answer for long, or refuses, or the server takes small messages only.
@@ -28,10 +30,10 @@ impl Bus {
              `max_payload: 1MB` in its configuration"
         );
         for stream in Stream::ALL {
-            retry("ensure a stream", || self.ensure_stream(stream)).await.map_err(|error| {
+            retry("set up a stream on as many servers as `nats.replicas` says", || self.ensure_stream(stream)).await.map_err(|error| {
                 anyhow::anyhow!(
-                    "cannot set up the stream {}: {error}; is JetStream enabled in nats-server?",
-                    stream.name()
+                    "cannot set up the stream {} on {} servers (`nats.replicas`): {error}; is JetStream enabled in nats-server?",
+                    stream.name(), self.replicas()
                 )
             })?;
         }
@@ -43,16 +45,76 @@ impl Bus {
         let present = match self.jetstream().get_stream(stream.name()).await {
             Ok(present) => present,
             Err(error) if is_missing(&error.kind()) => {
+                if stream == Stream::Inbox && self.has_ledger().await? {
+                    return Ok(());
+                }
                 return self.create_stream(wanted).await.map_err(|e| e.to_string());
             }
             Err(error) => return Err(error.to_string()),
         };
-        let merged = merge(&present.cached_info().config, wanted);
-        if merged != present.cached_info().config {
+        let present = &present.cached_info().config;
+        if present.num_replicas > wanted.num_replicas {
+            warn!(
+                stream = stream.name(),
+                "the stream is kept on {} servers and `nats.replicas` is {}: it stays on them; where it is to be on fewer, \
+                 `nats stream edit` changes that",
+                present.num_replicas,
+                wanted.num_replicas
+            );
+        }
+        let merged = merge(present, wanted);
+        if merged != *present {
             self.jetstream().update_stream(&merged).await.map_err(|error| error.to_string())?;
             info!(stream = stream.name(), "updated the stream's settings");
         }
         Ok(())
+    }
+
+    /// True where something was ever written to the ledger.
+    async fn has_ledger(&self) -> Result<bool, String> {
+        match self.jetstream().get_stream(Stream::Ledger.name()).await {
+            Ok(ledger) => Ok(ledger.cached_info().state.last_sequence > 0),
+            Err(error) if is_missing(&error.kind()) => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Sees to it that the inbox is there and counts on at `from` or later: the number of a message in it is a job's id, and
+    /// those before have been given. Returns when it was made. One that was `known` before is left as it is: a server of a
+    /// cluster that has just come to lead may know a little less for a while.
+    ///
+    /// # Errors
+    /// Where JetStream does not answer, or refuses.
+    pub(crate) async fn ensure_inbox(&self, from: u64, known: Option<Made>) -> Result<Made, String> {
+        let name = Stream::Inbox.name();
+        let inbox = match self.jetstream().get_stream(name).await {
+            Ok(inbox) => inbox,
+            Err(error) if is_missing(&error.kind()) => {
+                if from > 1 {
+                    error!(
+                        from,
+                        "the inbox was lost, and submissions in it that nobody had decided on with it: it is made anew, and ids \
+                         of jobs go on from there"
+                    );
+                }
+                let config = stream_config(&Stream::Inbox.settings(), self.replicas());
+                let config = Config { first_sequence: Some(from), ..config };
+                self.create_stream(config).await.map_err(|error| error.to_string())?;
+                self.jetstream().get_stream(name).await.map_err(|error| error.to_string())?
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let (made, last) = (made(&inbox), inbox.cached_info().state.last_sequence);
+        if last + 1 < from && known != Some(made) {
+            error!(
+                last,
+                from,
+                "the inbox is another one than jobs were taken from: what was submitted to it has ids of earlier jobs and cannot be \
+                 taken; ids go on from there now"
+            );
+            inbox.purge().sequence(from).await.map_err(|error| error.to_string())?;
+        }
+        Ok(made)
     }
 
     async fn create_stream(&self, config: Config) -> Result<(), CreateStreamError> {
@@ -61,6 +123,14 @@ impl Bus {
         info!(stream = name, "created the stream");
         Ok(())
     }
+}
+
+/// When a stream was made, nanoseconds since 1970: another one of the same name was made at another time.
+pub(crate) type Made = i128;
+
+/// When this stream was made.
+pub(crate) fn made(stream: &jetstream::stream::Stream) -> Made {
+    stream.cached_info().created.unix_timestamp_nanos()
 }
 
 /// A setting of a stream that is not as allot expects it.
@@ -163,12 +233,13 @@ fn limit(most: Option<u64>) -> i64 {
     most.map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX))
 }
 
-/// The present settings with those that allot rests on as wanted; all else stays as the operator has it.
+/// The present settings with those that allot rests on as wanted; all else stays as the operator has it. On fewer servers than
+/// now a stream is kept only where an operator says so: a service that is set up otherwise than the others must not.
 fn merge(present: &Config, wanted: Config) -> Config {
     Config {
         description: wanted.description,
         subjects: wanted.subjects,
-        num_replicas: wanted.num_replicas,
+        num_replicas: present.num_replicas.max(wanted.num_replicas),
         max_bytes: wanted.max_bytes,
         max_messages_per_subject: wanted.max_messages_per_subject,
         max_message_size: wanted.max_message_size,

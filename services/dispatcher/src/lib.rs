@@ -38,12 +38,19 @@ impl Default for Config {
     }
 }
 
+/// The shortest time after which orders are repeated.
+const SHORTEST_REPEAT: Span = Span::from_millis(100);
+
 /// Serves until shutdown.
 ///
 /// # Errors
 /// Where a setting cannot be, or NATS is out of reach for too long.
 pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let Config { keep_jobs, keep_tasks, repeat_after, standby, snapshots } = config;
+    anyhow::ensure!(
+        repeat_after >= SHORTEST_REPEAT,
+        "repeat_after = {repeat_after} is too short: an agent needs time to answer, write at least {SHORTEST_REPEAT}"
+    );
     let edge = Edge { options: Options { keep_jobs, keep_tasks, repeat_after } };
     allot_shell::drive(bus, edge, WriterConfig { standby, snapshots }, allot_shell::instance_id(), shutdown)
         .await

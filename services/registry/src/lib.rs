@@ -35,6 +35,9 @@ impl Default for Config {
     }
 }
 
+/// The shortest time between signs of life: agents beat no faster.
+const SHORTEST_BEAT: Span = Span::from_millis(10);
+
 /// Serves until shutdown.
 ///
 /// # Errors
@@ -44,6 +47,10 @@ pub async fn run(bus: Bus, config: Config, shutdown: Shutdown) -> anyhow::Result
     anyhow::ensure!(
         beat_every < agent_timeout,
         "beat_every ({beat_every}) must be shorter than agent_timeout ({agent_timeout}), or every agent is lost"
+    );
+    anyhow::ensure!(
+        beat_every >= SHORTEST_BEAT,
+        "beat_every = {beat_every} is too short: write at least {SHORTEST_BEAT}, such as `1s`"
     );
     let edge = Edge { options: Options { agent_timeout, beat_every } };
     allot_shell::drive(bus, edge, WriterConfig { standby, snapshots }, allot_shell::instance_id(), shutdown)

@@ -12,9 +12,9 @@ mod takeover;
 
 use allot_model::ledger::Entry;
 use allot_model::view::RefusalKind;
-use allot_model::{Core, Epoch, InstanceId, Time};
+use allot_model::{Core, Epoch, InstanceId, Span, Time};
 use allot_proto::batch_epoch;
-use allot_writer::Outbox;
+use allot_writer::{Outbox, SnapshotConfig};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tracing::warn;
@@ -31,6 +31,7 @@ use crate::ledger::appender::{AppendError, Appender};
 use crate::ledger::inbox::{InboxReader, Submitted};
 use crate::ledger::reader::{Delivered, Gap};
 use crate::message::{Effect, Incoming, Malformed, StreamInfo, refusal};
+use crate::retry::retry;
 use crate::service::{Input, LedgerService, Output};
 use crate::shutdown::Shutdown;
 use crate::snapshot::{WriterConfig, restore};
@@ -42,6 +43,8 @@ const MOST_AT_ONCE: usize = 1_024;
 const MOST_WAITING_BYTES: usize = 64 << 20;
 /// How long a service that is told to stop may take to see its last records and effects out.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(10);
+/// The shortest time between snapshots.
+const SHORTEST_SCHEDULE: Span = Span::from_millis(100);
 /// So many malformed messages are logged one by one, and then one in so many.
 const MALFORMED_LOGGED: u64 = 100;
 
@@ -67,6 +70,7 @@ pub async fn drive<S: LedgerService>(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     config.standby.check()?;
+    check_schedule(&config.snapshots)?;
     let mut last_gap = None;
     loop {
         let begun = tokio::select! {
@@ -89,6 +93,20 @@ pub async fn drive<S: LedgerService>(
     }
 }
 
+/// Refuses snapshots that would be taken without end.
+fn check_schedule(snapshots: &SnapshotConfig) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        snapshots.every_records > 0,
+        "snapshots.every_records = 0 is not possible: write at least 1"
+    );
+    anyhow::ensure!(
+        snapshots.at_least_every >= SHORTEST_SCHEDULE,
+        "snapshots.at_least_every = {} is too short: write at least {SHORTEST_SCHEDULE}",
+        snapshots.at_least_every
+    );
+    Ok(())
+}
+
 /// From an empty core to one that knows all and has the lead, however long another instance has it.
 async fn begin<S: LedgerService>(
     bus: &Bus,
@@ -106,7 +124,10 @@ async fn begin<S: LedgerService>(
     let lead = replay.take_lead(bus, instance).await?;
     let core = restored.core;
     let inbox = match S::inbox_from(&core) {
-        Some(from) => Some(InboxReader::open(bus, from).await?),
+        Some(from) => {
+            let made = retry("see to the inbox", || bus.ensure_inbox(from, None)).await;
+            Some(InboxReader::open(bus, from, made.map_err(anyhow::Error::msg)?).await?)
+        }
         None => None,
     };
     let Lead { ledger, appender, epoch, last, records } = lead;

@@ -21,9 +21,12 @@ use super::reader::StreamReader;
 use super::stored::{self, Stored};
 use crate::bus::Bus;
 use crate::retry::Backoff;
+use crate::streams::Made;
 
 /// How long nothing comes before it is looked whether something is there.
 const QUIET: Duration = Duration::from_millis(500);
+/// So many times it is looked for messages before it is looked for the inbox itself.
+const LOOKS_AT_MESSAGES: u32 = 10;
 /// How many messages are asked for one by one before it is tried again to read all.
 const MOST_ONE_BY_ONE: usize = 512;
 
@@ -50,6 +53,10 @@ pub(crate) struct InboxReader {
     ticks: Interval,
     /// True where something came since the last tick.
     heard: bool,
+    /// How many times in a row there was nothing.
+    looks: u32,
+    /// When the inbox was made.
+    made: Made,
 }
 
 enum State {
@@ -61,6 +68,8 @@ enum State {
 struct Looked {
     found: Vec<Submitted>,
     reader: Box<StreamReader>,
+    /// When the inbox was made.
+    made: Made,
 }
 
 impl InboxReader {
@@ -68,13 +77,13 @@ impl InboxReader {
     ///
     /// # Errors
     /// Where NATS does not answer for long.
-    pub(crate) async fn open(bus: &Bus, from: u64) -> anyhow::Result<Self> {
+    pub(crate) async fn open(bus: &Bus, from: u64, made: Made) -> anyhow::Result<Self> {
         let reader = StreamReader::open(&bus.another("inbox").await?, Stream::Inbox, from).await?;
         let mut ticks = interval(QUIET);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let state = State::Reading(Box::new(reader));
         let next = from.max(1);
-        Ok(Self { bus: bus.clone(), next, found: VecDeque::new(), state, ticks, heard: true })
+        Ok(Self { bus: bus.clone(), next, found: VecDeque::new(), state, ticks, heard: true, looks: 0, made })
     }
 
     /// The next message, if it is there.
@@ -86,7 +95,7 @@ impl InboxReader {
             };
             if submitted.sequence >= self.next {
                 self.next = submitted.sequence + 1;
-                self.heard = true;
+                (self.heard, self.looks) = (true, 0);
                 return Poll::Ready(submitted);
             }
         }
@@ -96,8 +105,8 @@ impl InboxReader {
         loop {
             match &mut self.state {
                 State::Looking(look) => {
-                    let Looked { found, reader } = ready!(look.poll_unpin(cx));
-                    self.state = State::Reading(reader);
+                    let Looked { found, reader, made } = ready!(look.poll_unpin(cx));
+                    (self.state, self.made) = (State::Reading(reader), made);
                     self.heard = true;
                     self.found.extend(found);
                     if let Some(first) = self.found.pop_front() {
@@ -135,25 +144,64 @@ impl InboxReader {
     }
 
     fn look(&mut self, reader: Option<Box<StreamReader>>) {
-        self.state = State::Looking(look(self.bus.clone(), self.next, reader).boxed());
+        self.looks += 1;
+        let inbox = Inbox { bus: self.bus.clone(), made: self.made };
+        let sees_to_it = self.looks.is_multiple_of(LOOKS_AT_MESSAGES);
+        self.state = State::Looking(inbox.look(self.next, reader, sees_to_it).boxed());
     }
 }
 
-/// Asks for what is there from `next` on. Where there is something that `reader` did not bring, or no reader any more,
-/// another one is made behind it.
-async fn look(bus: Bus, mut next: u64, reader: Option<Box<StreamReader>>) -> Looked {
-    let mut found = Vec::new();
-    while found.len() < MOST_ONE_BY_ONE
-        && let Some(submitted) = stored(&bus, next).await
-    {
-        next = submitted.sequence + 1;
-        found.push(submitted);
+/// The inbox, as it is asked for what it holds.
+struct Inbox {
+    bus: Bus,
+    made: Made,
+}
+
+impl Inbox {
+    /// Asks for what is there from `next` on. Where there is something that `reader` did not bring, or no reader any more,
+    /// another one is made behind it. Where `sees_to_it`, an inbox that was lost is made anew first.
+    async fn look(mut self, mut next: u64, reader: Option<Box<StreamReader>>, sees_to_it: bool) -> Looked {
+        let made = self.made;
+        if sees_to_it {
+            self.see_to_it(next).await;
+        }
+        let mut found = Vec::new();
+        while found.len() < MOST_ONE_BY_ONE
+            && let Some(submitted) = self.stored(next).await
+        {
+            next = submitted.sequence + 1;
+            found.push(submitted);
+        }
+        let reader = match reader {
+            Some(reader) if found.is_empty() && self.made == made => reader,
+            _ => {
+                debug!(found = found.len(), next, "reading the inbox anew");
+                Box::new(read_at_last(&self.bus, next).await)
+            }
+        };
+        Looked { found, reader, made: self.made }
     }
-    match reader {
-        Some(reader) if found.is_empty() => Looked { found, reader },
-        _ => {
-            debug!(found = found.len(), next, "reading the inbox anew");
-            Looked { found, reader: Box::new(read_at_last(&bus, next).await) }
+
+    /// Has an inbox that was lost made anew.
+    async fn see_to_it(&mut self, from: u64) {
+        match self.bus.ensure_inbox(from, Some(self.made)).await {
+            Ok(made) => self.made = made,
+            Err(error) => debug!(error, "the inbox cannot be looked at"),
+        }
+    }
+
+    /// The message with this sequence number, or the first one after it, if there is one; however long it takes.
+    async fn stored(&mut self, from: u64) -> Option<Submitted> {
+        let mut backoff = Backoff::endless();
+        let pattern = Stream::Inbox.kind().pattern();
+        loop {
+            match stored::first(&self.bus, Stream::Inbox, &pattern, from).await {
+                Ok(found) => return found.map(Submitted::from),
+                Err(error) => {
+                    self.see_to_it(from).await;
+                    backoff.wait("look into the inbox", &error).await
+                }
+            };
         }
     }
 }
@@ -166,18 +214,6 @@ async fn read_at_last(bus: &Bus, from: u64) -> StreamReader {
         match opened.await {
             Ok(reader) => return reader,
             Err(error) => backoff.wait("read the inbox anew", &error).await,
-        };
-    }
-}
-
-/// The message with this sequence number, or the first one after it, if there is one; however long it takes.
-async fn stored(bus: &Bus, from: u64) -> Option<Submitted> {
-    let mut backoff = Backoff::endless();
-    let pattern = Stream::Inbox.kind().pattern();
-    loop {
-        match stored::first(bus, Stream::Inbox, &pattern, from).await {
-            Ok(found) => return found.map(Submitted::from),
-            Err(error) => backoff.wait("look into the inbox", &error).await,
         };
     }
 }

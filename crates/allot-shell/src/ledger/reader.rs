@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::stored;
 use crate::bus::Bus;
 use crate::retry::{Backoff, retry};
+use crate::streams::{Made, made as made_at};
 
 /// How often it is looked whether messages are there, where none come.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -61,9 +62,6 @@ pub(crate) struct Replaced {
     /// The number of the last message that there is.
     pub(crate) last: u64,
 }
-
-/// When a stream was made, nanoseconds since 1970: another one of the same name was made at another time.
-type Made = i128;
 
 /// A reader of a stream: of all of it from some sequence number on, or of what is newest on one subject.
 pub struct StreamReader {
@@ -172,6 +170,7 @@ impl StreamReader {
                 },
                 Some(Err(error)) if error.kind() == OrderedErrorKind::MissingHeartbeat => {
                     debug!(stream = self.stream.name(), "the server has gone quiet, asking it again");
+                    self.open_anew();
                 }
                 Some(Err(error)) => {
                     warn!(stream = self.stream.name(), %error, "reading was interrupted, going on");
@@ -330,10 +329,10 @@ async fn is_the_same(bus: &Bus, from: u64, made: Option<Made>) -> Result<Option<
         let Ok(stream) = bus.jetstream().get_stream(Stream::Ledger.name()).await else { return Ok(made) };
         let info = stream.cached_info();
         let (read, last) = (from - 1, info.state.last_sequence);
-        let made_at = info.created.unix_timestamp_nanos();
-        let is_another = made.is_some_and(|made| made != made_at);
+        let found = made_at(&stream);
+        let is_another = made.is_some_and(|made| made != found);
         if last >= read && !is_another {
-            return Ok(Some(made_at));
+            return Ok(Some(found));
         }
         looks += 1;
         if looks == MOST_LOOKS || is_another {

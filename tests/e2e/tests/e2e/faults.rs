@@ -1,5 +1,6 @@
 //! What goes wrong, and what must not come of it.
 
+use allot_bus::Stream;
 use allot_model::view::AgentState;
 use allot_model::{JobState, Reason, TaskState};
 use allot_testkit::{PATIENCE, eventually};
@@ -96,4 +97,70 @@ async fn a_second_agent_under_the_same_id_is_refused_and_takes_no_task_from_the_
     assert_eq!((view.summary.state, only_run(&view).attempt.attempt), (JobState::Finished, 1));
     assert_eq!(lines(&file).len(), 1);
     cluster.agent_is("a1", AgentState::Ready).await;
+}
+
+#[tokio::test]
+async fn an_inbox_that_is_lost_is_made_anew_and_no_id_is_given_twice() {
+    let mut cluster = Cluster::start().await;
+    for _ in 0..3 {
+        let job = cluster.shell("true", json!({})).await;
+        assert_eq!(cluster.ends(job).await, JobState::Finished);
+    }
+    let jetstream = cluster.user.bus().jetstream().clone();
+    // While the dispatcher reads it, and while none runs.
+    for next in [4, 5] {
+        if next == 5 {
+            cluster.programs.kill("dispatcher");
+        }
+        jetstream.delete_stream(Stream::Inbox.name()).await.unwrap();
+        cluster.programs.restart("registry").unwrap();
+        if next == 5 {
+            cluster.programs.spawn("dispatcher", "allot-dispatcher", &[]).unwrap();
+        }
+        eventually("the inbox is there again", PATIENCE, || async {
+            jetstream.get_stream(Stream::Inbox.name()).await.ok()
+        })
+        .await;
+        let job = cluster.shell("true", json!({})).await;
+        assert_eq!(job.0, next);
+        assert_eq!(cluster.ends(job).await, JobState::Finished);
+    }
+}
+
+#[tokio::test]
+async fn jobs_go_on_from_the_last_id_where_somebody_made_the_inbox_anew() {
+    let mut cluster = Cluster::start().await;
+    for _ in 0..3 {
+        let job = cluster.shell("true", json!({})).await;
+        assert_eq!(cluster.ends(job).await, JobState::Finished);
+    }
+    cluster.programs.kill("dispatcher");
+    let jetstream = cluster.user.bus().jetstream().clone();
+    let inbox = jetstream.get_stream(Stream::Inbox.name()).await.unwrap().cached_info().config.clone();
+    jetstream.delete_stream(Stream::Inbox.name()).await.unwrap();
+    jetstream.create_stream(inbox).await.unwrap();
+    assert_eq!(cluster.shell("true", json!({})).await.0, 1, "it has the id of another");
+    cluster.programs.spawn("dispatcher", "allot-dispatcher", &[]).unwrap();
+    eventually("the dispatcher says so", PATIENCE, || async {
+        cluster.programs.log("dispatcher").contains("the inbox is another one").then_some(())
+    })
+    .await;
+    let job = cluster.shell("true", json!({})).await;
+    assert_eq!((job.0, cluster.ends(job).await), (4, JobState::Finished));
+}
+
+#[tokio::test]
+async fn services_stop_that_have_read_another_ledger_than_there_is() {
+    let cluster = Cluster::start().await;
+    let job = cluster.shell("true", json!({})).await;
+    assert_eq!(cluster.ends(job).await, JobState::Finished);
+    let jetstream = cluster.user.bus().jetstream().clone();
+    jetstream.delete_stream(Stream::Ledger.name()).await.unwrap();
+    cluster.user.bus().ensure_streams().await.unwrap();
+    for service in ["registry", "offers", "dispatcher"] {
+        eventually("it says that the ledger is another one", PATIENCE, || async {
+            cluster.programs.log(service).contains("the ledger is another one").then_some(())
+        })
+        .await;
+    }
 }

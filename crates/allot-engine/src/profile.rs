@@ -121,6 +121,26 @@ impl Profile {
         }
     }
 
+    /// For how many tasks there is room at the time at which there is most, from `from` on.
+    pub(crate) fn most(&self, from: Time, need: &Need) -> u64 {
+        let steps = self.step_at(from)..self.times.len();
+        steps.map(|step| self.times(step, need)).max().unwrap_or(0)
+    }
+
+    /// Since when there has been room for a task without a break at this time, where there is.
+    pub(crate) fn vacant_since(&self, time: Time, need: &Need) -> Time {
+        let mut step = self.step_at(time);
+        while step > 0 && self.holds(step - 1, need) {
+            step -= 1;
+        }
+        self.times.get(step).copied().unwrap_or(time).min(time)
+    }
+
+    /// The first time after this one at which anything changes.
+    pub(crate) fn next_change(&self, time: Time) -> Option<Time> {
+        self.times.get(self.times.partition_point(|change| *change <= time)).copied()
+    }
+
     /// The times from `from` on at which anything changes, `from` itself included.
     pub(crate) fn changes(&self, from: Time) -> impl Iterator<Item = Time> {
         let later = self.times.iter().copied().filter(move |time| *time > from);

@@ -465,7 +465,7 @@ impl<'a> Ahead<'a> {
                 1 => Some(rooms.flatten().collect()).filter(is_enough),
                 _ => rooms.into_iter().find(is_enough),
             };
-            rooms.map(|rooms| Plan { start, parts: self.spread(job, rooms) })
+            rooms.map(|rooms| Plan { start, parts: self.spread(job, start, rooms) })
         })
     }
 
@@ -475,9 +475,19 @@ impl<'a> Ahead<'a> {
         agents.map(|agent| (agent, self.room_for(agent, job, start).min(self.count(job)))).collect()
     }
 
-    /// As many tasks as are placed at a time, on the agents that are preferred.
-    fn spread(&self, job: usize, mut rooms: Vec<(usize, u64)>) -> Vec<(AgentId, u64)> {
-        rooms.sort_by_key(|(agent, _)| self.state.preference(*agent));
+    /// Since when an agent has had room for a task of the job without a break, at that time.
+    fn vacant_since(&self, agent: usize, job: usize, time: Moment) -> Moment {
+        let before = self.times().into_iter().filter(|before| *before < time).rev();
+        { before }.take_while(|before| self.slots(agent, job, *before) > 0).last().unwrap_or(time)
+    }
+
+    /// As many tasks as are placed at a time: on the agents that have had room for the shortest time, then on those that are
+    /// preferred.
+    fn spread(&self, job: usize, start: Moment, mut rooms: Vec<(usize, u64)>) -> Vec<(AgentId, u64)> {
+        rooms.retain(|(_, room)| *room > 0);
+        rooms.sort_by_key(|(agent, _)| {
+            (std::cmp::Reverse(self.vacant_since(*agent, job, start)), self.state.preference(*agent))
+        });
         let mut left = self.count(job);
         let part = |(agent, room): (usize, u64)| {
             let tasks = room.min(left);

@@ -66,6 +66,7 @@ fn gang_room(pool: &Pool, job: &Job) -> Option<GangRoom> {
         same: same.as_ref().map(ToString::to_string),
         room,
         value: value.filter(|_| same.is_some()),
+        most: Some(gang::most_room_ever(&pool.fleet, shape)),
     })
 }
 

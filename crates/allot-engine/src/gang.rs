@@ -41,6 +41,18 @@ pub(crate) fn most_room(fleet: &Fleet, shape: &Shape) -> Option<(Arc<str>, u64)>
     room_by_value(fleet, shape, u64::MAX).into_iter().rev().max_by_key(|(_, room)| *room)
 }
 
+/// For how many tasks there would be room if nothing ran, on the agents with the value that has room for the most.
+pub(crate) fn most_room_ever(fleet: &Fleet, shape: &Shape) -> u64 {
+    let mut rooms: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+    for (agent, known) in fleet.iter() {
+        if let Some(value) = fleet.value(agent, shape) {
+            let room = rooms.entry(value).or_default();
+            *room = room.saturating_add(known.total.times(&shape.need));
+        }
+    }
+    rooms.into_values().max().unwrap_or(0)
+}
+
 /// Puts back what was taken for a gang.
 pub(crate) fn give_back(fleet: &mut Fleet, shape: &Shape, seats: Vec<Seats>) {
     for Seats { agent, slots, named } in seats {

@@ -251,10 +251,17 @@ fn a_gang_is_told_how_many_of_it_have_room_on_the_agents_that_have_room_for_the_
     assert_eq!(cluster.pass(), []);
     let told = |cluster: &mut Cluster, job| {
         let gang = why(cluster, job).gang.unwrap();
-        (gang.tasks, gang.room, gang.value)
+        (gang.tasks, gang.room, gang.value, gang.most)
     };
-    assert_eq!(told(&mut cluster, 1), (20, 5, Some("r2".to_owned())));
-    assert_eq!(told(&mut cluster, 2), (20, 17, None));
+    assert_eq!(told(&mut cluster, 1), (20, 5, Some("r2".to_owned()), Some(5)));
+    assert_eq!(told(&mut cluster, 2), (20, 17, None, Some(17)));
+    cluster.add_job(job(3, "q", 4, "cpus=1"));
+    assert_eq!(cluster.pass().len(), 4);
+    assert_eq!(
+        told(&mut cluster, 2),
+        (20, 13, None, Some(17)),
+        "what runs is no matter to the most there can be"
+    );
 }
 
 #[test]

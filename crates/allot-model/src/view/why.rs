@@ -94,6 +94,9 @@ pub struct GangRoom {
     pub room: u64,
     /// That value; nothing where no agent with the attribute has room for one.
     pub value: Option<String>,
+    /// How many would have room if nothing ran, counted in the same way; nothing where that is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<u64>,
 }
 
 /// Room that is kept for a job, going by the estimates of what runs.

@@ -119,14 +119,28 @@ fn gang(place: &WhyView) -> Facts {
     place.gang.iter().map(|gang| ("together".to_owned(), gang_in_words(gang))).collect()
 }
 
-fn gang_in_words(GangRoom { tasks, same, room, value }: &GangRoom) -> String {
+fn gang_in_words(GangRoom { tasks, same, room, value, most }: &GangRoom) -> String {
+    let too_many = most.filter(|most| most < tasks);
     let Some(same) = same else {
-        return match *room >= *tasks {
-            true => format!("needs {tasks} at once: there is room for them"),
-            false => format!("needs {tasks} at once: there is room for {room} now"),
+        return match (*room >= *tasks, too_many) {
+            (true, _) => format!("needs {tasks} at once: there is room for them"),
+            (_, None) => format!("needs {tasks} at once: there is room for {room} now"),
+            (_, Some(most)) => {
+                format!(
+                    "needs {tasks} at once: there is room for {most} on all agents that it may use, even if nothing ran"
+                )
+            }
         };
     };
     match value {
+        _ if too_many == Some(0) => {
+            format!(
+                "needs {tasks} at once on agents with the same `{same}`: none that it may use has `{same}` and is large enough"
+            )
+        }
+        _ if let Some(most) = too_many => format!(
+            "needs {tasks} at once on agents with the same `{same}`: the most that any has room for is {most}, even if nothing ran"
+        ),
         None => format!("needs {tasks} at once on agents with the same `{same}`: none that has one has room"),
         Some(value) => format!(
             "needs {tasks} at once on agents with the same `{same}`: the most that any has room for now is {room}, {value}"

@@ -283,25 +283,53 @@ fn what_is_kept_for_other_queues_is_told() {
 
 #[test]
 fn a_gang_is_told_how_many_of_it_have_room() {
-    let told = |same: Option<&str>, room, value: Option<&str>| {
+    let told = |same: Option<&str>, room, value: Option<&str>, most| {
         let mut why = waiting();
         let (same, value) = (same.map(str::to_owned), value.map(str::to_owned));
-        why.place.as_mut().unwrap().gang = Some(GangRoom { tasks: 8, same, room, value });
+        why.place.as_mut().unwrap().gang = Some(GangRoom { tasks: 8, same, room, value, most });
         text(&why, &output()).lines().nth(2).unwrap().to_owned()
     };
     let cases = [
-        (None, 5, None, "needs 8 at once: there is room for 5 now"),
-        (None, 9, None, "needs 8 at once: there is room for them"),
+        (None, 5, None, Some(8), "needs 8 at once: there is room for 5 now"),
+        (None, 9, None, None, "needs 8 at once: there is room for them"),
+        (
+            None,
+            5,
+            None,
+            Some(7),
+            "needs 8 at once: there is room for 7 on all agents that it may use, even if nothing ran",
+        ),
         (
             Some("rack"),
             5,
             Some("r2"),
+            Some(7),
+            "needs 8 at once on agents with the same `rack`: the most that any has room for is 7, even if nothing ran",
+        ),
+        (
+            Some("rack"),
+            0,
+            None,
+            Some(0),
+            "needs 8 at once on agents with the same `rack`: none that it may use has `rack` and is large enough",
+        ),
+        (
+            Some("rack"),
+            5,
+            Some("r2"),
+            Some(8),
             "needs 8 at once on agents with the same `rack`: the most that any has room for now is 5, r2",
         ),
-        (Some("rack"), 0, None, "needs 8 at once on agents with the same `rack`: none that has one has room"),
+        (
+            Some("rack"),
+            0,
+            None,
+            None,
+            "needs 8 at once on agents with the same `rack`: none that has one has room",
+        ),
     ];
-    for (same, room, value, words) in cases {
-        assert_eq!(told(same, room, value), format!("together  {words}"));
+    for (same, room, value, most, words) in cases {
+        assert_eq!(told(same, room, value, most), format!("together  {words}"));
     }
 }
 

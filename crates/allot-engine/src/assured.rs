@@ -24,7 +24,7 @@ impl Queues {
         search: &mut Search<'_>,
     ) -> Option<(u32, Place)> {
         let branch = self.tree.get(at);
-        let wanted = self.wanted_of(at, open);
+        let wanted = self.wanted_of(at, open, search);
         let mut place = None;
         let can_be_served = |seat: u32| {
             if let (true, Member::Branch(inner)) = (Some(seat) != except, branch.member(seat)) {
@@ -50,7 +50,7 @@ impl Queues {
     /// The first in a branch of what is guaranteed to the branches in it: in the one line.
     pub(crate) fn first_assured_in(&self, at: u32, open: Mask, search: &mut Search<'_>) -> Option<Found> {
         let branch = self.tree.get(at);
-        let wanted = self.wanted_of(at, open);
+        let wanted = self.wanted_of(at, open, search);
         let first = |seat: u32, wanted: Mask, search: &mut Search<'_>| match branch.member(seat) {
             Member::Branch(inner) => self.first_assured_within(inner, wanted, search),
             Member::Lane(_) => None,
@@ -70,8 +70,12 @@ impl Queues {
     }
 
     /// The shapes that a branch may have. What is kept for some is found full for all others, so that it says nothing here.
-    fn wanted_of(&self, branch: u32, open: Mask) -> Mask {
-        if branch == WHOLE { open } else { open.without(self.tree.get(branch).limit.full) }
+    fn wanted_of(&self, branch: u32, open: Mask, search: &Search<'_>) -> Mask {
+        if branch == WHOLE || search.ignores_limit_of(branch) {
+            open
+        } else {
+            open.without(self.tree.get(branch).limit.full)
+        }
     }
 
     /// The branches around a lane in this one to which one more task of it is guaranteed, the outermost first.

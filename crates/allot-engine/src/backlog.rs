@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use allot_model::{JobId, PoolJob, SetAside, Span, TaskRange, Time};
 
 use crate::arrivals::{Arrivals, Kind};
+use crate::branch::Tree;
 use crate::candidates::{Ahead, Candidate, Candidates};
 use crate::dims::{Need, Vector};
 use crate::order::Traits;
@@ -369,10 +370,11 @@ impl Backlog {
         shapes: &Shapes,
         is_in_time: &dyn Fn(Estimate) -> bool,
         may_outlast: &dyn Fn(u32) -> bool,
-        first: (u32, &Need, u64),
+        keeps_limits: &dyn Fn(&Tree, u32, u32, Estimate) -> bool,
+        first: Option<(u32, &Need, u64)>,
     ) -> Option<Next> {
         let (candidates, open) = (self.candidates.as_ref()?, shapes.open());
-        let ahead = Ahead { candidates, open, is_in_time, may_outlast, first };
+        let ahead = Ahead { candidates, open, is_in_time, may_outlast, first, keeps_limits };
         let place = self.queues.find(shapes, Wanted::Ahead(&ahead))?;
         Some(Next { goes_ahead: true, ..place.into() })
     }

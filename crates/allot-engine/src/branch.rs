@@ -225,6 +225,16 @@ impl Held {
         }
     }
 
+    /// So many tasks that held this each have ended.
+    pub(crate) fn subtract(&mut self, need: &Need, count: u64) {
+        self.tasks = self.tasks.saturating_sub(count.into());
+        for (dim, amount) in need.iter() {
+            if let Some(held) = self.amounts.get_mut(dim) {
+                *held = held.saturating_sub(u128::from(amount) * u128::from(count));
+            }
+        }
+    }
+
     /// True where both are the same amounts.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         let dims = self.amounts.len().max(other.amounts.len());

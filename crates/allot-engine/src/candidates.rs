@@ -141,21 +141,26 @@ pub(crate) struct Ahead<'a> {
     pub(crate) is_in_time: &'a dyn Fn(Estimate) -> bool,
     /// True of shapes that may go ahead however long they run.
     pub(crate) may_outlast: &'a dyn Fn(u32) -> bool,
-    /// For whom room is kept: its branch, what each of its tasks needs, and how many they are.
-    pub(crate) first: (u32, &'a Need, u64),
+    /// For whom room is kept: its branch, what each of its tasks needs, and how many they are. Nothing where it is for nobody but
+    /// those whom limits hold back.
+    pub(crate) first: Option<(u32, &'a Need, u64)>,
+    /// True where tasks of a shape that run so long delay nobody whom a limit around their branch holds back.
+    pub(crate) keeps_limits: &'a dyn Fn(&Tree, u32, u32, Estimate) -> bool,
 }
 
 impl Ahead<'_> {
     /// True where tasks of a branch leave room within its limits for the one for which room is kept.
     pub(crate) fn leaves_room(&self, tree: &Tree, branch: u32, shape: &Shape) -> bool {
-        tree.is_plain() || tree.leaves_room(branch, (&shape.need, shape.count()), self.first)
+        let leaves_room = |first| tree.leaves_room(branch, (&shape.need, shape.count()), first);
+        tree.is_plain() || self.first.is_none_or(leaves_room)
     }
 
-    /// The first of a lane whose shape `may_go`.
+    /// The first of a lane whose shape `may_go`, and that `may_end` when it is expected to.
     pub(crate) fn first_of(
         &self,
         lane: u32,
         mut may_go: impl FnMut(u32) -> bool,
+        may_end: impl Fn(u32, Estimate) -> bool,
     ) -> Option<(Candidate, CandidateKey)> {
         let line = self.candidates.lanes.get(lane as usize)?;
         let mut best: Option<(Candidate, CandidateKey)> = None;
@@ -164,10 +169,14 @@ impl Ahead<'_> {
             let comes_first = |key: CandidateKey| best.is_none_or(|(_, before)| key < before);
             let head = group.order.first().and_then(found).filter(|(_, key)| comes_first(*key));
             let Some((head, key)) = head.filter(|_| may_go(group.shape)) else { continue };
-            if (self.is_in_time)(head.estimate) || (self.may_outlast)(group.shape) {
+            let may_go = |estimate: Estimate| {
+                let ends_in_time = (self.is_in_time)(estimate) || (self.may_outlast)(group.shape);
+                ends_in_time && may_end(group.shape, estimate)
+            };
+            if may_go(head.estimate) {
                 best = Some((head, key));
             } else {
-                let in_time = group.order.find(|shortest| (self.is_in_time)(*shortest), |_| true);
+                let in_time = group.order.find(|shortest| may_go(*shortest), |_| true);
                 best = in_time.and_then(found).filter(|(_, key)| comes_first(*key)).or(best);
             }
         }

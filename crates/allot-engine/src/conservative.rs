@@ -10,12 +10,14 @@
 
 use allot_model::Time;
 
-use crate::arrivals::Arrivals;
+use crate::arrivals::{Arrivals, Kind};
 use crate::backlog::{Backlog, Job, Next};
-use crate::gang::{Seats, give_back};
+use crate::gang::{self, Seats, give_back};
 use crate::pass::{Pass, Step, place, place_gang};
 use crate::plans::{Ask, Plan, Plans};
 use crate::pool::Pool;
+use crate::search::{Line, Place};
+use crate::shape::Shapes;
 use crate::vacancy::{RETRY_AFTER, World};
 
 /// For how many jobs room is kept at a time. Those behind them have to wait until it is their turn to be planned, so that
@@ -43,7 +45,10 @@ pub(crate) fn step(pool: &mut Pool, pass: Pass<'_>) -> Step {
         }
     }
     match next_arrival(pool, pass.now) {
-        Some(arrival) => plan(pool, arrival.job, pass),
+        Some(arrival) => {
+            while look_around(pool, arrival.job) {}
+            plan(pool, arrival.job, pass)
+        }
         None => Step::Done,
     }
 }
@@ -97,15 +102,53 @@ fn next_arrival(pool: &mut Pool, now: Time) -> Option<Next> {
     }
 }
 
-/// True where there is a time for a job; notes where there is none.
+/// True where there is a time for a job at which it delays nobody whom a limit holds back; notes where there is none.
 fn may_be_planned(pool: &mut Pool, job: u32, now: Time) -> bool {
+    while look_around(pool, job) {}
     let kind = pool.backlog.job(job).kind();
     let Pool { shapes, fleet, dims, backlog, runs: Some(runs), conservative: Some(plans), .. } = pool else {
         return true;
     };
     let ask = Ask { kind, need: shapes.get(kind.shape).need.clone() };
     let world = World { now, dims: dims.len(), shapes, fleet, runs, backlog };
-    plans.find(&ask, now, Time::MAX, world).is_some() || !plans.hopeless.insert(kind)
+    match plans.find(&ask, now, Time::MAX, world) {
+        Some((start, _)) => delays_nobody(plans, kind, start, backlog, shapes),
+        None => {
+            plans.give_up(job, kind);
+            false
+        }
+    }
+}
+
+/// True where one of a kind that starts then delays nobody whom a limit around it holds back; notes where it does.
+fn delays_nobody(plans: &mut Plans, kind: Kind, start: Time, backlog: &Backlog, shapes: &Shapes) -> bool {
+    let (tree, branch) = (&backlog.queues.tree, backlog.queues.lane(kind.lane).branch);
+    let delays_nobody = plans.firsts.may_go(tree, branch, shapes.get(kind.shape), kind.estimate.ends(start));
+    if !delays_nobody {
+        plans.hopeless.insert(kind);
+    }
+    delays_nobody
+}
+
+/// Looks whom a limit around a job holds back, if there is one that was not looked at yet; false where there is none.
+fn look_around(pool: &mut Pool, job: u32) -> bool {
+    let Pool { shapes, fleet, backlog, runs: Some(runs), conservative: Some(plans), .. } = pool else {
+        return false;
+    };
+    let branch = backlog.queues.lane(backlog.job(job).lane).branch;
+    let Some(around) = plans.firsts.unknown_around(&backlog.queues.tree, branch) else { return false };
+    let unplanned = backlog.arrivals.as_ref().and_then(|arrivals| arrivals.unplanned(&plans.hopeless));
+    let under = |unplanned| backlog.queues.first_under(around, shapes, Line::Unplanned(unplanned));
+    let first = unplanned.as_ref().and_then(under);
+    let is_too_large = |first: &Place| {
+        let shape = shapes.get(first.shape);
+        gang::most_room_ever(fleet, shape) < shape.count()
+    };
+    match first.filter(is_too_large) {
+        Some(first) => plans.give_up(first.job, backlog.job(first.job).kind()),
+        None => _ = plans.firsts.note(around, first, (backlog, shapes), fleet, runs),
+    }
+    true
 }
 
 /// Gives a job a time; where that is now, a place.
@@ -117,9 +160,12 @@ fn plan(pool: &mut Pool, job: u32, pass: Pass<'_>) -> Step {
     let ask = Ask { kind, need: shapes.get(kind.shape).need.clone() };
     let world = World { now: pass.now, dims: dims.len(), shapes, fleet, runs, backlog };
     let Some((start, parts)) = plans.find(&ask, pass.now, Time::MAX, world) else {
-        plans.hopeless.insert(kind);
+        plans.give_up(job, kind);
         return Step::Again;
     };
+    if !delays_nobody(plans, kind, start, backlog, shapes) {
+        return Step::Again;
+    }
     backlog.arrivals.iter_mut().for_each(|arrivals| arrivals.remove(kind, key));
     let plan = Plan { key, ask, start, parts };
     if start <= pass.now {
@@ -166,6 +212,7 @@ fn place_parts(pool: &mut Pool, job: u32, plan: &Plan, most: u64, pass: Pass<'_>
         place(pool, next, agent, slots, 1, pass.now).map_or(Step::Again, Step::Run)
     };
     arrive_again(&mut pool.backlog, job);
+    pool.conservative.iter_mut().for_each(|plans| plans.firsts.forget());
     step
 }
 
@@ -189,7 +236,7 @@ fn plan_later(pool: &mut Pool, job: u32, before: &Plan, now: Time) -> Step {
     match plans.find(&ask, now + RETRY_AFTER, Time::MAX, world) {
         Some((start, parts)) => plans.keep(job, Plan { key, ask, start, parts }),
         None => {
-            plans.hopeless.insert(ask.kind);
+            plans.give_up(job, ask.kind);
             arrive_again(backlog, job);
         }
     }
@@ -198,7 +245,12 @@ fn plan_later(pool: &mut Pool, job: u32, before: &Plan, now: Time) -> Step {
 
 /// How many tasks of a job follow each other on the agent, each starting when this one is planned to.
 fn slots_in_one_step(pool: &Pool, next: Next, agent: u32, plan: &Plan) -> u64 {
-    let profile = pool.conservative.as_ref().and_then(|plans| plans.profiles.get(agent as usize));
+    let (queues, plans) = (&pool.backlog.queues, pool.conservative.as_ref());
+    let branch = queues.lane(next.lane).branch;
+    if plans.is_some_and(|plans| plans.firsts.is_another_first(&queues.tree, branch, next.job)) {
+        return 1;
+    }
+    let profile = plans.and_then(|plans| plans.profiles.get(agent as usize));
     let Some(profile) = profile.filter(|_| !pool.backlog.queues.rank()) else { return 1 };
     let shape = pool.shapes.get(next.shape);
     let planned = profile.room(plan.start, plan.end(), &shape.need);

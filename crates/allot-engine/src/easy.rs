@@ -11,11 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use allot_model::{JobId, Time};
 
 use crate::backlog::{Backlog, Next};
+use crate::branch::Tree;
 use crate::dims::{Dim, Need, Vector};
+use crate::firsts::Firsts;
 use crate::fleet::Fleet;
 use crate::kept::Lacking;
 use crate::outlook::{Opening, Outlook};
-use crate::search::Hopeless;
+use crate::search::{Hopeless, Line, Place};
 use crate::shape::{Hope, Shape, Shapes};
 use crate::timeline::{Estimate, Group, Runs};
 
@@ -27,6 +29,8 @@ const FEW: u64 = 8;
 pub(crate) struct Easy {
     outlook: Outlook,
     pub(crate) hopeless: Hopeless,
+    /// Whom limits hold back.
+    pub(crate) firsts: Firsts,
     /// For whom room is kept.
     pub(crate) kept: Option<Kept>,
     /// The shapes that fit now, and would delay the first in line if they ran beyond the shadow.
@@ -121,12 +125,36 @@ impl Easy {
     pub(crate) fn begin(&mut self) {
         self.kept = None;
         self.delaying.clear();
-        self.hopeless.aside.clear();
+        self.note_placed();
     }
 
-    /// Something was placed: what is kept for others may be less by it.
+    /// Something was placed: what is kept for others may be less by it, and limits leave less room.
     pub(crate) fn note_placed(&mut self) {
         self.hopeless.aside.clear();
+        self.hopeless.closed.clear();
+        self.firsts.forget();
+    }
+
+    /// Looks whom the limits around a lane hold back, as far as that is not known yet. True where it was not: whatever was
+    /// found out before is to be asked for again.
+    pub(crate) fn look_around(
+        &mut self,
+        lane: u32,
+        backlog: &Backlog,
+        shapes: &Shapes,
+        fleet: &Fleet,
+        runs: &mut Runs,
+    ) -> bool {
+        let (tree, branch) = (&backlog.queues.tree, backlog.queues.lane(lane).branch);
+        let Some(around) = self.firsts.unknown_around(tree, branch) else { return false };
+        let first = backlog.queues.first_under(around, shapes, Line::All(&self.hopeless));
+        let has_hope = first.is_none_or(|Place { lane, shape, .. }| {
+            self.opening((lane, shape), backlog, shapes, fleet, runs).is_some()
+        });
+        if has_hope && self.firsts.note(around, first, (backlog, shapes), fleet, runs) {
+            self.hopeless.closed.insert(around);
+        }
+        true
     }
 
     /// Keeps room for the first in line. False where there will be none.
@@ -226,23 +254,26 @@ impl Easy {
         fleet: &Fleet,
         runs: &Runs,
     ) -> Option<Next> {
-        let kept = self.kept.as_ref()?;
-        let shadow = kept.shadow();
-        let is_in_time = |estimate: Estimate| estimate.ends(now) <= shadow;
+        let kept = self.kept.as_ref();
+        let is_in_time = |estimate: Estimate| kept.is_none_or(|kept| estimate.ends(now) <= kept.shadow());
         let delaying = RefCell::new(std::mem::take(&mut self.delaying));
         let may_outlast = |id: u32| {
             if delaying.borrow().contains(&id) {
                 return false;
             }
             let shape = shapes.get(id);
-            let may_go = kept.spares(&shape.need, shape.count()) && self.may_outlast(id, shapes, fleet, runs);
+            let spares = kept.is_none_or(|kept| kept.spares(&shape.need, shape.count()));
+            let may_go = spares && self.may_outlast(id, shapes, fleet, runs);
             if !may_go {
                 delaying.borrow_mut().insert(id);
             }
             may_go
         };
-        let first = (kept.branch, &kept.need, kept.tasks);
-        let next = backlog.candidate(shapes, &is_in_time, &may_outlast, first);
+        let keeps_limits = |tree: &Tree, branch: u32, shape: u32, estimate: Estimate| {
+            self.firsts.may_go(tree, branch, shapes.get(shape), estimate.ends(now))
+        };
+        let first = kept.map(|kept| (kept.branch, &kept.need, kept.tasks));
+        let next = backlog.candidate(shapes, &is_in_time, &may_outlast, &keeps_limits, first);
         self.delaying = delaying.into_inner();
         next
     }

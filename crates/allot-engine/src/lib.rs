@@ -35,6 +35,7 @@ mod draw;
 mod easy;
 mod engine;
 mod explain;
+mod firsts;
 mod fleet;
 mod flight;
 mod gang;

@@ -161,27 +161,44 @@ fn easy(pool: &mut Pool, pass: Pass<'_>) -> Step {
     let Pool { backlog, shapes, fleet, runs: Some(runs), easy: Some(easy), .. } = pool else {
         return Step::Done;
     };
-    let Some(head) = backlog.head(shapes, &easy.hopeless) else {
-        easy.kept = None;
-        return Step::Done;
-    };
+    let head = backlog.head(shapes, &easy.hopeless);
     let leaned_on = std::mem::take(&mut backlog.queues.leaned_on);
-    if leaned_on
-        .into_iter()
-        .any(|place| easy.opening((place.lane, place.shape), backlog, shapes, fleet, runs).is_none())
+    let mut is_news = |lane: u32, shape: Option<u32>| {
+        easy.look_around(lane, backlog, shapes, fleet, runs)
+            || shape.is_some_and(|shape| easy.opening((lane, shape), backlog, shapes, fleet, runs).is_none())
+    };
+    if leaned_on.into_iter().any(|place| is_news(place.lane, Some(place.shape)))
+        || head.is_some_and(|head| is_news(head.lane, None))
     {
         return Step::Again;
     }
-    if shapes.is_open(head.shape) && !backlog.queues.takes_kept(head.lane, shapes.get(head.shape)) {
-        easy.kept = None;
-        return decide(pool, head, pass, None);
-    }
-    fleet.settle();
-    if !easy.keep(head, backlog, shapes, fleet, runs) {
-        return Step::Again;
+    match head {
+        Some(head)
+            if shapes.is_open(head.shape)
+                && !backlog.queues.takes_kept(head.lane, shapes.get(head.shape)) =>
+        {
+            easy.kept = None;
+            return decide(pool, head, pass, None);
+        }
+        Some(head) => {
+            fleet.settle();
+            if !easy.keep(head, backlog, shapes, fleet, runs) {
+                return Step::Again;
+            }
+        }
+        None => {
+            easy.kept = None;
+            if !easy.firsts.are_any() {
+                return Step::Done;
+            }
+        }
     }
     let Some(next) = easy.candidate(pass.now, backlog, shapes, fleet, runs) else { return Step::Done };
     let leaned_on = std::mem::take(&mut backlog.queues.leaned_on);
+    let mut lanes = leaned_on.iter().map(|place| place.lane).chain([next.lane]);
+    if lanes.any(|lane| easy.look_around(lane, backlog, shapes, fleet, runs)) {
+        return Step::Again;
+    }
     for place in leaned_on.into_iter().filter(|place| place.job != next.job) {
         if !may_go_ahead(pool, place, pass.now) {
             return Step::Again;
@@ -315,6 +332,12 @@ fn slots_in_one_step(pool: &Pool, next: Next, agent: u32, pass: Pass<'_>, guarde
         return 1;
     }
     let guard = guarded.and_then(|estimate| pool.guard(estimate, pass.now));
+    // Behind one that a limit holds back, or may after this task, it is a new question for each.
+    let (queues, firsts) = (&pool.backlog.queues, pool.easy.as_ref().map(|easy| &easy.firsts));
+    let branch = queues.lane(next.lane).branch;
+    if firsts.is_some_and(|firsts| firsts.is_another_first(&queues.tree, branch, next.job)) {
+        return 1;
+    }
     // One for which there was no room, because of what is kept for others, may be first again after each task.
     if pool.easy.as_ref().is_some_and(|easy| !easy.hopeless.aside.is_empty()) {
         return 1;

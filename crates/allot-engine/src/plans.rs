@@ -6,6 +6,7 @@ use allot_model::{JobId, Time};
 
 use crate::arrivals::Kind;
 use crate::dims::Need;
+use crate::firsts::Firsts;
 use crate::policy::{JobKey, LaneKey};
 use crate::profile::Profile;
 use crate::queues::Queues;
@@ -23,6 +24,8 @@ pub(crate) struct Plans {
     by_start: BTreeSet<(Time, JobKey, u32)>,
     /// What was found to have no time at all in this pass.
     pub(crate) hopeless: BTreeSet<Kind>,
+    /// Whom limits hold back of those that have no plan.
+    pub(crate) firsts: Firsts,
     /// The jobs that are planned on agents that are gone.
     stranded: BTreeSet<u32>,
     /// True where something is kept for others, which may hold up what is planned.
@@ -60,6 +63,7 @@ impl Plans {
     /// A pass begins, in which something is kept for others or not.
     pub(crate) fn begin(&mut self, is_kept: bool) {
         self.hopeless.clear();
+        self.firsts.forget();
         self.looks_again = is_kept || self.is_kept;
         self.is_kept = is_kept;
     }
@@ -215,8 +219,15 @@ impl Plans {
         }
     }
 
+    /// There is no time for a job, nor for others of its kind.
+    pub(crate) fn give_up(&mut self, job: u32, kind: Kind) {
+        self.hopeless.insert(kind);
+        self.firsts.forget_first(job);
+    }
+
     /// Keeps room for a job.
     pub(crate) fn keep(&mut self, job: u32, plan: Plan) {
+        self.firsts.forget_first(job);
         self.change_profiles(&plan, 1);
         self.note(job, plan);
     }

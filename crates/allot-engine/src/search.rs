@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use crate::arrivals::Unplanned;
-use crate::branch::{Member, WHOLE};
+use crate::branch::{Held, Member, WHOLE};
 use crate::candidates::{Ahead, Candidate};
 use crate::dims::{Need, Vector};
 use crate::lane::{Head, Lane};
@@ -41,8 +41,19 @@ pub(crate) enum Wanted<'a> {
     Fitting,
     /// Those that do not fit now as well, and would take what is kept for others, but for what will have no room.
     All(&'a Hopeless),
+    /// Those in this branch, whatever its limit and those around it leave room for.
+    Under(u32, Line<'a>),
     /// Those that may go ahead of one for which room is kept.
     Ahead(&'a Ahead<'a>),
+    /// Those that have no plan yet.
+    Unplanned(&'a Unplanned<'a>),
+}
+
+/// Who stands in line in a branch.
+#[derive(Clone, Copy)]
+pub(crate) enum Line<'a> {
+    /// All that wait, but for what will have no room.
+    All(&'a Hopeless),
     /// Those that have no plan yet.
     Unplanned(&'a Unplanned<'a>),
 }
@@ -54,6 +65,14 @@ pub(crate) struct Hopeless {
     pub(crate) shapes: BTreeSet<u32>,
     /// Lanes, and shapes of which they would always take what is kept for others.
     pub(crate) aside: BTreeSet<(u32, u32)>,
+    /// Branches whose first their limit holds back: nobody else in them is first in line.
+    pub(crate) closed: BTreeSet<u32>,
+}
+
+impl Hopeless {
+    fn has_hope(&self, lane: u32, shape: u32) -> bool {
+        !self.shapes.contains(&shape) && !self.aside.contains(&(lane, shape))
+    }
 }
 
 /// The first that can be served of a part of the tree, and where it stands beside others.
@@ -113,14 +132,19 @@ impl<'a> Search<'a> {
     fn mask(&self) -> Mask {
         match self.wanted {
             Wanted::Fitting | Wanted::Ahead(_) => self.shapes.open(),
-            Wanted::All(_) => Mask::ALL,
-            Wanted::Unplanned(unplanned) => unplanned.shapes,
+            Wanted::All(_) | Wanted::Under(_, Line::All(_)) => Mask::ALL,
+            Wanted::Unplanned(unplanned) | Wanted::Under(_, Line::Unplanned(unplanned)) => unplanned.shapes,
         }
     }
 
     /// True where it is no matter whether what is kept for others is taken.
     fn ignores_kept(&self) -> bool {
-        matches!(self.wanted, Wanted::All(_) | Wanted::Unplanned(_))
+        matches!(self.wanted, Wanted::All(_) | Wanted::Under(..) | Wanted::Unplanned(_))
+    }
+
+    /// True where it is no matter which shapes a branch was found to have no room for.
+    pub(crate) fn ignores_limit_of(&self, branch: u32) -> bool {
+        matches!(self.wanted, Wanted::Under(top, _) if top == branch)
     }
 
     /// True where a member may offer something that comes before its key.
@@ -158,6 +182,17 @@ impl Queues {
             self.tree.pass_by(branch, shape, &known.need, known.count());
         }
         found
+    }
+
+    /// The first in a branch that it could have if nothing were in it, whatever its limit and those around it leave room for.
+    pub(crate) fn first_under(&self, branch: u32, shapes: &Shapes, line: Line<'_>) -> Option<Place> {
+        let mut search = Search::new(shapes, Wanted::Under(branch, line));
+        let mask = search.mask();
+        if self.tree.is_nested() {
+            self.first_below(branch, mask, None, &mut search).map(|(_, place)| place)
+        } else {
+            self.first_in(branch, mask, &mut search).map(|found| found.place)
+        }
     }
 
     /// How many of `most` tasks of a lane go one after the other before another lane is preferred, or a limit or the end
@@ -272,7 +307,8 @@ impl Queues {
     /// The shapes that a branch may have; of the whole those of which what is kept for others is not taken, where that
     /// matters.
     fn wanted_in(&self, at: u32, open: Mask, search: &Search<'_>) -> Mask {
-        if at == WHOLE && search.ignores_kept() { open } else { open.without(self.tree.get(at).limit.full) }
+        let all = at == WHOLE && search.ignores_kept() || search.ignores_limit_of(at);
+        if all { open } else { open.without(self.tree.get(at).limit.full) }
     }
 
     /// The next job of a lane that is wanted and that it may have, as far as is known.
@@ -284,10 +320,23 @@ impl Queues {
                 lane.next(self.backfill, may_go).map(|first| Place::of(slot, first))
             }
             Wanted::All(hopeless) => {
-                let has_hope =
-                    |shape| !hopeless.shapes.contains(&shape) && !hopeless.aside.contains(&(slot, shape));
-                let may_go = |shape| has_hope(shape) && self.may_have(lane.branch, shape, search);
+                let is_closed = |branch| hopeless.closed.contains(&branch);
+                if !hopeless.closed.is_empty() && self.tree.up_from(lane.branch).any(is_closed) {
+                    return None;
+                }
+                let may_go =
+                    |shape| hopeless.has_hope(slot, shape) && self.may_have(lane.branch, shape, search);
                 lane.next(self.backfill, may_go).map(|first| Place::of(slot, first))
+            }
+            Wanted::Under(top, line) => {
+                let is_possible = |shape| self.is_possible_under(top, lane.branch, shape, search);
+                match line {
+                    Line::All(hopeless) => {
+                        let may_go = |shape| hopeless.has_hope(slot, shape) && is_possible(shape);
+                        lane.next(self.backfill, may_go).map(|first| Place::of(slot, first))
+                    }
+                    Line::Unplanned(unplanned) => self.unplanned_of_lane(slot, unplanned, is_possible),
+                }
             }
             Wanted::Ahead(ahead) => {
                 let may_go = |shape| {
@@ -295,17 +344,42 @@ impl Queues {
                         && self.may_have(lane.branch, shape, search)
                         && ahead.leaves_room(&self.tree, lane.branch, shapes.get(shape))
                 };
-                let (Candidate { job, shape, .. }, key) = ahead.first_of(slot, may_go)?;
+                let may_end =
+                    |shape, estimate| (ahead.keeps_limits)(&self.tree, lane.branch, shape, estimate);
+                let (Candidate { job, shape, .. }, key) = ahead.first_of(slot, may_go, may_end)?;
                 let (estimate, key) = key.parts();
                 Some(Place { lane: slot, cell: lane.cell_of(shape)?, job, shape, estimate, key })
             }
             Wanted::Unplanned(unplanned) => {
                 let may_go = |shape| self.may_have(lane.branch, shape, search);
-                let (shape, key, job) = unplanned.first_of(slot, may_go)?;
-                let (cell, estimate) = (lane.cell_of(shape)?, Estimate::UNKNOWN);
-                Some(Place { lane: slot, cell, job, shape, estimate, key })
+                self.unplanned_of_lane(slot, unplanned, may_go)
             }
         }
+    }
+
+    /// The next job of a lane that has no plan and whose shape `may_go`.
+    fn unplanned_of_lane(
+        &self,
+        slot: u32,
+        unplanned: &Unplanned<'_>,
+        may_go: impl FnMut(u32) -> bool,
+    ) -> Option<Place> {
+        let (shape, key, job) = unplanned.first_of(slot, may_go)?;
+        let (cell, estimate) = (self.lane(slot).cell_of(shape)?, Estimate::UNKNOWN);
+        Some(Place { lane: slot, cell, job, shape, estimate, key })
+    }
+
+    /// True where a branch could have as many tasks of the shape as are placed at a time if nothing were in it, as far as the
+    /// limits in it let one of its branches, and what has to be guaranteed.
+    fn is_possible_under(&self, top: u32, branch: u32, shape: u32, search: &Search<'_>) -> bool {
+        let (tree, known) = (&self.tree, search.shapes.get(shape));
+        let (need, count) = (&known.need, known.count());
+        tree.get(top).limit.bound.room(&Held::default(), need) >= count
+            && tree
+                .up_from(branch)
+                .take_while(|below| *below != top)
+                .all(|below| tree.get(below).admits(need, count))
+            && search.within.iter().all(|above| tree.get(*above).covers(need) >= count)
     }
 
     /// True where the jobs of all lanes stand in one line in which nobody goes ahead of the first.

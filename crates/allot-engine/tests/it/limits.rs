@@ -2,10 +2,10 @@
 //! equals the reference with limits, the laws check at every step.
 
 use allot_engine::{Backfill, Policy};
-use allot_model::{FeedItem, GrantId, JobId, LimitReached, QueueName, RefusalCode, Span};
+use allot_model::{FeedItem, GrantId, JobId, LimitReached, PoolJob, QueueName, RefusalCode, Span};
 use serde_json::json;
 
-use crate::support::{Cluster, EPOCH, policy, queue};
+use crate::support::{Cluster, EPOCH, job, policy, queue};
 
 /// One agent of 8 cpus.
 fn cluster(name: &str) -> Cluster {
@@ -217,4 +217,38 @@ fn a_refusal_for_a_limit_that_is_not_known_sets_the_job_aside() {
     assert_eq!(known.engine.explain(JobId(1)).unwrap().held, None);
     known.limit("a", "cpus=1000").flush();
     assert_eq!(known.decide().len(), 1, "and goes on at once when there is room");
+}
+
+/// Under a limit of four tasks of which two run: a job of four, and small ones behind it.
+fn one_held_back(backfill: Backfill) -> Cluster {
+    let mut cluster = Cluster::new(Policy { backfill, ..policy("fifo") });
+    cluster.agent("m", "cpus=10000").limit("a", "tasks=4");
+    let runs = |id, secs| PoolJob { estimate: Some(Span::from_secs(secs)), ..job(id, "a", 1, "cpus=1000") };
+    cluster.add_job(runs(1, 10)).add_job(runs(2, 20));
+    cluster.pass();
+    cluster.add_job(PoolJob {
+        min_tasks: 4,
+        estimate: Some(Span::from_secs(5)),
+        ..job(3, "a", 4, "cpus=1000")
+    });
+    cluster.add_job(runs(4, 30)).add_job(runs(5, 20));
+    cluster
+}
+
+#[test]
+fn where_room_is_kept_nobody_delays_the_first_that_a_limit_holds_back() {
+    for backfill in [Backfill::Easy, Backfill::EasyShortest, Backfill::Conservative] {
+        let mut cluster = one_held_back(backfill);
+        cluster.job(6, "b", 1, "cpus=1000");
+        cluster.pass();
+        let running: Vec<u64> = (1..=6).map(|id| cluster.running(id)).collect();
+        assert_eq!(
+            running,
+            [1, 1, 0, 0, 1, 1],
+            "{backfill:?}: the fifth has ended by then, and the limit is not the sixth's"
+        );
+        cluster.end_oldest(5).end_oldest(1).end_oldest(2);
+        cluster.pass();
+        assert_eq!(cluster.running(3), 4, "{backfill:?}");
+    }
 }

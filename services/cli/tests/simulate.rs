@@ -72,6 +72,38 @@ fn flags_win_over_what_policies_say_and_grants_can_be_left_out() {
 }
 
 #[test]
+fn choices_that_do_not_go_together_are_refused_wherever_each_was_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = format!("order: priority\npreempt: priority\n{SCENARIO}");
+    std::fs::write(dir.path().join("preempts.yaml"), own).unwrap();
+    let priorities = "`preempt=priority` stops tasks of a lower priority, and jobs go by `order=fifo` here";
+    let ahead = |backfill| {
+        format!(
+            "`preempt=priority` makes room by stopping tasks, and `backfill={backfill}` keeps it for when they end"
+        )
+    };
+    let cases = [
+        ("scenario.yaml --policy fifo --preempt priority", priorities.to_owned()),
+        ("scenario.yaml --policy priority:preempt=priority --order fifo", priorities.to_owned()),
+        ("scenario.yaml --policy priority --preempt priority --backfill easy", ahead("easy")),
+        (
+            "scenario.yaml --policy drf,priority:preempt=priority --backfill conservative",
+            ahead("conservative"),
+        ),
+        ("preempts.yaml --order fifo", priorities.to_owned()),
+        ("preempts.yaml --backfill easy", ahead("easy")),
+        ("scenario.yaml --policy priority:ageing=60s --order fifo", "`ageing` raises priorities".to_owned()),
+    ];
+    for (words, message) in cases {
+        let output = simulate(dir.path(), &words.split(' ').collect::<Vec<_>>());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && told.contains(&message), "{words}: {told}");
+    }
+    let words = ["preempts.yaml", "--order", "fifo", "--preempt", "none"];
+    assert!(simulate(dir.path(), &words).status.success());
+}
+
+#[test]
 fn people_see_the_policies_side_by_side_and_the_rules() {
     let text = out(&["scenario.yaml", "--policy", "drf,fifo"]);
     let begins = |beginning: &str| text.lines().filter(|line| line.starts_with(beginning)).count();

@@ -142,8 +142,8 @@ fn failure(bug: &SimulationError) -> Failure {
     Failure::Failed(bug.to_string())
 }
 
-/// The policies to run, with the choices of the scenario where they make none, and those of the flags above all. Each is
-/// called as it was written, unless such choices make it another.
+/// The policies to run, with the choices of the scenario where they make none, and those of the flags above all; the choices
+/// of each have to go together in the end. Each is called as it was written, unless such choices make it another.
 fn policies(args: &SimulateArgs, input: &input::Input) -> Result<Vec<(String, Policy)>, Failure> {
     let flags = PolicyChoices {
         order: args.order,
@@ -156,10 +156,19 @@ fn policies(args: &SimulateArgs, input: &input::Input) -> Result<Vec<(String, Po
         (None, Some(own)) => vec![own.clone()],
         (None, None) => vec![allot_sim::Scenario::DEFAULT_POLICY.to_owned()],
     };
+    let own = &input.choices;
+    let choices = PolicyChoices {
+        order: flags.order.or(own.order),
+        placement: flags.placement.or(own.placement),
+        backfill: flags.backfill.or(own.backfill),
+        preempt: flags.preempt.or(own.preempt),
+    };
     let policy = |text: &String| {
-        let mut policy =
-            Policy::parse_over(text, &input.choices).map_err(|error| Failure::Usage(error.to_string()))?;
-        flags.apply(&mut policy);
+        let chosen = Policy::parse_over(text, &choices).and_then(|mut policy| {
+            flags.apply(&mut policy);
+            policy.checked()
+        });
+        let policy = chosen.map_err(|error| Failure::Usage(error.to_string()))?;
         let is_as_written = Policy::parse(text).as_ref() == Ok(&policy);
         Ok((if is_as_written { text.clone() } else { policy.to_string() }, policy))
     };

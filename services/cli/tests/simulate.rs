@@ -20,6 +20,10 @@ const LOG: &str = "; MaxProcs: 4\n\
     1 0 -1 60 4 -1 -1 4 60 -1 1 7 1 -1 1 -1 -1 -1\n\
     2 5 -1 30 1 -1 -1 1 30 -1 1 8 1 -1 1 -1 -1 -1\n";
 
+const NODES: &str = "sn,cpu_milli,memory_mib,gpu,model\nn1,64000,1024,2,T4\n";
+
+const PODS: &str = "name,cpu_milli,memory_mib,num_gpu,gpu_milli\np1,1000,16,1,500\n";
+
 /// Runs the command in a folder with a scenario and a log.
 fn simulate(dir: &Path, words: &[&str]) -> Output {
     std::fs::write(dir.join("scenario.yaml"), SCENARIO).unwrap();
@@ -100,6 +104,76 @@ fn choices_that_do_not_go_together_are_refused_wherever_each_was_made() {
         assert!(output.status.code() == Some(2) && told.contains(&message), "{words}: {told}");
     }
     let words = ["preempts.yaml", "--order", "fifo", "--preempt", "none"];
+    assert!(simulate(dir.path(), &words).status.success());
+}
+
+#[test]
+fn options_that_would_change_nothing_about_the_input_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("nodes.csv"), NODES).unwrap();
+    std::fs::write(dir.path().join("pods.csv"), PODS).unwrap();
+    let lists = "--nodes nodes.csv --pods pods.csv";
+    let seeds = "such as `lottery:seed=7` or `drf:placement=random:seed=7`";
+    let cases = [
+        (
+            "scenario.yaml",
+            "--agents {\"cpus\":1}",
+            "--agents is for logs (`.swf`, `.swf.gz`): the agents of a scenario are",
+        ),
+        (
+            "scenario.yaml",
+            "--filter raw",
+            "--filter is for logs (`.swf`, `.swf.gz`): scenario.yaml is used as it is",
+        ),
+        (
+            "scenario.yaml",
+            "--estimates actual",
+            "--estimates is for logs (`.swf`, `.swf.gz`): the jobs of scenario.yaml say",
+        ),
+        (
+            "scenario.yaml",
+            "--queue-by none",
+            "--queue-by is for logs (`.swf`, `.swf.gz`): the jobs of scenario.yaml say",
+        ),
+        (
+            "scenario.yaml",
+            "--demand 1.3",
+            "--demand is for the lists of a GPU cluster (`--nodes` and `--pods`): scenario.yaml",
+        ),
+        ("scenario.yaml", "--seed 1", seeds),
+        ("scenario.yaml", "--pods pods.csv", "cannot be used with '--pods <FILE>'"),
+        (
+            "log.swf",
+            "--demand 2",
+            "--demand is for the lists of a GPU cluster (`--nodes` and `--pods`): log.swf says",
+        ),
+        ("log.swf", "--seed 7", seeds),
+        ("log.swf", "--pods pods.csv", "cannot be used with '--pods <FILE>'"),
+        (
+            lists,
+            "--agents {\"cpus\":1}",
+            "--agents is for logs (`.swf`, `.swf.gz`): the agents are those of the list of nodes",
+        ),
+        (
+            lists,
+            "--filter strong",
+            "--filter is for logs (`.swf`, `.swf.gz`): pods.csv on nodes.csv is used as it is",
+        ),
+        (lists, "--estimates requested", "--estimates is for logs (`.swf`, `.swf.gz`): pods never leave"),
+        (
+            lists,
+            "--queue-by user",
+            "--queue-by is for logs (`.swf`, `.swf.gz`): all pods go to the queue `openb`",
+        ),
+    ];
+    for (input, option, message) in cases {
+        let words: Vec<&str> = input.split(' ').chain(option.split(' ')).collect();
+        let output = simulate(dir.path(), &words);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && told.contains(message), "{words:?}: {told}");
+    }
+    let mut words: Vec<&str> = lists.split(' ').collect();
+    words.extend(["--demand", "2", "--seed", "7"]);
     assert!(simulate(dir.path(), &words).status.success());
 }
 

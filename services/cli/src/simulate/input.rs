@@ -8,8 +8,14 @@ use allot_sim::{LogSettings, OpenbSettings, Scenario, Workload, openb};
 use allot_workload::uncompressed;
 
 use super::SimulateArgs;
+use super::foreign::{self, Kind};
 use crate::failure::Failure;
 use crate::submit::file;
+
+/// How many times the GPUs there are the pods ask for together.
+const DEFAULT_DEMAND: f64 = 1.3;
+/// Says in which order the pods arrive.
+const DEFAULT_SEED: u64 = 1;
 
 /// What is to be simulated.
 pub(super) struct Input {
@@ -52,7 +58,11 @@ pub(super) fn demand(text: &str) -> Result<f64, String> {
 /// Reads what is to be simulated.
 pub(super) fn read(args: &SimulateArgs) -> Result<Input, Failure> {
     if let (Some(nodes), Some(pods)) = (&args.nodes, &args.pods) {
-        let settings = OpenbSettings { demand: args.demand, seed: args.seed };
+        foreign::refuse(args, Kind::Lists, &title(args))?;
+        let settings = OpenbSettings {
+            demand: args.demand.unwrap_or(DEFAULT_DEMAND),
+            seed: args.seed.unwrap_or(DEFAULT_SEED),
+        };
         let workload = openb(&list(nodes)?, &list(pods)?, settings);
         return Ok(Input::of(workload.map_err(|error| Failure::Usage(error.to_string()))?, None));
     }
@@ -72,11 +82,12 @@ fn list(path: &Path) -> Result<String, Failure> {
 }
 
 fn log(name: &str, bytes: &[u8], args: &SimulateArgs) -> Result<Input, Failure> {
+    foreign::refuse(args, Kind::Log, name)?;
     let settings = LogSettings {
         agents: args.agents.clone(),
-        filter: args.filter,
-        estimates: args.estimates,
-        queue_by: args.queue_by,
+        filter: args.filter.unwrap_or_default(),
+        estimates: args.estimates.unwrap_or_default(),
+        queue_by: args.queue_by.unwrap_or_default(),
     };
     let (workload, left_out) =
         Workload::of_log(bytes, &settings).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
@@ -87,11 +98,7 @@ fn log(name: &str, bytes: &[u8], args: &SimulateArgs) -> Result<Input, Failure> 
 }
 
 fn scenario(name: &str, bytes: &[u8], args: &SimulateArgs) -> Result<Input, Failure> {
-    if !args.agents.is_empty() {
-        return Err(Failure::Usage(format!(
-            "--agents is for logs (`.swf`, `.swf.gz`): the agents of a scenario are events of {name}"
-        )));
-    }
+    foreign::refuse(args, Kind::Scenario, name)?;
     let format = Format::of_path(name).unwrap_or_else(|| file::guess(bytes));
     let scenario = Scenario::parse(bytes, format).map_err(|invalid| {
         file::told(name, 0, (bytes, format), &invalid, |rejection| {

@@ -1,5 +1,6 @@
 //! `allot simulate`: what policies would do with a workload, on virtual time.
 
+mod foreign;
 mod input;
 mod report;
 mod table;
@@ -40,7 +41,7 @@ Examples:
   allot simulate --nodes nodes.csv --pods pods.csv --demand 1.3 --seed 42 --policy fifo")]
 pub struct SimulateArgs {
     /// The scenario or log; `-` for stdin.
-    #[arg(value_name = "FILE", required_unless_present = "nodes", conflicts_with = "nodes")]
+    #[arg(value_name = "FILE", required_unless_present = "nodes", conflicts_with_all = ["nodes", "pods"])]
     file: Option<PathBuf>,
     /// The policies to compare, joined by commas; what the scenario says unless given, or else drf.
     #[arg(long, value_name = "POLICIES")]
@@ -63,27 +64,27 @@ pub struct SimulateArgs {
     /// Agents of a log, such as `100x{cpus: 1}`, any number of times; one with all processors of its machine unless given.
     #[arg(long, value_name = "N x {RESOURCES}")]
     agents: Vec<AgentGroup>,
-    /// Which rows of a log are used: strong leaves out rows that make no sense, raw keeps what can be run.
-    #[arg(long, value_name = "FILTER", default_value_t = Filter::Strong)]
-    filter: Filter,
-    /// How long jobs of a log are said to run: requested or actual.
-    #[arg(long, value_name = "WHICH", default_value = "requested")]
-    estimates: Estimates,
-    /// Which queue a job of a log goes to: that of its user, group or queue, or none.
-    #[arg(long, value_name = "BY", default_value = "none")]
-    queue_by: QueueBy,
+    /// Which rows of a log are used: strong leaves out rows that make no sense, raw keeps what can be run; strong unless given.
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<Filter>,
+    /// How long jobs of a log are said to run: requested or actual; requested unless given.
+    #[arg(long, value_name = "WHICH")]
+    estimates: Option<Estimates>,
+    /// Which queue a job of a log goes to: that of its user, group or queue, or none; none unless given.
+    #[arg(long, value_name = "BY")]
+    queue_by: Option<QueueBy>,
     /// A list of nodes of a GPU cluster, as CSV.
     #[arg(long, value_name = "FILE", requires = "pods")]
     nodes: Option<PathBuf>,
     /// A list of pods that arrive there one by one, as CSV.
     #[arg(long, value_name = "FILE", requires = "nodes")]
     pods: Option<PathBuf>,
-    /// How many times the GPUs there are the pods ask for together.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.3, value_parser = input::demand)]
-    demand: f64,
-    /// Says in which order the pods arrive, and which arrive again.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    /// How many times the GPUs there are the pods ask for together; 1.3 unless given.
+    #[arg(long, value_name = "FACTOR", value_parser = input::demand)]
+    demand: Option<f64>,
+    /// Says in which order the pods arrive, and which arrive again; 1 unless given.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Print one JSON document a policy, each on a line of its own.
     #[arg(long)]
     json: bool,

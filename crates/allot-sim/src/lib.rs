@@ -23,6 +23,7 @@
 //! ```
 
 mod input;
+mod length;
 mod output;
 mod plan;
 mod pool;
@@ -35,6 +36,7 @@ pub use input::fleet::{AgentGroup, InvalidGroup};
 pub use input::log::{Estimates, LogSettings, QueueBy, UnusableLog};
 pub use input::openb::{InvalidList, OpenbSettings, openb};
 pub use input::scenario::Scenario;
+pub use length::{LONGEST, length};
 pub use output::document::{Document, RULES};
 pub use output::metrics::{Gpus, Measures, QueueState, queue_states};
 pub use output::outcome::{EarlyEnd, Fate, Outcome, Requeued, Stay};

@@ -8,6 +8,7 @@ use allot_workload::{Filter, InvalidLog, LogJob, Selection};
 
 use super::build::Builder;
 use super::fleet::{AgentGroup, Processors, join};
+use crate::length::LONGEST;
 use crate::workload::{Asks, Job, Workload};
 
 /// How a log is to be read.
@@ -58,9 +59,26 @@ pub enum UnusableLog {
         "the log does not say how many processors its machine had (`MaxProcs`): give agents, such as `--agents '1x{{cpus: 100}}'`"
     )]
     NoMachine,
+    /// A time is too long.
+    #[error(
+        "job {job}: its {field} is {seconds} seconds: the most is {} seconds, which is 1000 years",
+        most_seconds()
+    )]
+    TooLong {
+        /// The number of the job in the log.
+        job: i64,
+        /// Which time.
+        field: &'static str,
+        /// How long it is.
+        seconds: u64,
+    },
     /// A name cannot be made.
     #[error(transparent)]
     Name(#[from] InvalidId),
+}
+
+fn most_seconds() -> u64 {
+    LONGEST.as_micros() / 1_000_000
 }
 
 impl Workload {
@@ -113,7 +131,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn submit(&mut self, job: &LogJob) -> Result<(), InvalidId> {
+    fn submit(&mut self, job: &LogJob) -> Result<(), UnusableLog> {
         let (cpus, tasks) =
             if job.procs <= self.processors.largest { (job.procs, 1) } else { (1, job.procs) };
         let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
@@ -121,13 +139,19 @@ impl Reader<'_> {
             Estimates::Requested => job.requested_s,
             Estimates::Actual => job.run_s,
         };
+        let span = |field, seconds| match seconds {
+            seconds if seconds > most_seconds() => Err(UnusableLog::TooLong { job: job.job, field, seconds }),
+            seconds => Ok(Span::from_secs(seconds)),
+        };
+        let submit = span("submit time", u64::try_from(job.submit_s).unwrap_or(0))?;
+        let run = span("run time", job.run_s)?;
+        let estimate = span("requested time", estimate_s)?;
         let asks = self.asks(cpus);
         let queue = self.queue(job)?;
-        let submit = u64::try_from(job.submit_s).unwrap_or(0);
         self.builder.submit(Job {
-            submit: Time::ZERO + Span::from_secs(submit),
-            run: Some(Span::from_secs(job.run_s)),
-            estimate: Some(Span::from_secs(estimate_s)),
+            submit: Time::ZERO + submit,
+            run: Some(run),
+            estimate: Some(estimate),
             deadline: None,
             number: job.job,
             queue,
@@ -235,6 +259,23 @@ mod tests {
         assert_eq!(by(QueueBy::None, Estimates::Actual).0, "log");
         let (unknown, _) = workload(&LogSettings { queue_by: QueueBy::User, ..LogSettings::default() });
         assert_eq!(unknown.queues[0].name.as_str(), "user-unknown");
+    }
+
+    #[test]
+    fn times_that_are_too_long_are_told_with_their_job() {
+        let read = |submit: &str, run: &str, requested: &str| {
+            let row =
+                format!("; MaxProcs: 8\n7 {submit} -1 {run} 1 -1 -1 1 {requested} -1 1 7 1 -1 2 -1 -1 -1\n");
+            Workload::of_log(row.as_bytes(), &LogSettings { filter: Filter::Raw, ..LogSettings::default() })
+        };
+        assert!(read("31536000000", "31536000000", "31536000000").is_ok());
+        let told = |read: Result<_, UnusableLog>| read.unwrap_err().to_string();
+        assert_eq!(
+            told(read("0", "9223372036854775807", "1")),
+            "job 7: its run time is 9223372036854775807 seconds: the most is 31536000000 seconds, which is 1000 years"
+        );
+        assert!(told(read("31536000001", "1", "1")).starts_with("job 7: its submit time is"));
+        assert!(told(read("0", "1", "31536000001")).starts_with("job 7: its requested time is"));
     }
 
     #[test]

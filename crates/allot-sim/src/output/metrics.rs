@@ -90,7 +90,7 @@ impl Measures {
             gpu_allocation: gpus.map(|gpus| gpus.allocated()),
             gpu_fragmentation: gpus.map(|gpus| gpus.fragmented()),
             preempted: outcome.preempted.iter().map(|stopped| stopped.tasks.count()).sum(),
-            lost: lost(outcome).as_secs_f64(),
+            lost: lost(outcome),
         }
     }
 }
@@ -100,11 +100,13 @@ fn is_none(count: &usize) -> bool {
     *count == 0
 }
 
-/// How long tasks had run that were stopped for others.
-fn lost(outcome: &Outcome) -> Span {
-    let ran =
-        outcome.preempted.iter().map(|stopped| stopped.at.since(stopped.start).times(stopped.tasks.count()));
-    ran.fold(Span::ZERO, |sum, ran| Span::from_micros(sum.as_micros().saturating_add(ran.as_micros())))
+/// How many seconds tasks had run that were stopped for others.
+#[allow(clippy::cast_precision_loss)]
+fn lost(outcome: &Outcome) -> f64 {
+    let ran = outcome.preempted.iter().map(|stopped| {
+        u128::from(stopped.at.since(stopped.start).as_micros()) * u128::from(stopped.tasks.count())
+    });
+    ran.sum::<u128>() as f64 / 1e6
 }
 
 /// The time that is measured.

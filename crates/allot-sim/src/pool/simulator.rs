@@ -7,6 +7,7 @@ use allot_model::{
 
 use super::timeline::Timeline;
 use super::truth::{EPOCH, Truth, WrongGrant, id};
+use crate::length::CLOCK_ENDS;
 use crate::output::outcome::Outcome;
 use crate::workload::{Begin, Happening, Workload};
 
@@ -38,6 +39,17 @@ pub enum SimulationError {
         /// When.
         at: Time,
     },
+    /// What runs would end when the clock does not go any more.
+    #[error(
+        "policy {policy}: what starts at {}s would end after {}s, 10000 years, where the clock of a simulation ends: have jobs run for \
+         less long, or stop before with `until`", at.as_micros() / 1_000_000, CLOCK_ENDS.as_micros() / 1_000_000
+    )]
+    PastTheEnd {
+        /// Which policy.
+        policy: String,
+        /// When it starts.
+        at: Time,
+    },
     /// The name of the simulated allocator cannot be made.
     #[error(transparent)]
     Name(#[from] InvalidId),
@@ -65,7 +77,11 @@ pub(crate) fn simulate_until_placed(
 ) -> Result<Story, SimulationError> {
     let mut simulator = Simulator::new(workload, policy)?;
     simulator.goal = Some(Goal { job, most_placements });
-    simulator.run()?;
+    match simulator.run() {
+        // That is too far off.
+        Ok(()) | Err(SimulationError::PastTheEnd { .. }) => {}
+        Err(error) => return Err(error),
+    }
     let why = (!simulator.truth.is_placed(job)).then(|| simulator.engine.explain(id(job))).flatten();
     Ok(Story { why, outcome: simulator.outcome(policy) })
 }
@@ -140,7 +156,7 @@ impl<'a> Simulator<'a> {
         let (mut quiet_since, mut idle) = (self.now, 0);
         while let Some((at, is_event)) = self.timeline.next().filter(|_| !self.is_at_goal()) {
             let is_quiet = at > quiet_since + restless && idle >= MOST_IDLE_WISHES;
-            let over = is_quiet && !self.timeline.has_events();
+            let over = (is_quiet || at > CLOCK_ENDS) && !self.timeline.has_events();
             if self.workload.until.is_some_and(|until| at > until) || over {
                 break;
             }
@@ -240,11 +256,17 @@ impl<'a> Simulator<'a> {
                 _ => continue,
             };
             grants += 1;
+            let mut last_end = self.now;
             let placed = |stay, ends: Option<Time>| {
+                last_end = last_end.max(ends.unwrap_or_default());
                 ends.into_iter().for_each(|at| self.timeline.ends_at(at, stay));
             };
             let committed = self.truth.commit(self.now, grant, placed);
             committed.map_err(wrong_grant)?;
+            if last_end > CLOCK_ENDS {
+                let policy = self.engine.policy().to_string();
+                return Err(SimulationError::PastTheEnd { policy, at: self.now });
+            }
         }
         Ok(grants)
     }

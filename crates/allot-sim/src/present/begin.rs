@@ -6,6 +6,7 @@ use allot_model::{JobId, PoolJob, Request, Span, TaskRange, Time};
 
 use super::{Held, Open, Present};
 use crate::input::build::Builder;
+use crate::length::LONGEST;
 use crate::workload::{Asks, Begin, Happening, Job, Running, Workload};
 
 /// How long those tasks are taken to run of which that is not known: without an estimate, or over it already.
@@ -114,7 +115,8 @@ impl Story {
         self.begun.jobs.push(id);
         self.builder.submit(Job {
             submit,
-            run,
+            // What runs for longer does not end as far as anybody looks.
+            run: run.filter(|run| *run <= LONGEST),
             estimate: job.estimate,
             deadline: job.deadline,
             number: i64::try_from(id.0).unwrap_or(i64::MAX),

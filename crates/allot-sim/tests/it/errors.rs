@@ -26,6 +26,20 @@ fn mistakes_name_the_field_and_what_is_allowed() {
         ("placement: best\nevents: []", "placement: there is no placement \"best\""),
         ("backfill: 1\nevents: []", "backfill: the number `1` is given"),
         ("until: soon\nevents: []", "until: \"soon\" is not a length of time"),
+        (
+            "until: 365001d\nevents: []",
+            "until: \"365001d\" is too long: write at most `365000d`, which is 1000 years",
+        ),
+        ("events: [{at: 18446744073705, cancel: J}]", "events[0].at: \"18446744073705\" is too long"),
+        (
+            "events: [{at: 1, submit: J, run: 18446744073710}]",
+            "events[0].run: \"18446744073710\" is too long: write at most `365000d`, which is 1000 years, or `forever`",
+        ),
+        (
+            "events: [{at: 1, submit: J, estimate: 31536000001}]",
+            "events[0].estimate: \"31536000001\" is too long",
+        ),
+        ("events: [{at: 1, submit: J, deadline: 400000d}]", "events[0].deadline: \"400000d\" is too long"),
         ("events: 3", "events: the number `3` is given: write a list of events"),
         ("events: [3]", "events[0]: the number `3` is given: write an event such as"),
         ("events: [{at: 1}]", "events[0]: says nothing that happens: write one of `agent`, `submit`, `end`"),

@@ -10,3 +10,4 @@ mod plans;
 mod preemption;
 mod shadows;
 mod support;
+mod times;

@@ -59,7 +59,7 @@ pub struct SimulateArgs {
     #[arg(long)]
     preempt: Option<Preempt>,
     /// When to stop, if not when nothing is left to happen.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = allot_sim::length)]
     until: Option<Span>,
     /// Agents of a log, such as `100x{cpus: 1}`, any number of times; one with all processors of its machine unless given.
     #[arg(long, value_name = "N x {RESOURCES}")]

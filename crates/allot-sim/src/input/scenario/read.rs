@@ -3,10 +3,10 @@
 use allot_engine::{Policy, PolicyChoices};
 use allot_model::agent::Attributes;
 use allot_model::document::Tree;
-use allot_model::document::read::{
-    Fault, Read, constraints, entries, flag, parsed, request, span, text, whole,
-};
+use allot_model::document::read::{Fault, Read, constraints, entries, flag, parsed, request, text, whole};
 use allot_model::{InvalidAmount, JobSpec, QueueLimit, QueueName, Request, Resources, Span, Time};
+
+use crate::length::length;
 
 use super::events::{AgentEvent, Event, JobEvent, QueueSettings, What};
 
@@ -159,6 +159,13 @@ fn resources(value: &Tree) -> Read<Resources> {
 
 fn time(value: &Tree) -> Read<Time> {
     span(value).map(|since| Time::ZERO + since)
+}
+
+fn span(value: &Tree) -> Read<Span> {
+    let text = value
+        .scalar_text()
+        .ok_or_else(|| Fault::given(value, "a length of time such as `10s` or `1h30m`"))?;
+    length(&text).map_err(Fault::new)
 }
 
 fn events(value: &Tree, events: &mut Vec<Event>, faults: &mut Vec<Fault>) {

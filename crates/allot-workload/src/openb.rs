@@ -4,6 +4,8 @@
 //! 2023] publish them and measure with them how much of the GPUs a placement brings to use: pods arrive one after the
 //! other, in a shuffled order and drawn again until they ask for more than there is, and stay. [`arrivals`] is that order.
 
+use std::collections::BTreeMap;
+
 use allot_model::resources::WHOLE;
 use allot_model::{Amount, Attributes, Constraint, Request, ResourceName, Resources};
 
@@ -60,12 +62,19 @@ const MOST_GPUS: u64 = 1_024;
 /// others, plain or gzip.
 ///
 /// # Errors
-/// [`InvalidList`], which names the line and the column.
+/// [`InvalidList`], which names the line and the column; also where two nodes have the same name.
 pub fn parse_nodes(bytes: &[u8]) -> Result<Vec<Node>, InvalidList> {
     let table = Table::read(bytes)?;
     let [name, cpu, memory, gpus, model] =
         table.columns(["sn", "cpu_milli", "memory_mib", "gpu", "model"])?;
-    let node = |row: &Row<'_>| {
+    let mut lines: BTreeMap<String, usize> = BTreeMap::new();
+    let mut node = |row: &Row<'_>| {
+        if let Some(line) = lines.insert(row.text(name).to_owned(), row.line) {
+            let given = quoted(row.text(name));
+            return Err(
+                row.wrong(format!("sn: {given} is the node of line {line} already: give each its own"))
+            );
+        }
         Ok(Node {
             name: row.text(name).to_owned(),
             cpu_milli: row.number(cpu)?,
@@ -126,6 +135,11 @@ pub fn arrivals(pods: &[Pod], wanted_milli: u64, seed: u64) -> Vec<usize> {
         arrived.push(place);
     }
     arrived
+}
+
+/// What was given, in messages.
+fn quoted(text: &str) -> String {
+    format!("{:?}", text.chars().take(40).collect::<String>())
 }
 
 fn mib(count: u64) -> u64 {
@@ -255,8 +269,7 @@ impl Row<'_> {
     fn number(&self, column: Column) -> Result<u64, InvalidList> {
         let text = self.text(column);
         text.parse().map_err(|_| {
-            let given: String = text.chars().take(40).collect();
-            self.wrong(format!("{}: {given:?} is not a whole number, or too large", column.name))
+            self.wrong(format!("{}: {} is not a whole number, or too large", column.name, quoted(text)))
         })
     }
 

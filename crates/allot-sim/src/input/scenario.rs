@@ -50,16 +50,15 @@ impl Scenario {
             return Err(rejection);
         }
         let mut story = Story::default();
-        for (queue, settings) in &written.queues {
-            let number = story.builder.queue(queue);
-            if let Some(queue) = story.builder.workload.queues.get_mut(number as usize) {
-                settings.clone().apply(&mut queue.weight, &mut queue.limit, &mut queue.guarantee);
-            }
-        }
+        let told = written.queues.iter().filter_map(|(queue, settings)| {
+            let fault = story.begin(queue, settings).err()?;
+            Some(fault.within(queue.as_str()).within("queues"))
+        });
+        let mut faults: Vec<Fault> = told.collect();
         let mut events: Vec<&Event> = written.events.iter().collect();
         events.sort_by_key(|event| (event.at, event.what.class()));
         let told = events.iter().filter_map(|event| story.tell(event).err().map(|fault| event.fault(fault)));
-        let faults: Vec<Fault> = told.collect();
+        faults.extend(told);
         joined(faults.into_iter()).map_or(Ok(()), Err)?;
         let mut workload = story.builder.finish();
         workload.until = written.until;
@@ -102,10 +101,7 @@ impl Story {
                 self.builder.change(event.at, Happening::Cancelled { job });
                 Ok(())
             }
-            What::Queue { queue, settings } => {
-                self.entitle(event.at, queue, settings);
-                Ok(())
-            }
+            What::Queue { queue, settings } => self.entitle(event.at, queue, settings),
         }
     }
 
@@ -139,15 +135,25 @@ impl Story {
         Ok(())
     }
 
+    /// A queue is entitled to this at the beginning.
+    fn begin(&mut self, name: &QueueName, settings: &QueueSettings) -> Result<(), Fault> {
+        let number = self.builder.queue(name);
+        let queue = self.builder.workload.queues.get_mut(number as usize);
+        queue.map_or(Ok(()), |queue| settings.apply(queue))
+    }
+
     /// A queue is entitled to something else; what is not said stays as it was.
-    fn entitle(&mut self, at: Time, name: &QueueName, settings: &QueueSettings) {
+    fn entitle(&mut self, at: Time, name: &QueueName, settings: &QueueSettings) -> Result<(), Fault> {
         let queue = self.builder.queue(name);
         let at_first = self.builder.workload.queues.get(queue as usize);
-        let Some(entitled) = self.entitled.entry(queue).or_insert_with(|| at_first.cloned()) else { return };
-        settings.clone().apply(&mut entitled.weight, &mut entitled.limit, &mut entitled.guarantee);
+        let Some(entitled) = self.entitled.entry(queue).or_insert_with(|| at_first.cloned()) else {
+            return Ok(());
+        };
+        settings.apply(entitled)?;
         let (weight, limit, guarantee) =
             (entitled.weight, entitled.limit.clone(), entitled.guarantee.clone());
         self.builder.change(at, Happening::Queue { queue, weight, limit, guarantee });
+        Ok(())
     }
 
     fn job(&self, name: &str) -> Result<u32, Fault> {

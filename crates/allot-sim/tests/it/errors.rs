@@ -118,6 +118,42 @@ fn mistakes_name_the_field_and_what_is_allowed() {
         ("queues: {A: {wait: 1}}\nevents: []", "queues.A.wait: unknown field `wait`"),
         ("queues: {A: {limit: {cpus: -1}}}\nevents: []", "queues.A.limit.cpus: `-1` is negative"),
         (
+            "events: [{at: 0, agent: a, resources: {cpus: 1}}, {at: 1, agent: a, leaves: true, drains: false}]",
+            "events[1]: says leaves and drains at once: write an event for each",
+        ),
+        (
+            "events: [{at: 1, agent: a, leaves: true, resources: {cpus: 4}, attributes: {z: a}}]",
+            "events[0]: says leaves and resources and attributes at once",
+        ),
+        (
+            "events: [{at: 0, agent: a, resources: {cpus: 1}}, {at: 1, agent: a, resources: null}]",
+            "events[1]: says nothing of the agent: write one of `resources`, `attributes`, `drains` and `leaves: true`",
+        ),
+        (
+            "events: [{at: 1, queue: A}]",
+            "events[0]: says nothing of the queue: write one of `weight`, `limit`, `guarantee` and `hold_back`",
+        ),
+        (
+            "queues: {A: {guarantee: {cpus: 6}, limit: {cpus: 2}}}\nevents: []",
+            "queues.A.guarantee: 6 cpus are guaranteed, more than the queue's limit of 2: lower the guarantee or raise",
+        ),
+        (
+            "queues: {A: {guarantee: {mem: 6GB}}}\nevents: [{at: 1, queue: A, limit: {tasks: 1, mem: 2GB}}]",
+            "events[0].limit: 6GB mem are guaranteed, more than the queue's limit of 2GB",
+        ),
+        (
+            "queues: {A: {limit: {tasks: 2}}}\nevents: [{at: 1, queue: A, guarantee: {tasks: 3}}]",
+            "events[0].guarantee: 3 tasks are guaranteed, more than the queue's limit of 2",
+        ),
+        (
+            "queues: {A: {guarantee: {pending_jobs: 3}}}\nevents: []",
+            "queues.A.guarantee.pending_jobs: jobs cannot be guaranteed to wait: name resources, or `tasks`",
+        ),
+        (
+            "events: [{at: 1, queue: A, guarantee: {pending_jobs: 3}}]",
+            "events[0].guarantee.pending_jobs: jobs cannot be guaranteed to wait",
+        ),
+        (
             "queues: {A: {limit: 3}}\nevents: []",
             "queues.A.limit: the number `3` is given: write amounts by name",
         ),

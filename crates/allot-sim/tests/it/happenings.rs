@@ -1,5 +1,6 @@
 //! Each thing that can happen in a scenario, and that it happens when it should.
 
+use allot_model::QueueLimit;
 use allot_sim::Measures;
 
 use crate::support::{grants, json, run, starts, states, yaml};
@@ -417,13 +418,17 @@ events:
 #[test]
 fn no_more_than_its_limit_is_kept_for_a_queue() {
     let text = "
-queues: {A: {guarantee: {cpus: 3}, limit: {cpus: 2}}}
+queues: {A: {guarantee: {cpus: 3}}}
 events:
   - {at: 0, agent: m, resources: {cpus: 4}}
   - {at: 0, submit: b, queue: B, tasks: 9}
 ";
-    check(text, "drf", &["0 b.0 m", "0 b.1 m"]);
-    check(&text.replace("limit", "hold_back: always, limit"), "drf", &["0 b.0 m", "0 b.1 m"]);
+    for text in [text.to_owned(), text.replace("guarantee", "hold_back: always, guarantee")] {
+        let mut workload = yaml(&text).workload;
+        // Neither scenarios nor services let a limit be lower than the guarantee.
+        workload.queues[0].limit = QueueLimit::from_json(&serde_json::json!({"cpus": 2})).unwrap();
+        assert_eq!(grants(&workload, &run(&workload, "drf")), ["0 b.0 m", "0 b.1 m"]);
+    }
 }
 
 #[test]

@@ -52,6 +52,13 @@ fn errors_name_the_line_and_the_column() {
 }
 
 #[test]
+fn a_node_that_is_listed_twice_is_told_with_both_lines() {
+    let twice = format!("{NODES}n0,1,1,0,\n");
+    let error = parse_nodes(twice.as_bytes()).unwrap_err().to_string();
+    assert_eq!(error, "line 5: sn: \"n0\" is the node of line 2 already: give each its own");
+}
+
+#[test]
 fn all_pods_arrive_and_then_some_again_until_enough_is_asked_for() {
     let pods = parse_pods(PODS.as_bytes()).unwrap();
     let asked = |order: &[usize]| order.iter().map(|place| pods[*place].gpu_milli).sum::<u64>();

@@ -3,8 +3,10 @@
 use allot_model::agent::Attributes;
 use allot_model::document::Fault;
 use allot_model::{
-    AgentId, Constraint, HoldBack, QueueGuarantee, QueueLimit, QueueName, Request, Resources, Span, Time,
+    AgentId, Constraint, HoldBack, Limited, QueueLimit, QueueName, Request, Resources, Span, Time,
 };
+
+use crate::workload::Queue;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,10 +84,24 @@ impl What {
 
 impl QueueSettings {
     /// Changes what is said to be changed.
-    pub(super) fn apply(self, weight: &mut u32, limit: &mut QueueLimit, guarantee: &mut QueueGuarantee) {
+    ///
+    /// # Errors
+    /// [`Fault`] where more would be guaranteed to the queue than it may have.
+    pub(super) fn apply(&self, queue: &mut Queue) -> Result<(), Fault> {
+        let Queue { weight, limit, guarantee, .. } = queue;
         *weight = self.weight.unwrap_or(*weight);
-        self.limit.into_iter().for_each(|said| *limit = said);
-        self.guarantee.into_iter().for_each(|said| guarantee.least = said);
-        self.hold_back.into_iter().for_each(|said| guarantee.hold_back = said);
+        self.limit.iter().for_each(|said| limit.clone_from(said));
+        self.guarantee.iter().for_each(|said| guarantee.least = said.clone());
+        self.hold_back.iter().for_each(|said| guarantee.hold_back = *said);
+        let beyond = |(what, least): (Limited, u64)| {
+            limit.most(&what).filter(|most| *most < least).map(|most| (what, least, most))
+        };
+        let Some((what, least, most)) = guarantee.least.iter().find_map(beyond) else { return Ok(()) };
+        let (given, most) = (what.text(least), what.text(most));
+        let place = if self.guarantee.is_some() { "guarantee" } else { "limit" };
+        Err(Fault::new(format!(
+            "{given} {what} are guaranteed, more than the queue's limit of {most}: lower the guarantee or raise the limit"
+        ))
+        .within(place))
     }
 }

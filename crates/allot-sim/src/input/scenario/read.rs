@@ -123,7 +123,7 @@ fn setting(settings: &mut QueueSettings, name: &str, value: &Tree, known: &[&str
     match name {
         "weight" => settings.weight = Some(weight(value)?),
         "limit" => settings.limit = Some(limit(value)?),
-        "guarantee" => settings.guarantee = Some(limit(value)?),
+        "guarantee" => settings.guarantee = Some(guarantee(value)?),
         "hold_back" => settings.hold_back = Some(parsed(value, "one of `fixed`, `always`, `never`")?),
         unknown => return Err(Fault::unknown(unknown, "a queue", known)),
     }
@@ -144,6 +144,17 @@ fn limit(value: &Tree) -> Read<QueueLimit> {
     match entries(value, "amounts by name such as {cpus: 4, tasks: 10}") {
         Ok(_) => QueueLimit::from_json(&value.to_json()).map_err(amounts),
         Err(fault) => Err(fault),
+    }
+}
+
+fn guarantee(value: &Tree) -> Read<QueueLimit> {
+    let least = limit(value)?;
+    match least.pending_jobs {
+        None => Ok(least),
+        Some(_) => Err(Fault::new(
+            "jobs cannot be guaranteed to wait: name resources, or `tasks`; `pending_jobs` can be limited alone",
+        )
+        .within("pending_jobs")),
     }
 }
 
@@ -243,7 +254,19 @@ fn agent(fields: &Fields) -> Read<What> {
         Ok(true)
     })?;
     let agent = agent.ok_or_else(|| Fault::new("missing: write the name of an agent").within("agent"))?;
-    Ok(What::Agent(AgentEvent { agent, resources: total, attributes, drains, leaves }))
+    let said =
+        [("resources", total.is_some()), ("attributes", attributes.is_some()), ("drains", drains.is_some())];
+    let said: Vec<&str> = said.into_iter().filter(|(_, is_said)| *is_said).map(|(name, _)| name).collect();
+    match (leaves, said[..].is_empty()) {
+        (true, false) => {
+            let said = said.join(" and ");
+            Err(Fault::new(format!("says leaves and {said} at once: write an event for each")))
+        }
+        (false, true) => Err(Fault::new(
+            "says nothing of the agent: write one of `resources`, `attributes`, `drains` and `leaves: true`",
+        )),
+        _ => Ok(What::Agent(AgentEvent { agent, resources: total, attributes, drains, leaves })),
+    }
 }
 
 fn read_attributes(value: &Tree) -> Read<Attributes> {
@@ -388,5 +411,10 @@ fn queue(fields: &Fields) -> Read<What> {
         Ok(true)
     })?;
     let queue = queue.ok_or_else(|| Fault::new("missing: write the name of a queue").within("queue"))?;
+    if settings == QueueSettings::default() {
+        return Err(Fault::new(
+            "says nothing of the queue: write one of `weight`, `limit`, `guarantee` and `hold_back`",
+        ));
+    }
     Ok(What::Queue { queue, settings })
 }

@@ -30,6 +30,7 @@ mod pool;
 mod present;
 mod seed;
 mod shadow;
+mod unfit;
 mod workload;
 
 pub use input::fleet::{AgentGroup, InvalidGroup};
@@ -46,4 +47,5 @@ pub use pool::truth::WrongGrant;
 pub use present::{Begun, Present, Unknown};
 pub use seed::Seed;
 pub use shadow::Shadow;
+pub use unfit::UnfitPolicy;
 pub use workload::{Agent, Asks, Begin, Change, Happening, Job, JobName, Queue, Running, Workload};

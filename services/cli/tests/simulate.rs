@@ -207,13 +207,22 @@ fn mistakes_are_told_with_their_place_and_what_is_allowed() {
         "events:\n  - at: 0\n    agent: m1\n    resuorces: {cpus: 1}\n",
     )
     .unwrap();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 10] = [
         (
             &["bad.yaml"],
             "bad.yaml:4:5: events[0].resuorces: unknown field `resuorces`: did you mean `resources`?\n  4 |",
         ),
         (&["none.yaml"], "none.yaml cannot be read"),
         (&["scenario.yaml", "--policy", "dfr"], "there is no policy \"dfr\": choose one of"),
+        (
+            &["scenario.yaml", "--policy", "fifo,fair:resource=cpu"],
+            "policy fair:resource=cpu: there is no resource `cpu`: did you mean `cpus`?",
+        ),
+        (
+            &["log.swf", "--policy", "fair:resource=mem"],
+            "no agent ever has `mem`, by which queues are to rank: choose from `cpus`",
+        ),
+        (&["scenario.yaml", "--until", "18446744073709"], "is too long: write at most `365000d`"),
         (&["scenario.yaml", "--agents", "3x{cpus: 1}"], "--agents is for logs"),
         (&["log.swf", "--agents", "three"], "write how many, `x`, and what each has"),
         (&["--nodes", "nodes.csv"], "--pods <FILE>"),

@@ -62,6 +62,12 @@ impl Scenario {
         joined(faults.into_iter()).map_or(Ok(()), Err)?;
         let mut workload = story.builder.finish();
         workload.until = written.until;
+        if let Some(Ok(policy)) = written.policy.as_deref().map(Policy::parse)
+            && let Err(unfit) = workload.check(&policy)
+        {
+            let fault = Fault::new(unfit.message).within("policy");
+            joined([fault].into_iter()).map_or(Ok(()), Err)?;
+        }
         Ok(Self { workload, policy: written.policy, choices: written.choices })
     }
 

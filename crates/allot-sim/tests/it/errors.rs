@@ -22,6 +22,18 @@ fn mistakes_name_the_field_and_what_is_allowed() {
             "policy: 'drf:resource=mem'\nevents: []",
             "policy: the policy `drf` has no option \"resource\": choose from `order`",
         ),
+        (
+            "policy: 'fair:resource=cpu'\nevents: [{at: 0, agent: a, resources: {cpus: 1}}]",
+            "policy: there is no resource `cpu`: did you mean `cpus`?",
+        ),
+        (
+            "policy: 'fair:resource=gpus'\nevents: [{at: 0, agent: a, resources: {cpus: 1, mem: 1GB}}]",
+            "policy: no agent ever has `gpus`, by which queues are to rank: choose from `cpus`, `mem`",
+        ),
+        (
+            "policy: 'fair:resource=gpus'\nevents: [{at: 0, agent: a, resources: {cpus: 1}}, {at: 9, agent: b, resources: {gpus: 1}}]",
+            "is read",
+        ),
         ("order: random\nevents: []", "order: there is no job order \"random\""),
         ("placement: best\nevents: []", "placement: there is no placement \"best\""),
         ("backfill: 1\nevents: []", "backfill: the number `1` is given"),

@@ -63,6 +63,7 @@ pub async fn run(args: ScenarioArgs, client: &Client, output: &Output) -> Result
     let policy =
         Policy::parse_over(text, &scenario.choices).map_err(|error| Failure::Usage(error.to_string()))?;
     let workload = &scenario.workload;
+    workload.check(&policy).map_err(|error| Failure::Usage(error.to_string()))?;
     let outcome = simulate(workload, &policy).map_err(|error| Failure::failed(error.to_string()))?;
     let allocator = args.allocator.clone().unwrap_or_else(|| policy.name.clone());
     let played = play::play(client, workload, &allocator).await?;

@@ -170,6 +170,7 @@ fn policies(args: &SimulateArgs, input: &input::Input) -> Result<Vec<(String, Po
             policy.checked()
         });
         let policy = chosen.map_err(|error| Failure::Usage(error.to_string()))?;
+        input.workload.check(&policy).map_err(|error| Failure::Usage(error.to_string()))?;
         let is_as_written = Policy::parse(text).as_ref() == Ok(&policy);
         Ok((if is_as_written { text.clone() } else { policy.to_string() }, policy))
     };

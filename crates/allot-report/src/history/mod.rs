@@ -49,10 +49,7 @@ impl Window {
     /// that the makespan is.
     pub(crate) fn of(workload: &Workload, outcome: &Outcome) -> Self {
         let from = workload.jobs.iter().map(|job| job.submit).min().unwrap_or_default();
-        let runs = outcome.stays.iter().any(allot_sim::Stay::runs);
-        let last = outcome.stays.iter().filter_map(allot_sim::Stay::end).max();
-        let to = if runs { outcome.ended_at } else { last.unwrap_or(from) };
-        Self::new(from, to)
+        Self::new(from, outcome.last_end().unwrap_or(from))
     }
 
     /// At least a second, so that there is something to draw.

@@ -19,16 +19,16 @@ pub struct Measures {
     pub submitted: usize,
     /// How many of them started.
     pub started: usize,
-    /// How many of them were over.
+    /// How many of them were over, those included that were cancelled before they started.
     pub ended: usize,
     /// How many of them were rejected, as more jobs of their queue would have waited than may.
     #[serde(skip_serializing_if = "is_none")]
     pub rejected: usize,
     /// Of jobs that started: from submission to the start of the first task.
     pub wait: Option<Distribution>,
-    /// Of jobs that were over: from submission to the end of the last task.
+    /// Of jobs that were over: from submission to the end.
     pub response: Option<Distribution>,
-    /// Of jobs that were over: the response in run times of at least 10 s; at least 1.
+    /// Of jobs that started and were over: the response in run times of at least 10 s; at least 1.
     pub bounded_slowdown: Option<Distribution>,
     /// From the first submission to the last end, or to the end of the simulation where something still runs.
     pub makespan: f64,
@@ -119,10 +119,7 @@ struct Window {
 impl Window {
     fn of(workload: &Workload, outcome: &Outcome) -> Self {
         let from = workload.jobs.iter().map(|job| job.submit).min().unwrap_or_default();
-        let runs = outcome.stays.iter().any(super::outcome::Stay::runs);
-        let last = outcome.stays.iter().filter_map(super::outcome::Stay::end).max();
-        let to = if runs { outcome.ended_at } else { last.unwrap_or(from) };
-        Self { from, to: to.max(from) }
+        Self { from, to: outcome.last_end().unwrap_or(from).max(from) }
     }
 
     fn span(self) -> Span {

@@ -96,19 +96,31 @@ pub struct Fate {
 impl Fate {
     /// From the submission of the job to its end, where that came.
     pub(crate) fn response(&self, job: &Job) -> Option<Span> {
-        self.end.filter(|_| self.start.is_some()).map(|end| end.since(job.submit))
+        self.end.map(|end| end.since(job.submit))
     }
 
     /// How much longer it took than one of its tasks runs, of at least 10 s; at least 1. Of a job that runs until it is ended
-    /// the time from its first start counts. Nothing where it has not ended.
+    /// the time from its first start counts. Nothing where it has not ended, or was cancelled before it started.
     #[must_use]
     pub fn bounded_slowdown(&self, job: &Job) -> Option<f64> {
-        let run = job.run.unwrap_or(self.end?.since(self.start?));
+        let ran = self.end?.since(self.start?);
+        let run = job.run.unwrap_or(ran);
         Some(allot_workload::bounded_slowdown(self.response(job)?, run))
     }
 }
 
 impl Outcome {
+    /// When the last task or job ended, or the simulation where something still runs; nothing where nothing ever ended. A job
+    /// that was cancelled while it waited ends later than its last task.
+    #[must_use]
+    pub fn last_end(&self) -> Option<Time> {
+        if self.stays.iter().any(Stay::runs) {
+            return Some(self.ended_at);
+        }
+        let jobs = self.jobs.iter().filter_map(|fate| fate.end);
+        self.stays.iter().filter_map(Stay::end).chain(jobs).max()
+    }
+
     /// What each task of a stay that still runs holds, by the number of the stay.
     #[must_use]
     pub fn slice<'a>(&'a self, workload: &'a Workload, number: u32) -> Option<&'a Resources> {

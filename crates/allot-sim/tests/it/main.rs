@@ -1,6 +1,7 @@
 //! The simulator as its users see it: scenarios and logs in, grants and measures out.
 #![cfg(test)]
 
+mod ends;
 mod errors;
 mod goldens;
 mod happenings;

@@ -15,6 +15,7 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::failure::Failure;
 
@@ -238,6 +239,28 @@ impl Client {
         tokio::select! {
             done = work => Ok(done),
             Ok(denial) = denials.recv() => Err(denial),
+        }
+    }
+
+    /// The same where several things are asked at a time: only what is denied on this subject counts.
+    pub(crate) async fn unless_denied_on<T>(
+        &self,
+        subject: &str,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Denial> {
+        let mut denials = self.bus.denials();
+        let denied = async {
+            loop {
+                match denials.recv().await {
+                    Ok(denial) if denial.subject == subject => return denial,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return std::future::pending().await,
+                }
+            }
+        };
+        tokio::select! {
+            done = work => Ok(done),
+            denial = denied => Err(denial),
         }
     }
 }

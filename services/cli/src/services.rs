@@ -52,15 +52,20 @@ pub async fn run(_args: ServicesArgs, client: &Client, output: &Output) -> Resul
 }
 
 /// Everything that runs, by name, the active one of several first.
-pub(crate) async fn list(client: &Client) -> Result<Vec<Listed>, Failure> {
+async fn list(client: &Client) -> Result<Vec<Listed>, Failure> {
     // Asked for before the services are, so that none can be behind what is not written yet.
     let end = client.ledger_end().await.ok();
-    let running = client.unless_denied(running(client.bus())).await.map_err(Failure::Denied)?;
-    let running = running.map_err(|error| Failure::Unreachable(format!("{error:#}")))?;
-    Ok(in_order(running, end))
+    Ok(in_order(all(client).await?, end))
 }
 
-fn in_order(running: Vec<RunningService>, end: Option<u64>) -> Vec<Listed> {
+/// Everything that runs, as it answers.
+pub(crate) async fn all(client: &Client) -> Result<Vec<RunningService>, Failure> {
+    let running = client.unless_denied(running(client.bus())).await.map_err(Failure::Denied)?;
+    running.map_err(|error| Failure::Unreachable(format!("{error:#}")))
+}
+
+/// By name, the active one of several first, each with how far it is behind a ledger that ends there.
+pub(crate) fn in_order(running: Vec<RunningService>, end: Option<u64>) -> Vec<Listed> {
     let behind =
         |service: &RunningService| Some(end?.saturating_sub(service.standing.as_ref()?.ledger_sequence));
     let mut listed: Vec<Listed> =

@@ -2,6 +2,7 @@
 
 mod check;
 mod cluster;
+mod majority;
 mod permissions;
 mod server;
 mod services;
@@ -11,6 +12,7 @@ mod user;
 use std::time::Duration;
 
 use allot_model::QueueName;
+use async_nats::jetstream::context::ContextBuilder;
 use clap::Args;
 
 use crate::client::{Client, settings};
@@ -58,9 +60,13 @@ async fn examine(args: DoctorArgs, nats: Option<&str>) -> Vec<Check> {
     };
     let user = User::of(&client).await;
     let url = settings(nats).map(|config| config.url).unwrap_or_default();
-    let mut checks = server::checks(&client, &url, &user).await;
-    checks.extend(streams::checks(&client).await);
-    checks.extend(services::checks(&client).await);
+    let jetstream = ContextBuilder::new().timeout(PATIENCE).build(client.bus().client().clone());
+    let is_cluster = client.bus().client().server_info().cluster.is_some();
+    let past = services::past(&client).await;
+    let seen = streams::look(&client, &jetstream).await;
+    let mut checks = server::checks(&client, &jetstream, &url, &user, streams::no_majority(&seen)).await;
+    checks.extend(streams::checks(&seen, &past, is_cluster));
+    checks.extend(services::checks(&client, past.running, streams::ledger_end(&seen)).await);
     checks.extend(cluster::checks(&client, &user).await);
     checks.extend(permissions::checks(&client, &user, args.queue).await);
     checks

@@ -7,6 +7,7 @@ use allot_shell::Denial;
 use async_nats::HeaderMap;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::PATIENCE;
 use super::check::Check;
@@ -146,8 +147,9 @@ async fn follow(client: &Client) -> Result<(), String> {
         let end = client.ledger_end().await?;
         client.follow(From::Sequence(end + 1), None).await
     };
-    match opened.await {
-        Err(Failure::Denied(denial)) => Err(denial.to_string()),
+    // A denial comes at once; a ledger that does not answer is told of elsewhere.
+    match timeout(PATIENCE, opened).await {
+        Ok(Err(Failure::Denied(denial))) => Err(denial.to_string()),
         _ => Ok(()),
     }
 }

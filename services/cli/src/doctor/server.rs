@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use allot_model::Span;
 use async_nats::jetstream::context::AccountErrorKind;
+use async_nats::jetstream::{Context, ErrorCode};
 use serde::Deserialize;
 
 use super::check::Check;
+use super::majority::LOOK_AGAIN;
 use super::user::User;
 use crate::client::Client;
 use crate::failure::Failure;
@@ -30,8 +32,14 @@ pub(super) fn not_connected(failure: &Failure) -> Check {
     Check::error("connection", found, advice)
 }
 
-/// Looks at the server.
-pub(super) async fn checks(client: &Client, url: &str, user: &User) -> Vec<Check> {
+/// Looks at the server. What keeps its cluster from agreeing is told by the streams.
+pub(super) async fn checks(
+    client: &Client,
+    jetstream: &Context,
+    url: &str,
+    user: &User,
+    no_majority: Option<(String, String)>,
+) -> Vec<Check> {
     let info = client.bus().client().server_info();
     let mut checks = vec![connection(url, user), version(&info)];
     if info.max_payload < LARGEST_MESSAGE {
@@ -44,7 +52,7 @@ pub(super) async fn checks(client: &Client, url: &str, user: &User) -> Vec<Check
             "set `max_payload: 1MB` in the configuration of nats-server",
         ));
     }
-    checks.push(jetstream(client, &info).await);
+    checks.push(jetstream_check(client, jetstream, &info, no_majority).await);
     if info.jetstream {
         checks.push(durability(client).await);
     }
@@ -96,17 +104,28 @@ fn read_version(text: &str) -> Option<(u32, u32)> {
 const TURN_ON: &str = "turn it on in the configuration of nats-server, as deploy/nats/nats.conf does:\n\
                        jetstream { store_dir: \"/var/lib/nats\", sync_interval: always }";
 
-async fn jetstream(client: &Client, info: &async_nats::ServerInfo) -> Check {
+async fn jetstream_check(
+    client: &Client,
+    jetstream: &Context,
+    info: &async_nats::ServerInfo,
+    no_majority: Option<(String, String)>,
+) -> Check {
     if !info.jetstream {
         return Check::error("jetstream", "off: nothing can be kept", TURN_ON);
     }
-    let account = match client.unless_denied(client.bus().jetstream().query_account()).await {
+    let account = match client.unless_denied(jetstream.query_account()).await {
         Err(denial) => {
             return Check::ok("jetstream", format!("on; how full it is is not to be seen: {denial}"));
         }
         Ok(Ok(account)) => account,
         Ok(Err(error)) if matches!(error.kind(), AccountErrorKind::TimedOut) => {
-            return Check::error("jetstream", "on, but does not answer", "see the log of nats-server");
+            let silent = || ("on, but does not answer".to_owned(), LOOK_AGAIN.to_owned());
+            let (found, advice) = no_majority.unwrap_or_else(silent);
+            return Check::error("jetstream", found, advice);
+        }
+        Ok(Err(error)) if is_leaderless(&error.kind()) => {
+            let (found, advice) = no_majority.unwrap_or_else(too_few_servers);
+            return Check::error("jetstream", found, advice);
         }
         Ok(Err(error)) => {
             return Check::error("jetstream", format!("not for this account: {error}"), TURN_ON);
@@ -126,6 +145,17 @@ async fn jetstream(client: &Client, info: &async_nats::ServerInfo) -> Check {
         );
     }
     Check::ok("jetstream", found)
+}
+
+/// True where no server of a cluster leads the others.
+fn is_leaderless(kind: &AccountErrorKind) -> bool {
+    matches!(kind, AccountErrorKind::JetStream(error) if error.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE)
+}
+
+/// Without a majority, and without a stream that tells who is missing.
+fn too_few_servers() -> (String, String) {
+    let found = "no majority: too few servers of this cluster are up for one to lead the others";
+    (found.to_owned(), LOOK_AGAIN.to_owned())
 }
 
 #[derive(Deserialize)]

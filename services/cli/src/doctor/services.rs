@@ -3,18 +3,20 @@
 use std::collections::BTreeSet;
 
 use allot_bus::Subject;
-use allot_model::view::JobsQuery;
+use allot_model::view::{JobList, JobsQuery};
 use allot_model::{PoolName, Time};
+use allot_shell::services::RunningService;
 use allot_shell::{Role, clock};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::check::Check;
 use super::server::short;
+use super::streams::Past;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::length;
-use crate::services::{Listed, list};
+use crate::services::{Listed, all, in_order};
 
 /// The version of this program, which every service should have.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -22,16 +24,30 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// So many messages behind, a standby is not just at it.
 const FAR_BEHIND: u64 = 10_000;
 
-/// Looks at every kind of service.
-pub(super) async fn checks(client: &Client) -> Vec<Check> {
-    let listed = list(client).await.ok();
-    let one = JobsQuery { limit: 1, ..JobsQuery::default() };
+/// Asks services what they have read.
+pub(super) async fn past(client: &Client) -> Past {
+    let jobs: Result<JobList, Failure> = client.ask(&Subject::JobsList, &one_job()).await;
+    let newest_job = jobs.ok().and_then(|list| list.jobs.first().map(|job| job.job));
+    Past { running: all(client).await.ok(), newest_job }
+}
+
+fn one_job() -> JobsQuery {
+    JobsQuery { limit: 1, ..JobsQuery::default() }
+}
+
+/// Looks at every kind of service: of those that run, and at where the ledger ends.
+pub(super) async fn checks(
+    client: &Client,
+    running: Option<Vec<RunningService>>,
+    ledger_end: Option<u64>,
+) -> Vec<Check> {
+    let listed = running.map(|running| in_order(running, ledger_end));
     let pool = Subject::PoolPolicy(PoolName::default_pool());
     let listed = listed.as_deref();
     let mut checks = vec![
         service(client, "registry", listed, &Subject::AgentsList, &json!({})).await,
         service(client, "offers", listed, &pool, &json!({})).await,
-        service(client, "dispatcher", listed, &Subject::JobsList, &one).await,
+        service(client, "dispatcher", listed, &Subject::JobsList, &one_job()).await,
     ];
     checks.extend(listed.into_iter().flat_map(|listed| {
         [several(listed, "allocators", "allot-allocator-"), several(listed, "agents listed", "allot-agent")]
@@ -157,7 +173,6 @@ mod tests {
     use crate::services::tests::service;
     use allot_model::Span;
     use allot_shell::denial::{Act, Denial};
-    use allot_shell::services::RunningService;
 
     fn listed(version: &str, standing: Option<(Role, u64)>) -> Listed {
         let service = service("allot-registry", "h", standing);

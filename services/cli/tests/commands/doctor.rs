@@ -1,9 +1,9 @@
 //! `allot doctor` at clusters with something wrong.
 
 use allot_bus::{Stream, Subject};
-use allot_model::{JobId, PoolName};
+use allot_model::{DispatcherRecord, JobId, PoolName};
 use allot_shell::{Bus, NatsConfig, Secret, health};
-use allot_testkit::NatsServer;
+use allot_testkit::{NatsServer, PATIENCE, eventually};
 use async_nats::jetstream::stream::Config;
 use serde_json::{Value, json};
 
@@ -82,6 +82,65 @@ async fn a_stream_that_is_not_as_allot_made_it_is_told_field_by_field() {
         assert!(ledger.contains(part), "{part}: {ledger}");
     }
     assert!(found(&said, "ALLOT_OUTPUT").starts_with("ok: 0 messages"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_was_lost_is_told_from_one_that_never_was() {
+    let world = World::new().await;
+    world.happened([DispatcherRecord::JobReady { job: JobId(12) }]).await;
+    world.bus.jetstream().delete_stream(Stream::Inbox.name()).await.unwrap();
+    let said = world.allot(&["doctor", "-o", "json"]).await;
+    let inbox = found(&said, "ALLOT_INBOX");
+    assert!(inbox.starts_with("error: lost: it is not there, and ALLOT_LEDGER has messages"), "{inbox}");
+    // Made anew by someone who does not know the ids that jobs have.
+    world.bus.ensure_streams().await.unwrap();
+    let job = json!({
+        "job": 12, "name": null, "queue": "web", "state": "running", "reason": null, "tasks": 1, "counts": {},
+        "submitted_at": 1, "started_at": 2, "ended_at": null,
+    });
+    world.answering(&Subject::JobsList, json!({"ok": {"jobs": [job], "next": null, "looked_at": 1}})).await;
+    let said = world.allot(&["doctor", "-o", "json"]).await;
+    let inbox = found(&said, "ALLOT_INBOX");
+    assert!(inbox.contains("its last id is 0, and job 12 was read from it"), "{inbox}");
+}
+
+#[tokio::test]
+async fn in_a_cluster_it_is_told_what_the_loss_of_servers_does_and_that_no_majority_is_up() {
+    let (mut servers, _routes) = NatsServer::start_cluster(3).await.unwrap();
+    let url = servers[0].url();
+    let ledger = async |replicas| {
+        let config = NatsConfig { replicas, ..servers[0].config() };
+        Bus::connect(&config, "test").await.unwrap().ensure_streams().await.unwrap();
+        let all_are_up_to_date = || async {
+            let ledger = found(&allot(&url, &["doctor", "-o", "json"]).await, "ALLOT_LEDGER");
+            let settled =
+                ["not up to date", "about to agree", "no server"].iter().all(|not| !ledger.contains(not));
+            settled.then_some(ledger)
+        };
+        eventually("the servers agree", PATIENCE, all_are_up_to_date).await
+    };
+    let once = ledger(1).await;
+    assert!(
+        once.starts_with("warning: ") && once.contains("the loss of that server stops everything"),
+        "{once}"
+    );
+    let twice = ledger(2).await;
+    assert!(
+        twice.starts_with("warning: ") && twice.contains("the loss of either stops everything"),
+        "{twice}"
+    );
+    let thrice = ledger(3).await;
+    assert!(thrice.starts_with("ok: ") && thrice.ends_with("on 3 servers"), "{thrice}");
+    servers[1..].iter_mut().for_each(NatsServer::kill);
+    let no_majority = "error: no majority: n1, n2 do not answer, 1 of 3 servers is up";
+    // A server takes ten seconds to notice that nobody follows it any more.
+    eventually("it is said that no majority is up", 2 * PATIENCE, || async {
+        let said = allot(&url, &["doctor", "-o", "json"]).await;
+        assert_eq!(said.code, 1, "{said:?}");
+        let ledger = found(&said, "ALLOT_LEDGER");
+        (found(&said, "jetstream") == no_majority && ledger.ends_with(&no_majority[7..])).then_some(())
+    })
+    .await;
 }
 
 /// A tenant that may submit to its own queue, list jobs and see what the server says of it; and someone who may do all.

@@ -28,16 +28,19 @@ const MOST_TOLD: usize = 20;
 /// grace period. Jobs after one that cannot be cancelled are cancelled all the same. Filters choose among the jobs that
 /// have not ended, and it is asked whether their number is meant, unless --yes is given.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    after_help = "\
 Examples:
   allot cancel 12
   allot cancel 12 13 14
   allot cancel --queue research --state queued         asks first
   allot cancel --name 'train-*' --since 1h --yes
-  allot cancel --state queued,waiting --dry-run        only lists them")]
+  allot cancel --state queued,waiting --dry-run        only lists them",
+    group(crate::filter::which_jobs())
+)]
 pub struct CancelArgs {
     /// The jobs.
-    #[arg(value_name = "JOB", add = completions::jobs(), required_unless_present_any = ["queue", "state", "name", "since", "until"])]
+    #[arg(value_name = "JOB", add = completions::jobs())]
     jobs: Vec<JobId>,
     #[command(flatten)]
     filter: JobFilter,

@@ -225,7 +225,8 @@ mod tests {
     fn mistakes_name_what_is_allowed() {
         let cases = [
             (vec!["allot", "queue", "set", "research", "--weight", "0"], "1..=1000000"),
-            (vec!["allot", "cancel"], "<JOB>"),
+            (vec!["allot", "cancel"], "<JOB|--queue <QUEUE>|--state <STATE>|"),
+            (vec!["allot", "wait"], "<JOB|--queue <QUEUE>|--state <STATE>|"),
             (vec!["allot", "cancel", "twelve"], "whole number"),
             (vec!["allot", "jobs", "--queue", "a..b"], "joined by dots"),
             (vec!["allot", "agent", "drain", "a.b"], "letters, digits"),

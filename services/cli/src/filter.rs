@@ -3,7 +3,7 @@
 use allot_bus::Subject;
 use allot_model::view::{JobList, JobsQuery};
 use allot_model::{JobState, QueueName, Time};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::client::Client;
 use crate::completions;
@@ -43,7 +43,21 @@ pub(crate) fn state(text: &str) -> Result<JobState, String> {
     })
 }
 
+/// Jobs are named, or chosen by what the filter takes.
+pub(crate) fn which_jobs() -> ArgGroup {
+    let by = ["jobs", "queue", "state", "name", "since", "until"];
+    ArgGroup::new("which").required(true).multiple(true).args(by)
+}
+
 impl JobFilter {
+    /// The names among what is given: `queue research and name train-*`.
+    pub(crate) fn names(&self) -> Option<String> {
+        let queue = self.queue.iter().map(|queue| format!("queue {queue}"));
+        let name = self.name.iter().map(|name| format!("name {name}"));
+        let names: Vec<String> = queue.chain(name).collect();
+        (!names.is_empty()).then(|| names.join(" and "))
+    }
+
     /// True where every job is meant.
     #[must_use]
     pub fn is_empty(&self) -> bool {

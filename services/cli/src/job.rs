@@ -83,9 +83,23 @@ impl FromStr for JobOrTask {
 pub async fn run(args: JobArgs, client: &Client, output: &Output) -> Result<(), Failure> {
     let JobVerb::Show(ShowArgs { what, tasks, limit }) = args.verb;
     let one = what.task.map(|index| std::iter::once(TaskRange::one(index)).collect());
-    let view = client.job(what.job, &JobQuery { tasks: tasks.or(one), limit }).await?;
+    let tasks = tasks.or(one);
+    let view = client.job(what.job, &JobQuery { tasks: tasks.clone(), limit }).await?;
+    let first = tasks.and_then(|tasks| tasks.ranges().next()).map(|range| range.first);
+    if let Some(first) = first.filter(|first| *first >= view.summary.tasks) {
+        return Err(no_task(&view.summary, first));
+    }
     let expected_start = if waits(&view.summary) { estimate(client, what.job).await } else { None };
     output.print(&Shown { view, expected_start }, |shown| text(shown, output))
+}
+
+/// There is no such task.
+pub(crate) fn no_task(JobSummary { job, tasks, .. }: &JobSummary, index: u32) -> Failure {
+    Failure::failed(match tasks {
+        0 => format!("job {job} has no tasks: it was rejected"),
+        1 => format!("job {job} has no task {index}: its only one is {job}.0"),
+        _ => format!("job {job} has no task {index}: its tasks are {job}.0 to {job}.{}", tasks - 1),
+    })
 }
 
 /// A job, and when it starts.

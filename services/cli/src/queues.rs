@@ -1,5 +1,7 @@
 //! `allot queues` and `allot queue set`: who shares, and how.
 
+use std::collections::BTreeSet;
+
 use allot_bus::Subject;
 use allot_model::view::{AgentUse, Done, QueueSetCommand, QueueView};
 use allot_model::{
@@ -96,6 +98,12 @@ struct SetArgs {
 }
 
 impl SetArgs {
+    /// The resources of which something is to be held, or kept.
+    fn resources(&self) -> BTreeSet<ResourceName> {
+        let changes = self.limit.iter().chain(&self.guarantee);
+        changes.flat_map(|change| change.applied_to(QueueLimit::default()).resources.into_keys()).collect()
+    }
+
     fn command(self) -> Result<QueueSetCommand, Failure> {
         let Self { queue, weight, limit, no_limit, guarantee, no_guarantee, hold_back } = self;
         let (limit, guarantee) = (in_one("--limit", limit)?, in_one("--guarantee", guarantee)?);
@@ -156,8 +164,23 @@ fn overcommitted(queues: &[QueueView], agents: &[AgentUse]) -> Vec<String> {
 /// Where what is to be set contradicts itself, or the dispatcher refuses or does not answer.
 pub async fn run(args: QueueArgs, client: &Client, output: &Output) -> Result<(), Failure> {
     let QueueVerb::Set(set) = args.verb;
+    let named = set.resources();
     let done: Done = client.ask(&Subject::QueuesSet, &set.command()?).await?;
-    output.print(&done, |done| done.message.clone())
+    output.print(&done, |done| done.message.clone())?;
+    if !named.is_empty() && !output.is_json() {
+        // Who may not ask for agents goes without the warning.
+        let agents = client.usage().await.unwrap_or_default();
+        unheard_of(&named, &agents).iter().for_each(|warning| note(warning));
+    }
+    Ok(())
+}
+
+/// Which of these resources no agent has, where there are agents.
+fn unheard_of(named: &BTreeSet<ResourceName>, agents: &[AgentUse]) -> Vec<String> {
+    let has = |name: &ResourceName, agent: &AgentUse| agent.total.get(name.as_str()).is_some();
+    let unheard_of = |name: &&ResourceName| !agents.iter().any(|agent| has(name, agent));
+    let words = |name| format!("warning: no agent has {name}; it is set for when one that has joins");
+    named.iter().filter(unheard_of).filter(|_| !agents.is_empty()).map(words).collect()
 }
 
 fn table(queues: &[QueueView], output: &Output) -> String {
@@ -338,6 +361,24 @@ mod tests {
             ["cpus: queues are guaranteed 8.5 in all, and the agents that take tasks have 8"]
         );
         assert_eq!(overcommitted(&queues, &[]), Vec::<String>::new(), "nothing is known of agents");
+    }
+
+    #[test]
+    fn a_resource_that_no_agent_has_is_warned_of_and_not_refused() {
+        let agent = AgentUse {
+            agent: "a".parse().unwrap(),
+            total: json!({"cpus": 8, "mem": "4GB"}),
+            allocated: json!({}),
+            free: json!({}),
+            available: true,
+        };
+        let line = "queue set a --limit gpuz=4,mem=1GB,cpus=none --guarantee cpus=2";
+        let QueueVerb::Set(set) = Line::try_parse_from(line.split_whitespace()).unwrap().queue.verb;
+        assert_eq!(
+            unheard_of(&set.resources(), &[agent]),
+            ["warning: no agent has gpuz; it is set for when one that has joins"]
+        );
+        assert_eq!(unheard_of(&set.resources(), &[]), Vec::<String>::new(), "nothing is known of agents");
     }
 
     #[test]

@@ -28,17 +28,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Wait until jobs have ended.
 ///
 /// Says how each job ended as it ends, and fails where one did not finish. The jobs are given by id, or by filters, which
-/// choose among the jobs that have not ended.
+/// choose among the jobs that have not ended. Where all of those have ended it returns at once; a queue or name that no job
+/// has is a failure.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    after_help = "\
 Examples:
   allot wait 12
   allot wait 12 13 14 --timeout 1h
   allot wait --queue research                all that it has now
-  allot wait 12 && allot logs 12 > result")]
+  allot wait 12 && allot logs 12 > result",
+    group(crate::filter::which_jobs())
+)]
 pub struct WaitArgs {
     /// The jobs.
-    #[arg(value_name = "JOB", add = completions::jobs(), required_unless_present_any = ["queue", "state", "name", "since", "until"])]
+    #[arg(value_name = "JOB", add = completions::jobs())]
     jobs: Vec<JobId>,
     #[command(flatten)]
     filter: JobFilter,
@@ -61,6 +65,9 @@ pub async fn run(args: WaitArgs, client: &Client, output: &Output) -> Result<(),
         }
         let found = client.jobs(filter.query(output.clock.now), MOST, output).await?;
         jobs.extend(found.jobs.iter().map(|job| job.job));
+        if jobs.is_empty() {
+            return nothing_to_wait_for(filter, client, output).await;
+        }
     }
     jobs.sort_unstable();
     jobs.dedup();
@@ -75,6 +82,20 @@ pub async fn run(args: WaitArgs, client: &Client, output: &Output) -> Result<(),
             Err(_) => Err(Failure::failed(format!("not all jobs have ended within {patience}: they go on"))),
         },
     }
+}
+
+/// All that are meant have ended, which is as good as waiting; or a name was given that no job has.
+async fn nothing_to_wait_for(filter: JobFilter, client: &Client, output: &Output) -> Result<(), Failure> {
+    let any = JobFilter { state: Vec::new(), ..filter };
+    if let Some(names) = any.names()
+        && client.jobs(any.query(output.clock.now), 1, output).await?.jobs.is_empty()
+    {
+        return Err(Failure::failed(format!("no job of {names}: `allot jobs` lists those that there are")));
+    }
+    if !output.is_json() {
+        note("no job to wait for");
+    }
+    Ok(())
 }
 
 /// How a job ended.

@@ -14,7 +14,7 @@ use clap::Args;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::follow::From;
-use crate::output::{Output, timestamp};
+use crate::output::{Output, note, timestamp};
 use pick::{Pick, Picker};
 pub use told::Told;
 
@@ -67,8 +67,13 @@ pub async fn run(args: EventsArgs, client: &Client, output: &Output) -> Result<(
         writers: args.pick.writers(),
         picker: Picker::new(&args.pick, client, output.clock.now),
         until: args.pick.until.map(|until| until.at(output.clock.now) + CLOCK_TOLERANCE),
+        told: 0,
     };
-    telling.tell(&args, end).await
+    let told = telling.tell(&args, end).await?;
+    if told == 0 && !output.is_json() {
+        note(&args.pick.nothing());
+    }
+    Ok(())
 }
 
 /// What is under way.
@@ -79,10 +84,13 @@ struct Telling<'a> {
     picker: Picker<'a>,
     /// Nothing that the ledger took later is meant.
     until: Option<Time>,
+    /// How many events have been told.
+    told: u64,
 }
 
 impl Telling<'_> {
-    async fn tell(mut self, args: &EventsArgs, end: u64) -> Result<(), Failure> {
+    /// Returns how many events were told.
+    async fn tell(mut self, args: &EventsArgs, end: u64) -> Result<u64, Failure> {
         match beginning(args, self.client, self.output.clock.now).await {
             Some(from) => match args.last {
                 Some(count) => self.last_since(from, count, end).await?,
@@ -91,7 +99,10 @@ impl Telling<'_> {
             None if args.follow && args.last.is_none() => {}
             None => self.last(args.last.unwrap_or(LAST), end).await?,
         }
-        if args.follow { self.all_since(From::Sequence(end + 1), end, true).await } else { Ok(()) }
+        if args.follow {
+            self.all_since(From::Sequence(end + 1), end, true).await?;
+        }
+        Ok(self.told)
     }
 
     /// Tells the last events of the ledger, read from its end.
@@ -103,7 +114,7 @@ impl Telling<'_> {
         let spinner = self.output.spinner();
         let found = tail::last(self.client, &self.writers, &mut self.picker, (count, end), &spinner).await;
         spinner.finish_and_clear();
-        found?.iter().try_for_each(|event| self.output.print_line(event, line))
+        found?.iter().try_for_each(|event| self.print(event))
     }
 
     /// The number of the last entry that the ledger took before `until`.
@@ -129,13 +140,24 @@ impl Telling<'_> {
             Ok(())
         })
         .await?;
-        found.iter().try_for_each(|event| self.output.print_line(event, line))
+        found.iter().try_for_each(|event| self.print(event))
     }
 
     /// Tells all events from a place on, up to the end, or for ever.
     async fn all_since(&mut self, from: From, end: u64, follow: bool) -> Result<(), Failure> {
-        let output = self.output;
-        self.read(from, end, follow, |event| output.print_line(&event, line)).await
+        let (output, mut told) = (self.output, 0);
+        let all = self.read(from, end, follow, |event| {
+            told += 1;
+            output.print_line(&event, line)
+        });
+        all.await?;
+        self.told += told;
+        Ok(())
+    }
+
+    fn print(&mut self, event: &Told) -> Result<(), Failure> {
+        self.told += 1;
+        self.output.print_line(event, line)
     }
 
     async fn read(

@@ -85,6 +85,21 @@ fn is_kind(pattern: &str, kind: &str) -> bool {
 }
 
 impl Pick {
+    /// What is said where nothing is told: `no events of job 999 in the ledger`.
+    pub(super) fn nothing(&self) -> String {
+        let names = [
+            self.job.map(|job| format!("job {job}")),
+            self.agent.as_ref().map(|agent| format!("agent {agent}")),
+            self.queue.as_ref().map(|queue| format!("queue {queue}")),
+            self.name.as_ref().map(|name| format!("name {name}")),
+        ];
+        let names: Vec<String> = names.into_iter().flatten().collect();
+        match names.is_empty() {
+            true => "no such events in the ledger".to_owned(),
+            false => format!("no such events of {} in the ledger", names.join(" and ")),
+        }
+    }
+
     /// The writers who may have written what is to be told; the server is asked for nothing else.
     pub(super) fn writers(&self) -> Vec<Writer> {
         let about_jobs = self.job.is_some() || self.queue.is_some() || self.name.is_some();

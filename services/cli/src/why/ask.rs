@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Dependency, Preempted, Task, Unexplained, Waiting, Why};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::job::JobOrTask;
+use crate::job::{JobOrTask, no_task};
 
 /// At most so many of the jobs that are waited for are looked at.
 const MOST_DEPENDENCIES: usize = 20;
@@ -65,14 +65,7 @@ fn placeless(why: &Why) -> Option<u64> {
 fn one_task(view: &JobView, index: u32) -> Result<Task, Failure> {
     let run = view.runs.iter().find(|run| run.tasks.contains(index));
     let attempt = run.map(|run| run.attempt.clone());
-    attempt.map(|attempt| Task { index, attempt }).ok_or_else(|| {
-        let job = view.summary.job;
-        let last = view.summary.tasks.saturating_sub(1);
-        Failure::failed(match view.summary.tasks {
-            0 => format!("job {job} has no tasks: it was rejected"),
-            _ => format!("job {job} has no task {index}: its tasks are {job}.0 to {job}.{last}"),
-        })
-    })
+    attempt.map(|attempt| Task { index, attempt }).ok_or_else(|| no_task(&view.summary, index))
 }
 
 /// What the tasks of these runs wait for.

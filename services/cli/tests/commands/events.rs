@@ -1,8 +1,10 @@
 //! `allot events` over a ledger that a test writes.
 
 use allot_bus::Subject;
-use allot_model::view::{Refusal, RefusalKind};
 use allot_model::{AgentId, DispatcherRecord, JobId, JobState, Record, RegistryRecord, Writer};
+use allot_model::{
+    AgentId, DispatcherRecord, Epoch, JobId, JobState, Record, RegistryRecord, Writer, WriterStarted,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -28,6 +30,7 @@ async fn events_are_told_in_lines_and_as_json() {
     let world = World::new().await;
     let said = world.allot(&["events"]).await;
     assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
+    assert_eq!(said.err, "no such events in the ledger\n");
     world.happened([finished(1), finished(2)]).await;
     world.happened([finished(3)]).await;
     let said = world.allot(&["events"]).await;
@@ -111,4 +114,23 @@ async fn events_are_followed_from_the_last_ones_on() {
     world.happened([finished(3)]).await;
     assert!(lines.next_line().await.unwrap().unwrap().ends_with("job 3 finished"));
     following.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_to_tell_is_said_with_the_names_that_were_given() {
+    let world = World::new().await;
+    world.happened([finished(1)]).await;
+    for (words, names) in [
+        (vec!["events", "--job", "999"], "job 999"),
+        (vec!["events", "--agent", "zz", "--since", "start"], "agent zz"),
+        (vec!["events", "--agent", "zz", "-n", "3"], "agent zz"),
+    ] {
+        let said = world.allot(&words).await;
+        assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
+        assert_eq!(said.err, format!("no such events of {names} in the ledger\n"));
+        let said = world.allot(&[&words[..], &["-o", "json"]].concat()).await;
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+    }
+    let said = world.allot(&["events", "--job", "1"]).await;
+    assert_eq!((said.out.lines().count(), said.err.as_str()), (1, ""), "{said:?}");
 }

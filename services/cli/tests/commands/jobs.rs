@@ -1,6 +1,7 @@
 //! `allot jobs` before a dispatcher that answers page by page.
 
 use allot_bus::Subject;
+use allot_model::JobId;
 use serde_json::{Value, json};
 
 use crate::World;
@@ -49,4 +50,46 @@ async fn filters_are_for_the_dispatcher_to_apply() {
     let words = ["jobs", "--active", "-q", "research", "-n", "train-*", "--since", "1h"];
     let said = world.allot(&words).await;
     assert_eq!((said.code, said.err.as_str()), (0, "no jobs\n"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_wait_for_a_queue_that_has_no_job_fails_and_one_whose_jobs_have_ended_is_over() {
+    let world = World::new().await;
+    let ended = json!({
+        "job": 1, "name": null, "queue": "web", "state": "finished", "reason": null, "tasks": 1, "counts": {},
+        "submitted_at": 1, "started_at": 2, "ended_at": 3,
+    });
+    let jobs = move |query: Value| {
+        let found = query["queue"] == "web" && query["states"].as_array().is_none_or(Vec::is_empty);
+        let jobs = if found { vec![ended.clone()] } else { Vec::new() };
+        json!({"ok": {"jobs": jobs, "next": null, "looked_at": 1}})
+    };
+    world.answering_with(&Subject::JobsList, jobs).await;
+    let said = world.allot(&["wait", "--queue", "nope"]).await;
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(said.err.contains("no job of queue nope"), "{said:?}");
+    let said = world.allot(&["wait", "--queue", "web"]).await;
+    assert_eq!(
+        (said.code, said.out.as_str(), said.err.as_str()),
+        (0, "", "no job to wait for\n"),
+        "{said:?}"
+    );
+    let said = world.allot(&["wait", "--state", "running"]).await;
+    assert_eq!(said.code, 0, "no name was given that could be wrong: {said:?}");
+}
+
+#[tokio::test]
+async fn tasks_that_a_job_does_not_have_are_refused() {
+    let world = World::new().await;
+    let view = json!({"ok": {
+        "job": 1, "name": null, "queue": "web", "state": "finished", "reason": null, "tasks": 1, "counts": {"finished": 1},
+        "submitted_at": 1, "started_at": 2, "ended_at": 3, "spec": null, "rejection": null, "more_runs": false, "runs": [],
+    }});
+    world.answering(&Subject::JobShow(JobId(1)), view).await;
+    for (words, task) in [(vec!["job", "show", "1.5"], 5), (vec!["job", "show", "1", "--tasks", "9"], 9)] {
+        let said = world.allot(&words).await;
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+        assert_eq!(said.err, format!("allot: job 1 has no task {task}: its only one is 1.0\n"));
+    }
+    assert_eq!(world.allot(&["job", "show", "1.0"]).await.code, 0);
 }

@@ -3,6 +3,7 @@
 //! Each command has a file of its name; [`client::Client`] is all that they know of the cluster, [`output::Output`]
 //! all that they know of the terminal.
 
+mod absent;
 pub mod agents;
 mod batch;
 pub mod bench;

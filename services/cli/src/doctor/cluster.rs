@@ -81,7 +81,11 @@ fn agents(views: &[AgentView], now: Time) -> Check {
         return Check::error(
             "agents",
             format!("none is ready: {found}"),
-            format!("{START}; `allot agents` lists them"),
+            if by_state.contains_key(&AgentState::Drained) || by_state.contains_key(&AgentState::Draining) {
+                format!("`allot agent undrain ID` has one that was drained take tasks again; or {START}")
+            } else {
+                format!("{START}; `allot agents` lists them")
+            },
         );
     }
     match by_state.get(&AgentState::Unreachable) {
@@ -206,6 +210,8 @@ mod tests {
             (State::Warning, "1 ready, 1 unreachable\nunreachable: b for 5m00s")
         );
         assert_eq!(agents(&[silent], NOW).state, State::Error);
+        let drained = agents(&[view("a", AgentState::Drained, 1)], NOW);
+        assert!(drained.advice.unwrap().starts_with("`allot agent undrain ID`"));
         assert_eq!(agents(&[], NOW).state, State::Error);
     }
 

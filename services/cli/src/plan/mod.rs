@@ -14,6 +14,7 @@ use allot_sim::{Plan, Present, plan};
 use clap::Args;
 use serde::Serialize;
 
+use crate::absent::{Absent, in_a_line};
 use crate::client::Client;
 use crate::completions;
 use crate::failure::Failure;
@@ -76,6 +77,9 @@ struct Planned {
     policy: String,
     /// When the cluster was looked at.
     now: Time,
+    /// The agents that would suit tasks that would not start, and take nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    absent: Vec<Absent>,
     #[serde(flatten)]
     plan: told::PlanView,
 }
@@ -99,12 +103,17 @@ pub async fn run(args: PlanArgs, client: &Client, output: &Output) -> Result<(),
         }
         Asked::Known(id) => (id, known(&present, id)?),
     };
+    let constraints = present.job(id).map(|job| job.constraints.clone()).unwrap_or_default();
     let plan = tokio::task::spawn_blocking(move || {
         worked_out(&present, now, &policy, id).map(|plan| (plan, policy))
     });
     let (plan, policy) = plan.await.map_err(Failure::internal)??;
-    let planned =
-        Planned { job: args.job, queue, policy: policy.to_string(), now, plan: told::PlanView::of(&plan) };
+    let absent = match plan.expected.why {
+        Some(_) => Absent::suiting(&constraints, client).await,
+        None => Vec::new(),
+    };
+    let view = told::PlanView::of(&plan);
+    let planned = Planned { job: args.job, queue, policy: policy.to_string(), now, absent, plan: view };
     let output = if args.json { output.as_json() } else { *output };
     output.print(&planned, |planned| told::text(planned, &plan, &output))
 }
@@ -182,10 +191,20 @@ pub(crate) async fn estimate(client: &Client, job: JobId) -> Option<Estimate> {
             return Ok(None);
         }
         let now = allot_shell::clock::now();
-        worked_out(&present, now, &policy, job).map(Some)
+        let constraints = present.job(job).map(|job| job.constraints.clone()).unwrap_or_default();
+        worked_out(&present, now, &policy, job).map(|plan| Some((plan, constraints)))
     };
     Some(match found.await {
-        Ok(plan) => estimate_of(&plan?),
+        Ok(found) => {
+            let (plan, constraints) = found?;
+            let estimate = estimate_of(&plan);
+            if plan.expected.why.is_none() {
+                return Some(estimate);
+            }
+            let absent = in_a_line(&Absent::suiting(&constraints, client).await);
+            let because = [estimate.because, absent].into_iter().filter(|part| !part.is_empty());
+            Estimate { because: because.collect::<Vec<_>>().join("; "), ..estimate }
+        }
         Err(Failure::Refused(refusal)) => reserved(client, job).await.unwrap_or_else(|| {
             unknown(format!("not worked out here, as {refusal}; `allot plan --job {job}` does"))
         }),

@@ -9,6 +9,7 @@ use allot_sim::{Course, Plan};
 use serde::Serialize;
 
 use super::Planned;
+use crate::absent::in_a_line;
 use crate::output::{Output, Tone, timestamp};
 
 /// So many agents are named; more are counted.
@@ -100,6 +101,9 @@ pub(super) fn text(planned: &Planned, plan: &Plan, output: &Output) -> String {
     }
     if let Some(why) = &expected.why {
         facts.push(("why", why.reasons_in_words()));
+    }
+    if !planned.absent.is_empty() {
+        facts.push(("absent", in_a_line(&planned.absent)));
     }
     facts.push(("queue", planned.queue.clone()));
     facts.push(("policy", planned.policy.clone()));
@@ -240,6 +244,7 @@ mod tests {
             queue: "research".to_owned(),
             policy: "drf".to_owned(),
             now: NOW,
+            absent: Vec::new(),
             plan: PlanView::of(plan),
         };
         text(&planned, plan, &Output::plain(Format::Text, false, NOW))

@@ -8,6 +8,7 @@ use allot_model::{JobId, JobState, Limited, PoolName, QueueName, Reason, Request
 use serde_json::json;
 
 use super::{Dependency, Preempted, Task, Unexplained, Waiting, Why};
+use crate::absent::{Absent, constraints};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::job::{JobOrTask, no_task};
@@ -27,6 +28,7 @@ pub(super) async fn find_out(what: JobOrTask, client: &Client) -> Result<Why, Fa
         waiting.for_place += view.summary.counts.queued.saturating_sub(told);
     }
     let asks = asks(&view);
+    let constraints = constraints(view.spec.as_ref());
     let after = if needs_dependencies(&view) { dependencies(&view, client).await } else { Vec::new() };
     let failed = view.runs.iter().filter(|_| view.summary.state == JobState::Failed).find_map(unfinished);
     let preempted = preempted(&view.runs);
@@ -37,6 +39,7 @@ pub(super) async fn find_out(what: JobOrTask, client: &Client) -> Result<Why, Fa
         after,
         failed,
         place: None,
+        absent: Vec::new(),
         unexplained: None,
         rejection: view.rejection,
         summary: view.summary,
@@ -50,6 +53,9 @@ pub(super) async fn find_out(what: JobOrTask, client: &Client) -> Result<Why, Fa
             Ok(place) => why.place = Some(place),
             Err(failure) => why.unexplained = Some(unexplained(&why, &asks, &failure, client).await),
         }
+    }
+    if why.waiting.for_place > 0 {
+        why.absent = Absent::suiting(&constraints, client).await;
     }
     why.waiting.for_place = placeless(&why).unwrap_or(why.waiting.for_place);
     Ok(why)

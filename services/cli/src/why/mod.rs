@@ -8,6 +8,7 @@ use allot_model::{JobId, JobState, Preemptor, Reason, Rejection, Time};
 use clap::Args;
 use serde::Serialize;
 
+use crate::absent::Absent;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::job::JobOrTask;
@@ -51,6 +52,9 @@ struct Why {
     failed: Option<Task>,
     /// What the allocator says of tasks that wait for a place.
     place: Option<WhyView>,
+    /// The agents that would suit tasks that wait for a place, and take nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    absent: Vec<Absent>,
     /// Where tasks wait for a place and the allocator does not tell why.
     unexplained: Option<Unexplained>,
 }

@@ -10,6 +10,7 @@ use allot_model::{Hindrance, JobId, JobState, TaskState};
 use serde_json::Value;
 
 use super::{Dependency, Preempted, Task, Unexplained, Why};
+use crate::absent::{Absent, in_a_line};
 use crate::job::ending;
 use crate::output::{Output, Tone, length, resources};
 use crate::queues::{of_guarantee, of_limit, percent};
@@ -22,10 +23,18 @@ pub(super) fn text(why: &Why, output: &Output) -> String {
         (Some(place), _) => {
             let asks = who_asks(place);
             let limit = limit(place.limit.as_ref(), &asks);
-            vec![limit, kept(place), made(place), gang(place), reasons(place), standing(why, place, output)]
+            vec![
+                limit,
+                kept(place),
+                made(place),
+                gang(place),
+                reasons(place, &why.absent),
+                standing(why, place, output),
+            ]
         }
         (None, Some(unexplained)) => {
-            vec![limit(unexplained.limit.as_ref(), "a task asks"), known(why, unexplained)]
+            let limit = limit(unexplained.limit.as_ref(), "a task asks");
+            vec![limit, known(why, unexplained), absent(&why.absent)]
         }
         (None, None) => vec![facts(why, output)],
     };
@@ -196,20 +205,24 @@ fn limit_in_words(
     )
 }
 
-/// So many agents, and what is in the way there.
-fn reasons(place: &WhyView) -> Facts {
-    if place.reasons.is_empty() {
+/// So many agents, and what is in the way there; those that are not in the pool last.
+fn reasons(place: &WhyView, absent: &[Absent]) -> Facts {
+    if place.reasons.is_empty() && absent.is_empty() {
         return vec![(
             "no agents".to_owned(),
             "the pool is empty: `allot agents` tells what became of them".to_owned(),
         )];
     }
-    let width = place.reasons.iter().map(|count| count.agents.to_string().len()).max().unwrap_or(0);
-    let line = |AgentCount { hindrance, agents }: &AgentCount| {
-        let noun = if *agents == 1 { "agent" } else { "agents" };
-        (format!("{agents:>width$} {noun}"), hindrance.to_string())
+    let hindered =
+        place.reasons.iter().map(|AgentCount { hindrance, agents }| (*agents, hindrance.to_string()));
+    let absent = absent.iter().map(|absent| (absent.agents.len() as u64, absent.in_words()));
+    let counts: Vec<(u64, String)> = hindered.chain(absent).collect();
+    let width = counts.iter().map(|(agents, _)| agents.to_string().len()).max().unwrap_or(0);
+    let line = |(agents, what): (u64, String)| {
+        let noun = if agents == 1 { "agent" } else { "agents" };
+        (format!("{agents:>width$} {noun}"), what)
     };
-    place.reasons.iter().map(line).collect()
+    counts.into_iter().map(line).collect()
 }
 
 /// Where the job stands, beside the others.
@@ -311,6 +324,11 @@ fn share_in_words(share: &QueueShare) -> String {
         None => "has nothing".to_owned(),
     };
     format!("{} {has}, weight {}", share.queue, share.weight)
+}
+
+/// Those that are not in the pool, where nobody tells of those that are.
+fn absent(absent: &[Absent]) -> Facts {
+    if absent.is_empty() { Facts::new() } else { vec![("absent".to_owned(), in_a_line(absent))] }
 }
 
 /// What is known of a wait for a place without the allocator.

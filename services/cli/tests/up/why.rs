@@ -103,3 +103,26 @@ async fn a_job_that_waits_for_something_else_or_for_nothing_is_told_so() {
     );
     up.stop().await;
 }
+
+#[tokio::test]
+async fn agents_that_are_drained_are_told_of_where_they_would_suit() {
+    let dir = TempDir::new().unwrap();
+    let up = Up::start(dir.path(), &["--agents", "2", "--agent-resources", "cpus=2,mem=1GiB"]).await;
+    let agents: Value = serde_json::from_str(&up.allot(&["agents", "-o", "json"]).await.out).unwrap();
+    let ids = [0, 1].map(|n: usize| agents[n]["agent"].as_str().unwrap().to_owned());
+    assert_eq!(up.allot(&["agent", "drain", &ids[1]]).await.code, 0);
+    let job = up.submit(&["--constraint", &format!("agent.id == {}", ids[1]), "--", "true"]).await;
+    let drained = format!("drained: {}", ids[1]);
+    let told = up.is_told(&job, &[&drained, "excluded by"]).await;
+    assert!(told.contains(&format!("1 agent  {drained}")), "{told}");
+    for words in [vec!["plan", "--job", &job], vec!["job", "show", &job]] {
+        let said = up.allot(&words).await;
+        assert!(said.out.contains(&format!("1 agent {drained}")), "{said:?}");
+    }
+    assert_eq!(up.allot(&["agent", "drain", &ids[0]]).await.code, 0);
+    let told = up.is_told(&job, &["1 agent  drained: "]).await;
+    assert!(!told.contains("the pool is empty"), "{told}");
+    let said = up.allot(&["doctor"]).await;
+    assert!(said.out.contains("allot agent undrain"), "{said:?}");
+    up.stop().await;
+}

@@ -2,7 +2,7 @@ use super::*;
 use crate::jobs::tests::{NOW, summary};
 use crate::output::Format;
 use crate::why::Waiting;
-use allot_model::view::{AttemptView, GangRoom, Reservation, RoomMade, SetAside};
+use allot_model::view::{AgentState, AttemptView, GangRoom, Reservation, RoomMade, SetAside};
 use allot_model::{LimitChange, Outcome, Preemptor, QueueLimit, Reason, RefusalCode, Rejection, Span};
 use serde_json::json;
 
@@ -23,6 +23,7 @@ fn job(state: JobState) -> Why {
         preempted: None,
         failed: None,
         place: None,
+        absent: Vec::new(),
         unexplained: None,
     }
 }
@@ -384,4 +385,17 @@ fn places_are_counted_as_people_do() {
     for (number, word) in words.into_iter().chain([(21, "21st"), (112, "112th"), (1_002, "1002nd")]) {
         assert_eq!(ordinal(number), word);
     }
+}
+
+#[test]
+fn agents_that_are_not_in_the_pool_are_told_after_those_that_are() {
+    let drained = Absent { state: AgentState::Drained, agents: vec!["a2".parse().unwrap()] };
+    let mut why = waiting();
+    why.absent = vec![drained];
+    let told = text(&why, &output());
+    assert!(told.contains(" 1 agent   drained: a2\n"), "{told}");
+    // All agents there are take nothing: the pool is not simply empty.
+    why.place.as_mut().unwrap().reasons.clear();
+    let told = text(&why, &output());
+    assert!(told.contains("1 agent  drained: a2\n") && !told.contains("the pool is empty"), "{told}");
 }

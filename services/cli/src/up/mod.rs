@@ -27,6 +27,8 @@ use data_dir::DataDir;
 use nats::NatsServer;
 use services::Services;
 
+/// Where nats-server listens unless another port is given.
+const PORT: u16 = 4222;
 /// What is logged unless `ALLOT_LOG` says otherwise: what needs a person.
 const LOG: &str = "warn";
 /// How long a server of someone else's is waited for.
@@ -41,7 +43,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Starts a nats-server that keeps everything under the data directory and listens on the loopback interface only,
 /// then the registry, the offers service, the dispatcher, the agents and the policy's allocator. Prints one line once
 /// it takes jobs. Ctrl-C stops all of it, running tasks included; what was submitted is still there at the next start.
-/// With --nats the server is one that runs already.
+/// With --nats or ALLOT_NATS the server is one that runs already, and its cluster is joined.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -58,9 +60,10 @@ pub struct UpArgs {
     /// Where everything is kept [default: $XDG_STATE_HOME/allot, or ~/.local/state/allot].
     #[arg(long, value_name = "DIR", env = "ALLOT_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// The port of nats-server; 0 for any that is free.
-    #[arg(long, value_name = "PORT", default_value_t = 4222)]
-    port: u16,
+    /// The port of the nats-server that is started, 4222 unless given; 0 for any that is free. Refused beside the address of a
+    /// server that runs already, be it from --nats or from ALLOT_NATS.
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
     /// How many agents; 0 for a cluster that others join, or that scenarios are played in.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=1_000))]
     agents: u32,
@@ -95,11 +98,14 @@ impl Policies {
 /// # Errors
 /// Where it cannot be started, or a part of it fails.
 pub async fn run(args: UpArgs, nats: Option<String>, output: &Output) -> Result<(), Failure> {
+    if let (Some(port), Some(url)) = (args.port, &nats) {
+        return Err(two_servers(port, url));
+    }
     telemetry::init_at(LOG).map_err(|error| Failure::Usage(error.to_string()))?;
     let mut signals = Signals::listen()?;
     let data_dir = DataDir::take(args.data_dir.clone().unwrap_or_else(data_dir::default_path))?;
     let mut server = match nats {
-        None => Some(NatsServer::start(&data_dir, args.port).await?),
+        None => Some(NatsServer::start(&data_dir, args.port.unwrap_or(PORT)).await?),
         Some(_) => None,
     };
     let url = nats.or_else(|| server.as_ref().map(|server| server.url().to_owned()));
@@ -121,6 +127,14 @@ pub async fn run(args: UpArgs, nats: Option<String>, output: &Output) -> Result<
         server.stop().await;
     }
     ended
+}
+
+/// A port says that a server is to be started, and an address that one runs already.
+fn two_servers(port: u16, url: &str) -> Failure {
+    Failure::Usage(format!(
+        "--port {port} is for a nats-server that is started here, and {url} (--nats or ALLOT_NATS) is one that runs already\n\
+         to start one, `unset ALLOT_NATS` and leave out --nats; to join the one that runs, leave out --port"
+    ))
 }
 
 /// Starts the services, and says so once the cluster takes tasks.
@@ -294,6 +308,15 @@ mod tests {
         );
         ready.url = "nats://127.0.0.1:4000".into();
         assert!(ready.text().ends_with("`allot --nats nats://127.0.0.1:4000 run -- hostname`"));
+    }
+
+    #[test]
+    fn a_port_beside_a_server_that_runs_already_is_refused_with_both() {
+        let said = two_servers(14_622, "nats://bus:4222");
+        assert_eq!(said.exit_code(), 2);
+        for part in ["--port 14622", "nats://bus:4222", "unset ALLOT_NATS", "leave out --port"] {
+            assert!(said.to_string().contains(part), "{said}");
+        }
     }
 
     #[test]

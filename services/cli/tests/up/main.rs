@@ -25,9 +25,11 @@ struct Up {
 }
 
 impl Up {
-    /// Starts one on any port, and waits for its ready line.
+    /// Starts one, on any port unless it joins a server that runs, and waits for its ready line.
     async fn start(data_dir: &Path, words: &[&str]) -> Self {
-        let mut child = allot(None, &["up", "-o", "json", "--port", "0"])
+        let port: &[&str] = if words.contains(&"--nats") { &[] } else { &["--port", "0"] };
+        let mut child = allot(None, &["up", "-o", "json"])
+            .args(port)
             .args(words)
             .arg("--data-dir")
             .arg(data_dir)
@@ -187,6 +189,14 @@ async fn a_data_directory_or_a_port_in_use_is_said_to_be() {
     let said = up_fails(&["up", "--port", port, "--data-dir", &other.path().display().to_string()]).await;
     assert!(said.err.contains(&format!("port {port} is in use")) && said.err.contains("--port"), "{said:?}");
     up.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_beside_the_address_of_a_server_that_runs_is_refused() {
+    let other = "nats://127.0.0.1:1";
+    let said = said(allot(Some(other), &["up", "--port", "14622"]).output().await.unwrap());
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("--port 14622") && said.err.contains(other), "{said:?}");
 }
 
 #[tokio::test]

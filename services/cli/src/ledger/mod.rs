@@ -29,8 +29,8 @@ pub struct LedgerArgs {
 enum Verb {
     /// Print every record as a line of JSON.
     ///
-    /// In the order of the ledger, each with its place there, when the ledger took it, its writer and the writer's epoch. What
-    /// was trimmed is not there.
+    /// In the order of the ledger, each with its place there, when the ledger took it, its writer and the writer's generation
+    /// (`writer_epoch`). What was trimmed is not there.
     #[command(after_help = "\
 Examples:
   allot ledger dump > ledger.jsonl
@@ -66,7 +66,8 @@ pub async fn run(args: LedgerArgs, client: &Client, output: &Output) -> Result<(
 /// A record as it is printed.
 #[derive(Serialize)]
 struct Line<'a> {
-    epoch: allot_model::Epoch,
+    /// Beside it an event may have an `epoch` of its own, such as the allocator's.
+    writer_epoch: allot_model::Epoch,
     appended_at: allot_model::Time,
     #[serde(flatten)]
     told: &'a Told,
@@ -77,7 +78,7 @@ async fn dump(from: u64, client: &Client, output: &Output) -> Result<(), Failure
         let Placed { sequence, appended_at, batch, .. } = placed;
         let told = |entry: &Entry| Told::of(sequence, batch.writer, entry);
         for told in batch.entries.iter().flat_map(told) {
-            let line = Line { epoch: batch.epoch, appended_at, told: &told };
+            let line = Line { writer_epoch: batch.epoch, appended_at, told: &told };
             let text = serde_json::to_string(&line).map_err(Failure::internal)?;
             output.print_line(&line, |_| text)?;
         }

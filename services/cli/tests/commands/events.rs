@@ -1,7 +1,7 @@
 //! `allot events` over a ledger that a test writes.
 
 use allot_bus::Subject;
-use allot_model::{AgentId, DispatcherRecord, JobId, JobState, Record, RegistryRecord, Writer};
+use allot_model::view::{Refusal, RefusalKind};
 use allot_model::{
     AgentId, DispatcherRecord, Epoch, JobId, JobState, Record, RegistryRecord, Writer, WriterStarted,
 };
@@ -133,4 +133,15 @@ async fn nothing_to_tell_is_said_with_the_names_that_were_given() {
     }
     let said = world.allot(&["events", "--job", "1"]).await;
     assert_eq!((said.out.lines().count(), said.err.as_str()), (1, ""), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_line_of_the_dump_names_nothing_twice() {
+    let world = World::new().await;
+    let started =
+        WriterStarted { writer: Writer::Dispatcher, epoch: Epoch(7), instance: "d".parse().unwrap() };
+    world.wrote(Writer::Dispatcher, [Record::Writer(started)]).await;
+    let said = world.allot(&["ledger", "dump"]).await;
+    assert_eq!(said.out.matches("\"epoch\":").count(), 1, "{said:?}");
+    assert_eq!((&said.json()["epoch"], &said.json()["writer_epoch"]), (&json!(7), &json!(1)), "{said:?}");
 }

@@ -2,7 +2,8 @@
 
 use allot_engine::{Backfill, InvalidPolicy, Limits, Order, Placement, Policy};
 use allot_model::{AllocatorMode, PoolName, Preempt, ResourceName, Span};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What may be set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,7 @@ pub struct Config {
     pub placement: Option<Placement>,
     /// What happens behind a job that does not fit: `skip` lets others go ahead, `none` has them wait, `easy`,
     /// `easy-shortest` and `conservative` let go ahead what delays nobody for whom room is kept; `skip` unless set.
+    #[serde(deserialize_with = "backfill")]
     pub backfill: Option<Backfill>,
     /// What running tasks are stopped for where nothing is free: `none`, `priority`, `guarantee` or `both`; `none` unless set. The
     /// offers service has to allow it as well.
@@ -53,6 +55,12 @@ impl Default for Config {
             ahead: Limits::default().ahead,
         }
     }
+}
+
+/// Read by its word, so that what is none is answered with those that there are.
+fn backfill<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backfill>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    word.map(|word| word.parse().map_err(D::Error::custom)).transpose()
 }
 
 /// Why there is no policy that suits the settings.
@@ -129,6 +137,15 @@ mod tests {
         assert_eq!(with("drf:order=shortest").policy(Some("drf")).unwrap().order, Order::Shortest);
         let config = Config { order: Some(Order::Fifo), ..with("drf:order=shortest") };
         assert_eq!(config.policy(None).unwrap().order, Order::Fifo);
+    }
+
+    #[test]
+    fn a_word_that_is_no_backfill_is_answered_with_those_that_are() {
+        let read = |json| serde_json::from_value::<Config>(json);
+        assert_eq!(read(serde_json::json!({"backfill": "easy"})).unwrap().backfill, Some(Backfill::Easy));
+        assert_eq!(read(serde_json::json!({"backfill": null})).unwrap().backfill, None);
+        let error = read(serde_json::json!({"backfill": "foo"})).unwrap_err().to_string();
+        assert!(error.contains("\"foo\"") && error.contains("`easy-shortest`, `conservative`"), "{error}");
     }
 
     #[test]

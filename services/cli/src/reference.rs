@@ -99,7 +99,7 @@ fn argument_row(page: &mut String, argument: &Arg) {
 
 /// What follows the heading `Examples:`, up to the next paragraph that is not one.
 fn examples_only(text: &str) -> String {
-    let examples = text.trim_start().trim_start_matches("Examples:").trim_start_matches('\n');
+    let examples = text.split_once("Examples:\n").map_or("", |(_, examples)| examples);
     let lines = examples.lines().take_while(|line| line.is_empty() || line.starts_with("  "));
     lines
         .map(|line| line.strip_prefix("  ").unwrap_or(line))
@@ -129,5 +129,6 @@ mod tests {
             assert!(page.contains(part), "{part}");
         }
         assert!(!page.contains("## allot help"), "{page}");
+        assert!(!page.contains("```sh\n\n```"), "examples are missing:\n{page}");
     }
 }

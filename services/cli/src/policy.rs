@@ -65,13 +65,14 @@ Examples:
     },
     /// Choose the policy that is to decide; running tasks never notice.
     ///
-    /// An allocator that runs it has to be there, or to be started later: until then the present one goes on.
+    /// An allocator that runs it has to be there, or to be started later: until then nothing decides by it, and the present
+    /// one goes on.
     #[command(after_help = "Examples:\n  allot policy use drf\n  allot policy use fifo --wait")]
     Use {
         /// The policy, such as fifo, priority, fair or drf.
         #[arg(value_name = "POLICY", add = completions::policies())]
         policy: PolicyName,
-        /// Return once it decides; fail where no allocator that runs it is heard from.
+        /// Return once it decides; where no allocator that runs it is heard from, fail and change nothing.
         #[arg(long)]
         wait: bool,
     },
@@ -96,10 +97,22 @@ pub(crate) async fn view(client: &Client) -> Result<PolicyView, Failure> {
 }
 
 async fn choose(policy: &PolicyName, wait: bool, client: &Client, output: &Output) -> Result<(), Failure> {
+    if wait && !view(client).await?.allocators.iter().any(|one| can_decide(one, policy)) {
+        return Err(Failure::failed(format!(
+            "no allocator that runs policy {policy} is heard from, and nothing was changed: start allot-allocator-{policy} \
+             (`systemctl start allot@allocator-{policy}`, or `allot up --policy {policy}`); without --wait it is chosen for \
+             when one runs"
+        )));
+    }
     let command = PolicyUseCommand { policy: policy.clone() };
     let done: Done = client.ask(&Subject::PoolUse(PoolName::default_pool()), &command).await?;
     let done = if wait { decides(policy, client, output).await? } else { done };
     output.print(&done, |done| done.message.clone())
+}
+
+/// True where it runs the policy and is there to decide.
+fn can_decide(one: &AllocatorView, policy: &PolicyName) -> bool {
+    one.policy == *policy && one.mode == AllocatorMode::Standby
 }
 
 async fn show(which: &str, client: &Client, output: &Output) -> Result<(), Failure> {
@@ -175,8 +188,7 @@ async fn decides(policy: &PolicyName, client: &Client, output: &Output) -> Resul
         look.tick().await;
         spinner.tick();
         let view = view(client).await?;
-        let of_policy = |one: &&AllocatorView| one.policy == *policy && one.mode == AllocatorMode::Standby;
-        let mut of_policy = view.allocators.iter().filter(of_policy).peekable();
+        let mut of_policy = view.allocators.iter().filter(|one| can_decide(one, policy)).peekable();
         if of_policy.peek().is_none() {
             return Err(Failure::failed(format!(
                 "policy {policy} is chosen, but no allocator that runs it is heard from: start allot-allocator-{policy}"

@@ -1,7 +1,7 @@
 //! `allot jobs` before a dispatcher that answers page by page.
 
 use allot_bus::Subject;
-use allot_model::JobId;
+use allot_model::{JobId, PoolName};
 use serde_json::{Value, json};
 
 use crate::World;
@@ -92,4 +92,18 @@ async fn tasks_that_a_job_does_not_have_are_refused() {
         assert_eq!(said.err, format!("allot: job 1 has no task {task}: its only one is 1.0\n"));
     }
     assert_eq!(world.allot(&["job", "show", "1.0"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_policy_that_nobody_runs_is_not_chosen_by_who_would_wait_for_it() {
+    let world = World::new().await;
+    let allocator = json!({"instance": "drf-1", "policy": "drf", "active": true, "since": 1, "heard_at": 2});
+    let policy = json!({"ok": {"chosen": null, "epoch": 1, "allocators": [allocator]}});
+    world.answering(&Subject::PoolPolicy(PoolName::default_pool()), policy).await;
+    // Nobody answers who would be asked to choose it.
+    let said = world.allot(&["policy", "use", "zz", "--wait"]).await;
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    for part in ["nothing was changed", "start allot-allocator-zz", "systemctl start allot@allocator-zz"] {
+        assert!(said.err.contains(part), "{part}: {said:?}");
+    }
 }

@@ -114,7 +114,7 @@ fn may_be_planned(pool: &mut Pool, job: u32, now: Time) -> bool {
     match plans.find(&ask, now, Time::MAX, world) {
         Some((start, _)) => delays_nobody(plans, kind, start, backlog, shapes),
         None => {
-            plans.give_up(job, kind);
+            plans.hopeless.insert(kind);
             false
         }
     }
@@ -137,7 +137,7 @@ fn look_around(pool: &mut Pool, job: u32) -> bool {
     };
     let branch = backlog.queues.lane(backlog.job(job).lane).branch;
     let Some(around) = plans.firsts.unknown_around(&backlog.queues.tree, branch) else { return false };
-    let unplanned = backlog.arrivals.as_ref().and_then(|arrivals| arrivals.unplanned(&plans.hopeless));
+    let unplanned = backlog.arrivals.as_ref().and_then(|arrivals| arrivals.unplanned(&plans.too_large));
     let under = |unplanned| backlog.queues.first_under(around, shapes, Line::Unplanned(unplanned));
     let first = unplanned.as_ref().and_then(under);
     let is_too_large = |first: &Place| {
@@ -145,7 +145,7 @@ fn look_around(pool: &mut Pool, job: u32) -> bool {
         gang::most_room_ever(fleet, shape) < shape.count()
     };
     match first.filter(is_too_large) {
-        Some(first) => plans.give_up(first.job, backlog.job(first.job).kind()),
+        Some(first) => _ = plans.too_large.insert(backlog.job(first.job).kind()),
         None => _ = plans.firsts.note(around, first, (backlog, shapes), fleet, runs),
     }
     true
@@ -160,7 +160,7 @@ fn plan(pool: &mut Pool, job: u32, pass: Pass<'_>) -> Step {
     let ask = Ask { kind, need: shapes.get(kind.shape).need.clone() };
     let world = World { now: pass.now, dims: dims.len(), shapes, fleet, runs, backlog };
     let Some((start, parts)) = plans.find(&ask, pass.now, Time::MAX, world) else {
-        plans.give_up(job, kind);
+        plans.hopeless.insert(kind);
         return Step::Again;
     };
     if !delays_nobody(plans, kind, start, backlog, shapes) {
@@ -236,7 +236,7 @@ fn plan_later(pool: &mut Pool, job: u32, before: &Plan, now: Time) -> Step {
     match plans.find(&ask, now + RETRY_AFTER, Time::MAX, world) {
         Some((start, parts)) => plans.keep(job, Plan { key, ask, start, parts }),
         None => {
-            plans.give_up(job, ask.kind);
+            plans.hopeless.insert(ask.kind);
             arrive_again(backlog, job);
         }
     }

@@ -11,6 +11,7 @@ use allot_model::{
 
 use crate::backlog::Next;
 use crate::engine::{Limits, Output};
+use crate::firsts::Firsts;
 use crate::flight::{Flight, Part, Parts, Unanswered};
 use crate::gang::{self, Seats};
 use crate::pool::Pool;
@@ -336,6 +337,10 @@ fn slots_in_one_step(pool: &Pool, next: Next, agent: u32, pass: Pass<'_>, guarde
     let (queues, firsts) = (&pool.backlog.queues, pool.easy.as_ref().map(|easy| &easy.firsts));
     let branch = queues.lane(next.lane).branch;
     if firsts.is_some_and(|firsts| firsts.is_another_first(&queues.tree, branch, next.job)) {
+        return 1;
+    }
+    // Whom a limit holds back may have no room ever again, because of what is kept for others.
+    if firsts.is_some_and(Firsts::are_any) && !queues.tree.kept.is_idle() {
         return 1;
     }
     // One for which there was no room, because of what is kept for others, may be first again after each task.

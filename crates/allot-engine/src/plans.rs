@@ -24,6 +24,8 @@ pub(crate) struct Plans {
     by_start: BTreeSet<(Time, JobKey, u32)>,
     /// What was found to have no time at all in this pass.
     pub(crate) hopeless: BTreeSet<Kind>,
+    /// What was found in this pass to have no room even if nothing ran.
+    pub(crate) too_large: BTreeSet<Kind>,
     /// Whom limits hold back of those that have no plan.
     pub(crate) firsts: Firsts,
     /// The jobs that are planned on agents that are gone.
@@ -63,6 +65,7 @@ impl Plans {
     /// A pass begins, in which something is kept for others or not.
     pub(crate) fn begin(&mut self, is_kept: bool) {
         self.hopeless.clear();
+        self.too_large.clear();
         self.firsts.forget();
         self.looks_again = is_kept || self.is_kept;
         self.is_kept = is_kept;
@@ -217,12 +220,6 @@ impl Plans {
                 profile.take(plan.start, plan.end(), &plan.ask.need, sign * count(*tasks));
             }
         }
-    }
-
-    /// There is no time for a job, nor for others of its kind.
-    pub(crate) fn give_up(&mut self, job: u32, kind: Kind) {
-        self.hopeless.insert(kind);
-        self.firsts.forget_first(job);
     }
 
     /// Keeps room for a job.

@@ -190,12 +190,9 @@ fn inbox_replaced(info: &Info, past: &Past) -> Option<(String, String)> {
         "its last id is {last}, and job {newest} was read from it: it was made anew or restored from an older copy, and \
          what is submitted under an id that a job has is never looked at"
     );
-    let advice = format!(
-        "stop the dispatcher, `nats stream rm {}`, and start it: it makes the stream anew\n\
-                          and goes on counting above all ids that jobs have; then submit again what `allot jobs` does not list",
-        Stream::Inbox.name()
-    );
-    Some((found, advice))
+    let advice = "restart the dispatcher: it goes on counting above all ids that jobs have;\n\
+                  then submit again what `allot jobs` does not list";
+    Some((found, advice.to_owned()))
 }
 
 /// A ledger that ends before what services have read of it is another one.

@@ -88,12 +88,14 @@ async fn a_stream_that_is_not_as_allot_made_it_is_told_field_by_field() {
 async fn a_stream_that_was_lost_is_told_from_one_that_never_was() {
     let world = World::new().await;
     world.happened([DispatcherRecord::JobReady { job: JobId(12) }]).await;
-    world.bus.jetstream().delete_stream(Stream::Inbox.name()).await.unwrap();
+    let jetstream = world.bus.jetstream();
+    let config = jetstream.get_stream(Stream::Inbox.name()).await.unwrap().cached_info().config.clone();
+    jetstream.delete_stream(Stream::Inbox.name()).await.unwrap();
     let said = world.allot(&["doctor", "-o", "json"]).await;
     let inbox = found(&said, "ALLOT_INBOX");
     assert!(inbox.starts_with("error: lost: it is not there, and ALLOT_LEDGER has messages"), "{inbox}");
     // Made anew by someone who does not know the ids that jobs have.
-    world.bus.ensure_streams().await.unwrap();
+    jetstream.create_stream(config).await.unwrap();
     let job = json!({
         "job": 12, "name": null, "queue": "web", "state": "running", "reason": null, "tasks": 1, "counts": {},
         "submitted_at": 1, "started_at": 2, "ended_at": null,

@@ -6,6 +6,9 @@ use async_nats::jetstream::stream::{Info, PeerInfo};
 
 /// Servers of a cluster hear of each other every second: one that was silent for so long is not there.
 const SILENCE: Duration = Duration::from_secs(5);
+/// Without a leader servers hear of each other in elections, of which none takes so long. What a server says of another that was up
+/// to date when the last leader went stays as it was.
+const LONGEST_ELECTION: Duration = Duration::from_secs(15);
 /// What is to be done while a cluster agrees anew who leads.
 pub(super) const LOOK_AGAIN: &str = "look again in a few seconds; where it stays, start the servers that are down, and see the logs of nats-server";
 
@@ -28,7 +31,11 @@ impl Servers {
         // A stream that is kept once has no group that could elect anyone.
         let led =
             cluster.leader.as_ref().is_some_and(|leader| !leader.is_empty()) || info.config.num_replicas <= 1;
-        let is_silent = |peer: &&PeerInfo| peer.offline || (!peer.current && (!led || peer.active > SILENCE));
+        let is_silent = |peer: &&PeerInfo| {
+            peer.offline
+                || (!peer.current && (!led || peer.active > SILENCE))
+                || (!led && peer.active > LONGEST_ELECTION)
+        };
         let mut silent: Vec<String> =
             cluster.replicas.iter().filter(is_silent).map(|peer| peer.name.clone()).collect();
         silent.sort_unstable();
@@ -113,6 +120,8 @@ pub(super) mod tests {
         assert!(behind.no_majority().is_none() && behind.is_led());
         let electing = of(None, &[peer("n1", true, 0), peer("n2", true, 0), peer("n3", false, 0)]);
         assert!(electing.no_majority().is_none() && !electing.is_led());
+        let for_long = of(None, &[peer("n1", true, 16), peer("n2", true, 16)]);
+        assert!(for_long.no_majority().is_some_and(|(found, _)| found.contains("n1, n2 do not answer")));
         let kept_once = Servers::of(&info(1, None, &[])).unwrap();
         assert!(kept_once.no_majority().is_none() && kept_once.is_led());
         let mut alone = info(1, Some("n1"), &[]);

@@ -82,7 +82,7 @@ pub(crate) fn mutate(args: &MutateArgs) -> Result<()> {
 fn table_head() -> String {
     format!(
         "# Deliberate bugs, and what noticed them\n\nWritten by `cargo xtask mutate`, which puts each bug of \
-         [mutations.toml](mutations.toml) into a copy of the source and simulates seeds from 1 on, up to {SEEDS}, until a check \
+         [mutations.toml](mutations.toml) into a copy of the source and simulates the seeds that failed once, and those from 1 on, up to {SEEDS}, until a check \
          fails.\n\n| bug | first seed | what the check said |\n|---|---|---|"
     )
 }

@@ -212,7 +212,6 @@ fn place_parts(pool: &mut Pool, job: u32, plan: &Plan, most: u64, pass: Pass<'_>
         place(pool, next, agent, slots, 1, pass.now).map_or(Step::Again, Step::Run)
     };
     arrive_again(&mut pool.backlog, job);
-    pool.conservative.iter_mut().for_each(|plans| plans.firsts.forget());
     step
 }
 

@@ -13,7 +13,7 @@ use allot_model::{JobId, Time};
 use crate::backlog::{Backlog, Next};
 use crate::branch::Tree;
 use crate::dims::{Dim, Need, Vector};
-use crate::firsts::Firsts;
+use crate::firsts::{Firsts, Running};
 use crate::fleet::Fleet;
 use crate::kept::Lacking;
 use crate::outlook::{Opening, Outlook};
@@ -31,6 +31,8 @@ pub(crate) struct Easy {
     pub(crate) hopeless: Hopeless,
     /// Whom limits hold back.
     pub(crate) firsts: Firsts,
+    /// Shapes of them that some agents will have room for, as was found out in this pass.
+    hoped: BTreeSet<u32>,
     /// For whom room is kept.
     pub(crate) kept: Option<Kept>,
     /// The shapes that fit now, and would delay the first in line if they ran beyond the shadow.
@@ -125,14 +127,23 @@ impl Easy {
     pub(crate) fn begin(&mut self) {
         self.kept = None;
         self.delaying.clear();
-        self.note_placed();
+        self.hoped.clear();
+        self.start_over();
     }
 
-    /// Something was placed: what is kept for others may be less by it, and limits leave less room.
-    pub(crate) fn note_placed(&mut self) {
+    fn start_over(&mut self) {
         self.hopeless.aside.clear();
         self.hopeless.closed.clear();
         self.firsts.forget();
+    }
+
+    /// Tasks were placed in a branch: what is kept for others may be less by it, and limits around it leave less room.
+    pub(crate) fn note_placed(&mut self, tree: &Tree, branch: u32, placed: &Running) {
+        if !tree.kept.is_idle() {
+            return self.start_over();
+        }
+        self.firsts.note_placed(tree, branch, placed);
+        tree.up_from(branch).for_each(|around| _ = self.hopeless.closed.remove(&around));
     }
 
     /// Looks whom the limits around a lane hold back, as far as that is not known yet. True where it was not: whatever was
@@ -148,9 +159,15 @@ impl Easy {
         let (tree, branch) = (&backlog.queues.tree, backlog.queues.lane(lane).branch);
         let Some(around) = self.firsts.unknown_around(tree, branch) else { return false };
         let first = backlog.queues.first_under(around, shapes, Line::All(&self.hopeless));
-        let has_hope = first.is_none_or(|Place { lane, shape, .. }| {
-            self.opening((lane, shape), backlog, shapes, fleet, runs).is_some()
-        });
+        let is_known = |shape| tree.kept.is_idle() && self.hoped.contains(&shape);
+        let has_hope = match first {
+            Some(Place { lane, shape, .. }) if !is_known(shape) => {
+                let has_hope = self.opening((lane, shape), backlog, shapes, fleet, runs).is_some();
+                self.hoped.extend(has_hope.then_some(shape));
+                has_hope
+            }
+            _ => true,
+        };
         if has_hope && self.firsts.note(around, first, (backlog, shapes), fleet, runs) {
             self.hopeless.closed.insert(around);
         }

@@ -8,25 +8,34 @@ use std::collections::BTreeMap;
 use allot_model::Time;
 
 use crate::backlog::Backlog;
-use crate::branch::{Held, Tree};
+use crate::branch::{Branch, Held, Tree};
 use crate::dims::Need;
 use crate::fleet::Fleet;
 use crate::search::Place;
 use crate::shape::{Shape, Shapes};
-use crate::timeline::Runs;
+use crate::timeline::{Group, Runs, Timeline};
 
 /// Those that limits hold back, of the branches that were looked at.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Firsts {
     /// The first in each branch that was looked at, if there is one.
     looked_at: BTreeMap<u32, Option<u32>>,
-    held_back: Vec<First>,
+    held_back: BTreeMap<u32, First>,
+    /// What runs in each branch with a limit, once that was asked for.
+    running: Option<BTreeMap<u32, Vec<Running>>>,
+}
+
+/// When tasks are expected to end, what each of them holds, and how many they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Running {
+    pub(crate) end: Time,
+    pub(crate) need: Need,
+    pub(crate) slots: u64,
 }
 
 /// The first in a branch, which its limit holds back.
 #[derive(Debug, Clone)]
 struct First {
-    branch: u32,
     need: Need,
     tasks: u64,
     /// When there is room for it within the limit.
@@ -47,6 +56,18 @@ impl Firsts {
     pub(crate) fn forget(&mut self) {
         self.looked_at.clear();
         self.held_back.clear();
+        self.running = None;
+    }
+
+    /// Tasks were placed in a branch: of those around it all is to be looked at again.
+    pub(crate) fn note_placed(&mut self, tree: &Tree, branch: u32, placed: &Running) {
+        for around in tree.up_from(branch) {
+            self.looked_at.remove(&around);
+            self.held_back.remove(&around);
+            if let Some(running) = self.running.as_mut().and_then(|running| running.get_mut(&around)) {
+                running.push(placed.clone());
+            }
+        }
     }
 
     /// True where some limit is known to hold somebody back.
@@ -73,9 +94,11 @@ impl Firsts {
         let here = backlog.queues.tree.get(branch);
         let first = first.map(|first| shapes.get(first.shape));
         let refused = first.filter(|first| !here.admits(&first.need, first.count()));
-        let noted = refused.and_then(|first| First::of(branch, first, backlog, fleet, runs));
+        let Some(refused) = refused else { return false };
+        let running = self.running.get_or_insert_with(|| running(backlog, fleet, runs));
+        let noted = First::of(here, refused, running.entry(branch).or_default());
         let is_one = noted.is_some();
-        self.held_back.extend(noted);
+        self.held_back.extend(noted.map(|first| (branch, first)));
         is_one
     }
 
@@ -87,40 +110,49 @@ impl Firsts {
 
     /// True where tasks that have ended by then delay nobody whom a limit around their branch holds back.
     pub(crate) fn may_go(&self, tree: &Tree, branch: u32, shape: &Shape, end: Time) -> bool {
-        let delays = |first: &First| {
-            let bound = &tree.get(first.branch).limit.bound;
-            end > first.opens
-                && bound.room_beside(&first.held, (&shape.need, shape.count()), &first.need) < first.tasks
+        let delays = |around: u32| {
+            let Some(first) = self.held_back.get(&around).filter(|first| end > first.opens) else {
+                return false;
+            };
+            let bound = &tree.get(around).limit.bound;
+            bound.room_beside(&first.held, (&shape.need, shape.count()), &first.need) < first.tasks
         };
-        self.held_back.is_empty()
-            || !tree
-                .up_from(branch)
-                .any(|around| self.held_back.iter().any(|first| first.branch == around && delays(first)))
+        self.held_back.is_empty() || !tree.up_from(branch).any(delays)
     }
 }
 
+/// What runs in each branch with a limit.
+fn running(backlog: &Backlog, fleet: &Fleet, runs: &Runs) -> BTreeMap<u32, Vec<Running>> {
+    let tree = &backlog.queues.tree;
+    let mut running: BTreeMap<u32, Vec<Running>> = BTreeMap::new();
+    for (end, group) in fleet.iter().filter_map(|(agent, _)| runs.on(agent)).flat_map(Timeline::iter) {
+        let Some(job) = backlog.find(group.job) else { continue };
+        let branch = backlog.queues.lane(backlog.job(job).lane).branch;
+        let is_limited = |around: &u32| !tree.get(*around).limit.bound.is_none();
+        for around in tree.up_from(branch).filter(is_limited) {
+            let Group { need, slots, .. } = group;
+            running.entry(around).or_default().push(Running { end, need: need.clone(), slots: *slots });
+        }
+    }
+    running
+}
+
 impl First {
-    fn of(branch: u32, shape: &Shape, backlog: &Backlog, fleet: &Fleet, runs: &Runs) -> Option<Self> {
-        let tree = &backlog.queues.tree;
-        let here = tree.get(branch);
+    fn of(here: &Branch, shape: &Shape, running: &mut [Running]) -> Option<Self> {
+        // Sorted but for what was placed since.
+        running.sort_by_key(|running| running.end);
         let (need, tasks) = (shape.need.clone(), shape.count());
-        let is_in_it = |job| {
-            let lane = backlog.find(job).map(|job| backlog.queues.lane(backlog.job(job).lane).branch);
-            lane.is_some_and(|lane| tree.up_from(lane).any(|around| around == branch))
-        };
         let mut held = here.held.clone();
         let mut opens = None;
-        for (end, group) in runs.ends(fleet.iter().map(|(agent, _)| agent)) {
-            if opens.is_some_and(|opens| opens < end) {
+        for Running { end, need: freed, slots } in running {
+            if opens.is_some_and(|opens| opens < *end) {
                 break;
             }
-            if is_in_it(group.job) {
-                held.subtract(&group.need, group.slots);
-                if opens.is_none() && here.limit.bound.room(&held, &need) >= tasks {
-                    opens = Some(end);
-                }
+            held.subtract(freed, *slots);
+            if opens.is_none() && here.limit.bound.room(&held, &need) >= tasks {
+                opens = Some(*end);
             }
         }
-        Some(Self { branch, need, tasks, opens: opens?, held })
+        Some(Self { need, tasks, opens: opens?, held })
     }
 }

@@ -11,7 +11,7 @@ use allot_model::{
 
 use crate::backlog::Next;
 use crate::engine::{Limits, Output};
-use crate::firsts::Firsts;
+use crate::firsts::{Firsts, Running};
 use crate::flight::{Flight, Part, Parts, Unanswered};
 use crate::gang::{self, Seats};
 use crate::pool::Pool;
@@ -27,6 +27,8 @@ pub(crate) enum Step {
     Done,
     /// Something was found out that the next step goes by.
     Again,
+    /// So it was, without looking for a place: that is no decision.
+    Looked,
     /// Tasks go to one agent.
     Run(Draft),
     /// Tasks are placed together.
@@ -108,21 +110,19 @@ pub(crate) fn run(
         if made >= limits.grants_per_pass || decided >= limits.decisions_per_pass {
             break Some(now);
         }
-        decided += 1;
         // Answers to grants in flight start the next pass.
         if flight.count() >= limits.unanswered {
             break None;
         }
         let step = step(pool, Pass { now, before: draft.as_ref(), ahead: limits.ahead });
-        if matches!(step, Step::Run(_) | Step::Gang(_)) {
-            pool.easy.iter_mut().for_each(crate::easy::Easy::note_placed);
-        }
+        note_placed(pool, &step, now);
+        decided += usize::from(!matches!(step, Step::Looked));
         let finished = match step {
             Step::Done => {
                 is_exhausted = true;
                 break None;
             }
-            Step::Again => continue,
+            Step::Again | Step::Looked => continue,
             Step::Run(decision) => match &mut draft {
                 None => draft.replace(decision),
                 Some(open) => open.extend(decision).and_then(|other| draft.replace(other)),
@@ -141,6 +141,24 @@ pub(crate) fn run(
         preempt::ask(pool, flight, epoch, now, out);
     }
     goes_on
+}
+
+/// Tells those that look ahead what was placed.
+fn note_placed(pool: &mut Pool, step: &Step, now: Time) {
+    let (next, slots) = match step {
+        Step::Run(draft) => (draft.next, draft.slots),
+        Step::Gang(gang) => (gang.next, gang.parts.iter().map(|part| part.slots).sum()),
+        Step::Done | Step::Again | Step::Looked => return,
+    };
+    let Pool { backlog, shapes, easy, conservative, .. } = pool;
+    if easy.is_none() && conservative.is_none() {
+        return;
+    }
+    let end = backlog.job(next.job).estimate.expected(now, now);
+    let placed = Running { end, need: shapes.get(next.shape).need.clone(), slots };
+    let (tree, branch) = (&backlog.queues.tree, backlog.queues.lane(next.lane).branch);
+    easy.iter_mut().for_each(|easy| easy.note_placed(tree, branch, &placed));
+    conservative.iter_mut().for_each(|plans| plans.firsts.note_placed(tree, branch, &placed));
 }
 
 fn step(pool: &mut Pool, pass: Pass<'_>) -> Step {
@@ -171,7 +189,7 @@ fn easy(pool: &mut Pool, pass: Pass<'_>) -> Step {
     if leaned_on.into_iter().any(|place| is_news(place.lane, Some(place.shape)))
         || head.is_some_and(|head| is_news(head.lane, None))
     {
-        return Step::Again;
+        return Step::Looked;
     }
     match head {
         Some(head)
@@ -198,7 +216,7 @@ fn easy(pool: &mut Pool, pass: Pass<'_>) -> Step {
     let leaned_on = std::mem::take(&mut backlog.queues.leaned_on);
     let mut lanes = leaned_on.iter().map(|place| place.lane).chain([next.lane]);
     if lanes.any(|lane| easy.look_around(lane, backlog, shapes, fleet, runs)) {
-        return Step::Again;
+        return Step::Looked;
     }
     for place in leaned_on.into_iter().filter(|place| place.job != next.job) {
         if !may_go_ahead(pool, place, pass.now) {

@@ -80,7 +80,8 @@ impl Bus {
     }
 
     /// Sees to it that the inbox is there and counts on at `from` or later: the number of a message in it is a job's id, and
-    /// those before have been given. Returns when it was made. One that was `known` before is left as it is: a server of a
+    /// those before have been given. One that was lost had messages beyond that which nobody has read, so that another one begins
+    /// well above. Returns when it was made. One that was `known` before is left as it is: a server of a
     /// cluster that has just come to lead may know a little less for a while.
     ///
     /// # Errors
@@ -90,15 +91,17 @@ impl Bus {
         let inbox = match self.jetstream().get_stream(name).await {
             Ok(inbox) => inbox,
             Err(error) if is_missing(&error.kind()) => {
+                let first = if from > 1 { unused_after(from) } else { from };
                 if from > 1 {
                     error!(
                         from,
+                        first,
                         "the inbox was lost, and submissions in it that nobody had decided on with it: it is made anew, and ids \
-                         of jobs go on from there"
+                         of jobs go on well above"
                     );
                 }
                 let config = stream_config(&Stream::Inbox.settings(), self.replicas());
-                let config = Config { first_sequence: Some(from), ..config };
+                let config = Config { first_sequence: Some(first), ..config };
                 self.create_stream(config).await.map_err(|error| error.to_string())?;
                 self.jetstream().get_stream(name).await.map_err(|error| error.to_string())?
             }
@@ -106,13 +109,15 @@ impl Bus {
         };
         let (made, last) = (made(&inbox), inbox.cached_info().state.last_sequence);
         if last + 1 < from && known != Some(made) {
+            let first = unused_after(from);
             error!(
                 last,
                 from,
+                first,
                 "the inbox is another one than jobs were taken from: what was submitted to it has ids of earlier jobs and cannot be \
-                 taken; ids go on from there now"
+                 taken; ids go on well above now"
             );
-            inbox.purge().sequence(from).await.map_err(|error| error.to_string())?;
+            inbox.purge().sequence(first).await.map_err(|error| error.to_string())?;
         }
         Ok(made)
     }
@@ -123,6 +128,12 @@ impl Bus {
         info!(stream = name, "created the stream");
         Ok(())
     }
+}
+
+/// The first id that no submission had which nobody has read: at least so many are passed over.
+fn unused_after(from: u64) -> u64 {
+    const PASSED_OVER: u64 = 1_000_000;
+    (from / PASSED_OVER + 2) * PASSED_OVER
 }
 
 /// When a stream was made, nanoseconds since 1970: another one of the same name was made at another time.

@@ -85,9 +85,9 @@ pub async fn run(args: JobArgs, client: &Client, output: &Output) -> Result<(), 
     let one = what.task.map(|index| std::iter::once(TaskRange::one(index)).collect());
     let tasks = tasks.or(one);
     let view = client.job(what.job, &JobQuery { tasks: tasks.clone(), limit }).await?;
-    let first = tasks.and_then(|tasks| tasks.ranges().next()).map(|range| range.first);
-    if let Some(first) = first.filter(|first| *first >= view.summary.tasks) {
-        return Err(no_task(&view.summary, first));
+    let beyond = tasks.and_then(|tasks| tasks.ranges().find(|range| range.last >= view.summary.tasks));
+    if let Some(beyond) = beyond {
+        return Err(no_task(&view.summary, beyond.first.max(view.summary.tasks)));
     }
     let expected_start = if waits(&view.summary) { estimate(client, what.job).await } else { None };
     output.print(&Shown { view, expected_start }, |shown| text(shown, output))

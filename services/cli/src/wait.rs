@@ -86,7 +86,7 @@ pub async fn run(args: WaitArgs, client: &Client, output: &Output) -> Result<(),
 
 /// All that are meant have ended, which is as good as waiting; or a name was given that no job has.
 async fn nothing_to_wait_for(filter: JobFilter, client: &Client, output: &Output) -> Result<(), Failure> {
-    let any = JobFilter { state: Vec::new(), ..filter };
+    let any = JobFilter { state: Vec::new(), since: None, until: None, ..filter };
     if let Some(names) = any.names()
         && client.jobs(any.query(output.clock.now), 1, output).await?.jobs.is_empty()
     {

@@ -114,13 +114,17 @@ impl Table {
         cells.fold(name, usize::max)
     }
 
-    /// The same with the column that may be cut so much narrower, as far as anything is left of it to read.
-    fn narrower(&self, by: usize) -> Self {
-        let Some(at) = self.columns.iter().position(|name| name.ends_with('~')) else { return self.clone() };
-        let most = self.width_of(at).saturating_sub(by).max(NARROWEST);
+    /// The same with the columns that may be cut so much narrower, the last first, as far as anything is left of them to read.
+    fn narrower(&self, mut by: usize) -> Self {
         let mut table = self.clone();
-        for cell in table.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
-            cell.text = cut(&cell.text, most);
+        let may_be_cut = |at: &usize| self.columns[*at].ends_with('~');
+        for at in (0..self.columns.len()).rev().filter(may_be_cut) {
+            let width = self.width_of(at);
+            let most = width.saturating_sub(by).max(NARROWEST).min(width);
+            by -= width - most;
+            for cell in table.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
+                cell.text = cut(&cell.text, most);
+            }
         }
         table
     }

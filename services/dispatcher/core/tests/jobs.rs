@@ -5,6 +5,7 @@ mod harness;
 
 use std::sync::Arc;
 
+use allot_dispatcher_core::Input;
 use allot_model::view::{Answer, RefusalKind};
 use allot_model::*;
 use harness::*;
@@ -114,6 +115,19 @@ fn a_pause_that_was_noted_by_a_clock_far_ahead_takes_no_longer_than_any_under_th
     assert_ne!(house.last(), "queued 1.1#2");
     house.pass(Span::from_millis(1));
     assert_eq!(house.last(), "queued 1.1#2");
+}
+
+#[test]
+fn a_launch_is_repeated_though_its_allocation_was_written_by_a_clock_far_ahead() {
+    let mut house = House::new();
+    house.join("m1", 1);
+    let job = house.submit(spec(1));
+    let allocated = house.allocated("m1", run(job, 0, 0, 1), 1);
+    house.give(Input::Ledger(Entry { at: house.now + Span::from_secs(3_600), ..allocated }));
+    assert!(house.said().iter().any(|said| said.starts_with("m1: launch 1.0#1")));
+    house.pass(Span::from_secs(5));
+    let said = house.said();
+    assert!(said.iter().any(|said| said.starts_with("m1: launch 1.0#1")), "{said:?}");
 }
 
 #[test]

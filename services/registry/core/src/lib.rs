@@ -266,6 +266,7 @@ impl RegistryCore {
     fn miss(&mut self, id: &AgentId) {
         self.missed.extend(self.heard.get(id).map(|heard_at| (id.clone(), *heard_at)));
         self.stop_listening(id);
+        self.troubles.remove(id);
     }
 
     /// When the next agent may have been silent for the timeout, as far as it could have been heard.

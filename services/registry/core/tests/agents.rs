@@ -337,6 +337,9 @@ fn what_keeps_an_agent_from_working_is_told_until_it_says_no_more_of_it() {
     assert_eq!(house.views()[0].trouble.as_ref().map(String::len), Some(300));
     house.beat("m1", 1);
     assert_eq!(house.views()[0].trouble, None);
+    house.beat_in_trouble("m1", 1, "its disk is full");
+    house.pass(Span::from_secs(75));
+    assert_eq!(house.views()[0].trouble, None, "of one that is not there nothing is known");
 }
 
 proptest! {

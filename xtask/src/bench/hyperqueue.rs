@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::run::root;
 
-/// What the script says where there is no HyperQueue.
-const NOT_THERE: i32 = 3;
+/// What a script says where there is nothing that it could measure.
+pub(super) const NOT_THERE: i32 = 3;
 /// The Python to run it with, where not `python3`.
 const PYTHON: &str = "ALLOT_BENCH_PYTHON";
 
 /// What HyperQueue does with so many tasks; nothing where it is not there.
 pub(crate) fn measure(program: &str, tasks: u32, cores: u32) -> Result<Option<Value>> {
     let script = root().join("benches/run_hyperqueue.py");
-    let said = Command::new(python())
+    let said = Command::new(python("hyperqueue"))
         .arg(script)
         .args(["--tasks", &tasks.to_string(), "--cores", &cores.to_string(), program])
         .output()
@@ -33,9 +33,9 @@ pub(crate) fn measure(program: &str, tasks: u32, cores: u32) -> Result<Option<Va
     }
 }
 
-/// As the variable says, or where HyperQueue was installed beside the other tools, or any.
-fn python() -> PathBuf {
-    let ours = root().join(".tools/hyperqueue/bin/python");
+/// As the variable says, or where this was installed beside the other tools, or any.
+pub(super) fn python(installed: &str) -> PathBuf {
+    let ours = root().join(".tools").join(installed).join("bin/python");
     match std::env::var_os(PYTHON) {
         Some(given) => given.into(),
         None if ours.exists() => ours,

@@ -12,6 +12,7 @@ mod machine;
 mod process;
 mod questions;
 mod rows;
+mod simulators;
 
 use std::path::PathBuf;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{Agents, Cluster, Programs};
 use super::figure::{Figure, Wanted};
-use super::{bare, failover, handover, hyperqueue, questions};
+use super::{bare, failover, handover, hyperqueue, questions, simulators};
 
 const MB: f64 = 1e6;
 /// What processes run.
@@ -34,7 +34,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order of the table.
-pub(crate) const ROWS: [Row; 15] = [
+pub(crate) const ROWS: [Row; 16] = [
     Row { name: "array", about: "one job of 100,000 noop tasks, 8 agents of 16 cpus", measure: array },
     Row {
         name: "separate",
@@ -93,6 +93,11 @@ pub(crate) const ROWS: [Row; 15] = [
         name: "questions",
         about: "allot plan, why and job show: 10,000 agents, 100,000 running jobs, as many waiting",
         measure: questions::questions,
+    },
+    Row {
+        name: "simulators",
+        about: "20,000 jobs of SDSC-SP2, first come first served, beside AccaSim",
+        measure: simulators::simulators,
     },
 ];
 

@@ -151,7 +151,7 @@ fn note_placed(pool: &mut Pool, step: &Step, now: Time) {
         Step::Done | Step::Again | Step::Looked => return,
     };
     let Pool { backlog, shapes, easy, conservative, .. } = pool;
-    if easy.is_none() && conservative.is_none() {
+    if easy.is_none() && conservative.is_none() || backlog.queues.tree.is_plain() {
         return;
     }
     let end = backlog.job(next.job).estimate.expected(now, now);

@@ -13,6 +13,7 @@
 //!   `standing`: what some ranks keep of queues beside what these hold.
 //! - `search`, `assured`: which is next, and what goes first because it is guaranteed.
 //! - `timeline`, `outlook`, `profile`: what will be free from when on. `easy`, `candidates`: who goes ahead of the first in line.
+//!   `firsts`: whom a limit holds back.
 //!   `conservative`, `arrivals`, `plans`, `vacancy`: a time for each job. `gang`: tasks that are placed together.
 //! - `pass`: the decisions. `preempt`: what is stopped where nothing fits. `engine`, `session`, `flight`: the protocol around them.
 //! - `explain`, `survey`: why a job waits, worked out when someone asks.

@@ -99,13 +99,19 @@ async fn a_second_agent_under_the_same_id_is_refused_and_takes_no_task_from_the_
     cluster.agent_is("a1", AgentState::Ready).await;
 }
 
-#[tokio::test]
-async fn an_inbox_that_is_lost_is_made_anew_and_no_id_is_given_twice() {
-    let mut cluster = Cluster::start().await;
+/// A cluster in which jobs 1 to 3 have ended.
+async fn with_three_jobs_done() -> Cluster {
+    let cluster = Cluster::start().await;
     for _ in 0..3 {
         let job = cluster.shell("true", json!({})).await;
         assert_eq!(cluster.ends(job).await, JobState::Finished);
     }
+    cluster
+}
+
+#[tokio::test]
+async fn an_inbox_that_is_lost_is_made_anew_and_no_id_is_given_twice() {
+    let mut cluster = with_three_jobs_done().await;
     let jetstream = cluster.user.bus().jetstream().clone();
     // While the dispatcher reads it, and while none runs.
     let mut newest = 3;
@@ -131,12 +137,8 @@ async fn an_inbox_that_is_lost_is_made_anew_and_no_id_is_given_twice() {
 }
 
 #[tokio::test]
-async fn jobs_go_on_from_the_last_id_where_somebody_made_the_inbox_anew() {
-    let mut cluster = Cluster::start().await;
-    for _ in 0..3 {
-        let job = cluster.shell("true", json!({})).await;
-        assert_eq!(cluster.ends(job).await, JobState::Finished);
-    }
+async fn ids_go_on_above_all_that_were_given_where_somebody_made_the_inbox_anew() {
+    let mut cluster = with_three_jobs_done().await;
     cluster.programs.kill("dispatcher");
     let jetstream = cluster.user.bus().jetstream().clone();
     let inbox = jetstream.get_stream(Stream::Inbox.name()).await.unwrap().cached_info().config.clone();
